@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+# The front door; Meson and Ninja do the work. Everything that is built lies under build/.
+#   make               build the library, the command and the tests (build/gcc)
+#   make test          set up, build with gcc and clang, run the suite plain and under the sanitizers
+#   make demo          set up, build, and run the demonstration
+#   make bench         measure; writes build/bench.json and prints a table
+#   make requirements  which rows of docs/requirements.tsv are proven; MISSING=1 the rest, BREAK=1 breaks each
+#   make sanitize      only the sanitizer builds of the suite
+#   make install       DESTDIR, PREFIX;   make clean
+#   NO_INSTALL=1       with any of these: only check for missing packages, install nothing
+B := build
+PREFIX ?= /usr/local
+RELEASE := --buildtype=release -Dtest_hooks=false
+
+#   make quick         only the gcc build and its suite
+.PHONY: all help test quick demo bench requirements sanitize release install clean
+.NOTPARALLEL:
+
+all:
+	@tools/setup.sh build
+	@tools/run-tests.py --build-only gcc
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+test:
+	@tools/setup.sh test
+	@tools/run-tests.py gcc clang asan tsan
+
+quick:
+	@tools/setup.sh build
+	@tools/run-tests.py gcc
+
+sanitize:
+	@tools/setup.sh test
+	@tools/run-tests.py asan tsan
+
+release:
+	@meson setup $$(test ! -f $(B)/release/build.ninja || echo --reconfigure) $(B)/release . $(RELEASE) -Dskip=tests
+	@meson compile -C $(B)/release
+
+demo:
+	@tools/setup.sh demo
+	@$(MAKE) --no-print-directory release
+	@demo/run.sh $(B)/release
+
+bench:
+	@tools/setup.sh build
+	@$(MAKE) --no-print-directory release
+	@$(B)/release/bench/vidmm-bench $(B)/bench.json
+
+requirements:
+	@tools/setup.sh build
+	@tools/run-tests.py --quiet gcc
+	@tools/requirements.py $(if $(MISSING),--missing) $(if $(BREAK),--break)
+
+install:
+	@tools/setup.sh build
+	@test -f $(B)/install/build.ninja || meson setup $(B)/install . $(RELEASE) -Dskip=tests,bench,demo
+	@meson configure $(B)/install --prefix=$(PREFIX)
+	@meson install -C $(B)/install $(if $(DESTDIR),--destdir=$(abspath $(DESTDIR)))
+
+clean:
+	rm -rf $(B)
