@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* kmd.h — the driver interface. A kernel-mode driver fills in struct vidmm_kmd_ops; the core calls it.
+ * Each operation is named after the DXGK operation that it mirrors. The core knows no page-table entry
+ * format and no command format: levels are data, encodings are the driver's code, and that code is
+ * called per run of pages, never per entry.
+ *
+ * Threads: every operation is called by the owner of the adapter, one at a time, and must not block.
+ * (reset_engine may wait for the engine to stop: everything on it is stopped anyway.)
+ * A driver reports from any thread with the vidmm_notify_ functions at the end of this page. */
+#ifndef VIDMM_KMD_H
+#define VIDMM_KMD_H
+
+#include <vidmm/platform.h>
+#include <vidmm/status.h>
+#include <vidmm/types.h>
+
+#define VIDMM_KMD_ABI 1u
+
+/* ---- description of a GPU: asked once, at bring-up -------------------------------------------- */
+
+enum vidmm_segment_flags { /* DXGK_SEGMENTFLAGS, same bits */
+    VIDMM_SEGMENT_APERTURE = 1u << 0,
+    VIDMM_SEGMENT_CPU_VISIBLE = 1u << 2,
+    VIDMM_SEGMENT_USE_64KB_PAGES = 1u << 11,
+    VIDMM_SEGMENT_CPU_HOST_APERTURE = 1u << 13, /* map_cpu_host_aperture works for it */
+    VIDMM_SEGMENT_APPLICATION_TARGET = 1u << 15 /* counts for the application budget */
+};
+
+struct vidmm_segment_desc { /* DXGK_SEGMENTDESCRIPTOR4 */
+    uint32_t flags;
+    uint64_t base;         /* GPU physical base; this interface always uses offsets from it */
+    uint64_t bytes;        /* multiple of the segment's page size */
+    uint64_t commit_limit; /* apertures: bytes that may be mapped */
+};
+
+enum vidmm_engine_type { /* DXGK_ENGINE_TYPE */
+    VIDMM_ENGINE_OTHER = 0, VIDMM_ENGINE_3D = 1, VIDMM_ENGINE_COPY = 6
+};
+
+struct vidmm_node_desc { /* DXGK_NODEMETADATA */
+    uint32_t engine_type;
+    bool gpummu, iommu;    /* address models the node serves */
+    char name[32];
+};
+
+enum vidmm_gpummu_flags { /* DXGK_GPUMMUCAPS, same bits; the two highest are newer caps */
+    VIDMM_MMU_READ_ONLY = 1u << 0,
+    VIDMM_MMU_NO_EXECUTE = 1u << 1,
+    VIDMM_MMU_ZERO_IN_PTE = 1u << 2,
+    VIDMM_MMU_EXPLICIT_INVALIDATION = 1u << 3, /* entries are invalidated before a table is freed */
+    VIDMM_MMU_CACHE_COHERENT = 1u << 4,
+    VIDMM_MMU_INVALID_NOT_CACHED = 1u << 30    /* InvalidTlbEntriesNotCached: no flush invalid -> valid */
+};
+
+enum vidmm_update_mode { /* DXGK_PAGETABLEUPDATEMODE */
+    VIDMM_UPDATE_CPU_VIRTUAL = 0, VIDMM_UPDATE_GPU_VIRTUAL = 1, VIDMM_UPDATE_GPU_PHYSICAL = 2
+};
+
+struct vidmm_level_desc { /* DXGK_PAGE_TABLE_LEVEL_DESC; [0] is the leaf */
+    uint32_t index_bits;      /* a table holds 2^index_bits entries (the resizable root: at most) */
+    uint32_t segment;         /* where tables of this level live; 0 = system memory */
+    uint32_t paging_segment;  /* the same for the system paging process */
+    uint32_t table_bytes;     /* multiple of 4096; <= 4096 in system memory; resizable root: 0 */
+};
+
+enum vidmm_adapter_flags { /* DXGK_VIDMMCAPS, same bits */
+    VIDMM_ADAPTER_VIRTUAL_ADDRESSING = 1u << 5,
+    VIDMM_ADAPTER_GPUMMU = 1u << 6,
+    VIDMM_ADAPTER_IOMMU = 1u << 7
+};
+
+struct vidmm_adapter_info { /* DXGK_DRIVERCAPS, PHYSICALADAPTERCAPS, QUERYSEGMENT4, GPUMMUCAPS, ... */
+    uint32_t flags;                  /* vidmm_adapter_flags */
+    uint32_t segment_count;
+    struct vidmm_segment_desc segment[VIDMM_SEGMENTS_MAX]; /* segment id = index + 1 */
+    uint32_t node_count, paging_node;
+    struct vidmm_node_desc node[VIDMM_NODES_MAX];
+    uint32_t mmu_flags;              /* vidmm_gpummu_flags */
+    uint32_t update_mode;            /* vidmm_update_mode */
+    uint32_t va_bits;                /* VirtualAddressBitCount */
+    uint32_t level_count;            /* 2..6; 2 makes the root resizable */
+    struct vidmm_level_desc level[VIDMM_LEVELS_MAX];
+    uint32_t paging_buffer_bytes;    /* multiple of 4096 */
+    uint32_t submit_depth;           /* packets a node may hold at once, >= 1 */
+};
+
+/* ---- page tables ------------------------------------------------------------------------------ */
+
+struct vidmm_gpu_address { uint32_t segment; uint64_t offset; }; /* segment 0: offset = frame * 4096 */
+
+enum vidmm_pte_flags { /* DXGK_PTE */
+    VIDMM_PTE_VALID = 1u << 0, VIDMM_PTE_ZERO = 1u << 1, VIDMM_PTE_CACHE_COHERENT = 1u << 2,
+    VIDMM_PTE_READ_ONLY = 1u << 3, VIDMM_PTE_NO_EXECUTE = 1u << 4
+};
+
+struct vidmm_pte_kind {      /* what entries of a run have in common */
+    uint32_t level;          /* 0: entries name pages; above: entries name tables of level - 1 */
+    uint32_t flags;          /* vidmm_pte_flags; 0 = invalid; VALID | ZERO = zero page */
+    uint32_t segment;        /* where the named pages or tables live */
+    uint64_t driver_protection; /* 0 above level 0 */
+};
+
+/* count consecutive entries; entry i names address + i * step (offset in the segment, or frame * 4096).
+ * step is 4096 for pages, 0 to repeat one entry. attr comes from pte_attr. */
+struct vidmm_pte_run { uint64_t address, attr; uint32_t count, step; };
+
+enum vidmm_update_flags { VIDMM_UPDATE_INITIAL = 1u << 1, VIDMM_UPDATE_NOTIFY_EVICTION = 1u << 2 };
+
+struct vidmm_update_page_table { /* DXGK_BUILDPAGINGBUFFER_UPDATEPAGETABLE, one table only */
+    uint32_t level, mode, flags;
+    union { void *cpu_virtual; struct vidmm_gpu_address gpu_physical; uint64_t gpu_virtual; } table;
+    uint32_t start_index, count;      /* entries, counted from the start of the table */
+    const struct vidmm_pte_run *runs; /* their counts add up to count */
+    uint32_t run_count;
+    void *process;                    /* the driver's process handle */
+    void *allocation;                 /* the driver's allocation handle, NULL for tables */
+    uint64_t allocation_offset;       /* bytes */
+    uint64_t driver_protection;
+    uint64_t first_va;                /* address mapped by start_index */
+};
+
+/* ---- paging operations (DXGKARG_BUILDPAGINGBUFFER) -------------------------------------------- */
+
+enum vidmm_op_code { /* DXGK_BUILDPAGINGBUFFER_OPERATION */
+    VIDMM_OP_VIRTUAL_TRANSFER = 8, VIDMM_OP_VIRTUAL_FILL = 9,
+    VIDMM_OP_UPDATE_PAGE_TABLE = 11, VIDMM_OP_FLUSH_TLB = 12
+};
+
+enum vidmm_transfer_direction {
+    VIDMM_LOCAL_TO_SYSTEM = 0, VIDMM_SYSTEM_TO_LOCAL = 1, VIDMM_LOCAL_TO_LOCAL = 2
+};
+
+enum vidmm_transfer_flags { VIDMM_TRANSFER_START = 1u << 3, VIDMM_TRANSFER_END = 1u << 4 };
+
+struct vidmm_op {
+    enum vidmm_op_code code;
+    union {
+        struct { /* both addresses are in the paging process' space */
+            void *allocation; uint64_t allocation_offset, bytes, source_va, destination_va;
+            uint32_t direction, flags;
+        } transfer;
+        struct { void *allocation; uint64_t allocation_offset, bytes, destination_va; uint32_t pattern; } fill;
+        struct vidmm_update_page_table update;
+        struct { /* start = end = 0: the whole space. Clear every engine's TLB for the process first,
+                    then drain accesses in flight that used the old entries; only then is it done. */
+            void *process; struct vidmm_gpu_address root; uint64_t start_va, end_va;
+        } flush;
+    };
+};
+
+struct vidmm_paging_buffer {
+    void *cpu;          /* where the driver writes commands */
+    uint64_t gpu_va;    /* where they execute from, in the paging process' space */
+    uint32_t bytes;     /* capacity */
+    uint32_t used;      /* in: first free byte; out: past the last byte written */
+};
+
+/* ---- objects ---------------------------------------------------------------------------------- */
+
+enum vidmm_create_context_flags { VIDMM_CONTEXT_SYSTEM = 1u << 0, VIDMM_CONTEXT_VIRTUAL = 1u << 2 };
+
+struct vidmm_kmd_context { /* DXGKARG_CREATECONTEXT and DXGK_CONTEXTINFO */
+    void *process;               /* in: driver's process handle */
+    uint32_t node, flags;        /* in */
+    const void *private_data; uint32_t private_size; /* in */
+    void *handle;                /* out */
+    uint32_t submit_private_max; /* out: DmaBufferPrivateDataSize */
+};
+
+enum vidmm_allocation_flags { /* DXGK_ALLOCATIONINFOFLAGS_WDDM2_0, same bits */
+    VIDMM_ALLOCATION_CPU_VISIBLE = 1u << 0, VIDMM_ALLOCATION_CACHED = 1u << 2,
+    VIDMM_ALLOCATION_ACCESSED_PHYSICALLY = 1u << 15
+};
+
+struct vidmm_kmd_allocation { /* DXGK_ALLOCATIONINFO */
+    const void *private_data; uint32_t private_size; /* in: from user mode, untrusted */
+    uint64_t existing_bytes;  /* in: size of the client's own memory behind it, 0 = none (ExistingSysMem) */
+    void *handle;             /* out */
+    uint64_t bytes;           /* out; the core rounds up to the page size */
+    uint32_t alignment;       /* out; power of two or 0 */
+    uint32_t supported;       /* out: bit n = segment n + 1; the aperture's bit = system memory */
+    uint32_t preferred;       /* out: segment id in `supported`, 0 = no preference */
+    uint32_t priority;        /* out: initial priority, not 0 */
+    uint32_t flags;           /* out: vidmm_allocation_flags */
+};
+
+enum vidmm_submit_flags { VIDMM_SUBMIT_PAGING = 1u << 0, VIDMM_SUBMIT_NULL = 1u << 3,
+                          VIDMM_SUBMIT_RESUBMISSION = 1u << 7 };
+
+struct vidmm_kmd_submit { /* DXGKARG_SUBMITCOMMANDVIRTUAL */
+    void *context; uint32_t node;
+    uint64_t va; uint32_t bytes;  /* in the space of the context's process; never read by the core */
+    const void *private_data; uint32_t private_size; /* valid during the call only */
+    uint64_t fence_id;            /* grows on each node; reported back by vidmm_notify_completed */
+    uint32_t flags;
+};
+
+struct vidmm_kmd_ops {
+    uint32_t struct_size, abi;
+
+    vidmm_status (*query_adapter_info)(void *kmd, struct vidmm_adapter_info *out);
+    /* Before any other call but query_adapter_info: where to report, and the world. */
+    vidmm_status (*start_device)(void *kmd, struct vidmm_adapter *, const struct vidmm_platform *);
+    void (*stop_device)(void *kmd); /* nothing is running any more */
+
+    /* DxgkDdiCreateProcess; system = the paging process. */
+    vidmm_status (*create_process)(void *kmd, bool system, void **process);
+    void (*destroy_process)(void *kmd, void *process);
+    vidmm_status (*create_context)(void *kmd, struct vidmm_kmd_context *);
+    void (*destroy_context)(void *kmd, void *context);
+    vidmm_status (*create_allocation)(void *kmd, struct vidmm_kmd_allocation *);
+    void (*destroy_allocation)(void *kmd, void *allocation);
+
+    /* Page-table format. Pure functions but for the bytes that update_page_table writes. */
+    uint64_t (*pte_attr)(void *kmd, const struct vidmm_pte_kind *);
+    /* UPDATE_PAGE_TABLE in CPU_VIRTUAL mode, done when it returns. The store order of entries is free;
+     * each entry must be stored whole (relaxed atomic), engines may be walking the table. */
+    void (*update_page_table)(void *kmd, const struct vidmm_update_page_table *);
+    /* Optional, for verification and tools: reads one entry back. false: not a decodable entry. */
+    bool (*pte_decode)(void *kmd, uint32_t level, const void *table, uint32_t index,
+                       struct vidmm_pte_kind *, uint64_t *address);
+    /* Two-level GPUs only: bytes of a root with at least *entries entries; *entries = what it holds. */
+    uint64_t (*get_root_page_table_size)(void *kmd, uint32_t *entries);
+    /* The context is idle. The GPU must fault on a root index >= entries. */
+    void (*set_root_page_table)(void *kmd, void *context, struct vidmm_gpu_address root, uint32_t entries);
+
+    /* Appends one operation. VIDMM_BUFFER_FULL: *multipass holds the driver's progress (0 at first);
+     * the core submits what there is and repeats the operation with it. Other failures are fatal. */
+    vidmm_status (*build_paging_buffer)(void *kmd, struct vidmm_paging_buffer *, const struct vidmm_op *,
+                                        uint64_t *multipass);
+    /* VIDMM_INVALID: the device is put in error; other failures are fatal. */
+    vidmm_status (*submit_command_virtual)(void *kmd, const struct vidmm_kmd_submit *);
+    /* Stops the node, drops what it holds and makes it ready again. *last_aborted = fence id of the
+     * packet that was cut short (0: none). */
+    vidmm_status (*reset_engine)(void *kmd, uint32_t node, uint64_t *last_aborted);
+
+    /* CPU address of memory-segment bytes, for page tables; stays valid. NULL if the segment has none. */
+    void *(*map_cpu_host_aperture)(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes);
+
+    /* Driver-defined user data. query_private answers D3DKMTQueryAdapterInfo(UMDRIVERPRIVATE). */
+    vidmm_status (*query_private)(void *kmd, void *data, uint32_t bytes);
+    vidmm_status (*escape)(void *kmd, void *data, uint32_t bytes);
+};
+
+/* ---- reports from the driver: any thread, wait-free ------------------------------------------- */
+
+enum vidmm_fault_flags { /* DXGK_PAGE_FAULT_FLAGS */
+    VIDMM_FAULT_WRITE = 0x1, VIDMM_FAULT_FENCE_INVALID = 0x2, VIDMM_FAULT_ADAPTER_RESET_REQUIRED = 0x4,
+    VIDMM_FAULT_ENGINE_RESET_REQUIRED = 0x8
+};
+
+struct vidmm_page_fault { /* DmaPageFaulted */
+    uint32_t node, level, flags, error_code;
+    uint64_t fence_id; /* of the packet that faulted; the engine has stopped behind it */
+    uint64_t va;
+};
+
+/* All packets of the node up to fence_id have completed (DMA_COMPLETED). */
+void vidmm_notify_completed(struct vidmm_adapter *, uint32_t node, uint64_t fence_id);
+/* The GPU has written a monitored fence (MONITORED_FENCE_SIGNALED). */
+void vidmm_notify_fence_signaled(struct vidmm_adapter *);
+/* DMA_PAGE_FAULTED: at most one per node until reset_engine has been called for it. */
+void vidmm_notify_page_fault(struct vidmm_adapter *, const struct vidmm_page_fault *);
+
+#endif

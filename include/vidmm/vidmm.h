@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* vidmm.h — the client API of the memory manager.
+ *
+ * Ownership: one thread at a time owns an adapter and everything on it; every function here is called
+ * by the owner unless it says "any thread". No call blocks: what takes time is finished inside
+ * vidmm_run and shows as a fence value (or as a predicate such as vidmm_open_lock_ready).
+ * Every call may answer VIDMM_INVALID for bad arguments; the other answers are listed. A call that
+ * fails has changed nothing. Outputs are written only on VIDMM_OK and VIDMM_PENDING.
+ *
+ * Objects are created by their parent and destroyed explicitly; destroying a parent destroys its
+ * children. Destroy functions return at once, never fail, and finish inside vidmm_run: the pointer
+ * is dead for the caller when they return. */
+#ifndef VIDMM_VIDMM_H
+#define VIDMM_VIDMM_H
+
+#include <vidmm/counters.h>
+#include <vidmm/kmd.h>
+#include <vidmm/platform.h>
+#include <vidmm/status.h>
+#include <vidmm/types.h>
+
+/* ---- adapter ---------------------------------------------------------------------------------- */
+
+struct vidmm_adapter_config {
+    uint32_t struct_size;
+    const struct vidmm_platform *platform;
+    const struct vidmm_kmd_ops *ops;
+    void *kmd;
+    struct vidmm_counters *counters; /* may be shared memory; NULL: the adapter keeps its own */
+    const char *break_row;           /* test builds: requirement row whose rule shall be broken, or NULL */
+};
+
+/* Asks the driver for its description, checks it, and builds the paging process.
+ * VIDMM_INVALID: the description contradicts itself; *why (may be NULL) then names what was wrong.
+ * VIDMM_NO_MEMORY; VIDMM_FAILED: the driver refused. */
+vidmm_status vidmm_adapter_create(const struct vidmm_adapter_config *, struct vidmm_adapter **,
+                                  const char **why);
+/* Needs: vidmm_adapter_idle() and no process left. */
+void vidmm_adapter_destroy(struct vidmm_adapter *);
+/* No process, no work, nothing in flight. */
+bool vidmm_adapter_idle(const struct vidmm_adapter *);
+const struct vidmm_adapter_info *vidmm_adapter_info(const struct vidmm_adapter *);
+struct vidmm_counters *vidmm_adapter_counters(struct vidmm_adapter *);
+vidmm_status vidmm_adapter_query_private(struct vidmm_adapter *, void *data, uint32_t bytes);
+vidmm_status vidmm_adapter_escape(struct vidmm_adapter *, void *data, uint32_t bytes);
+
+/* Does what can be done now, a bounded amount. `now` in ns never goes back. Returns the time at which
+ * it wants to be called again: `now` = at once, UINT64_MAX = only after a poke or a call. */
+uint64_t vidmm_run(struct vidmm_adapter *, uint64_t now_ns);
+
+/* Walks every numbered invariant (docs/invariants.md). Returns 0, or the number of the first one that
+ * does not hold, with a description in *what. Moderate cost: the whole state, page tables included. */
+int vidmm_verify(struct vidmm_adapter *, const char **what);
+/* Hash of the logical state: equal before and after a call that failed. */
+uint64_t vidmm_state_hash(const struct vidmm_adapter *);
+
+/* ---- process and device ----------------------------------------------------------------------- */
+
+/* One GPU VA space per process. VIDMM_NO_MEMORY, VIDMM_FAILED. */
+vidmm_status vidmm_process_create(struct vidmm_adapter *, struct vidmm_process **);
+void vidmm_process_destroy(struct vidmm_process *);
+/* Address spaces the process owns now (1, or 2 with tile resources in a later release). */
+uint32_t vidmm_process_space_count(const struct vidmm_process *);
+
+vidmm_status vidmm_device_create(struct vidmm_process *, struct vidmm_device **);
+void vidmm_device_destroy(struct vidmm_device *);
+
+enum vidmm_device_state { /* D3DKMT_DEVICEEXECUTION_STATE */
+    VIDMM_DEVICE_ACTIVE = 1, VIDMM_DEVICE_RESET = 2, VIDMM_DEVICE_HUNG = 3, VIDMM_DEVICE_STOPPED = 4,
+    VIDMM_DEVICE_OUT_OF_MEMORY = 5, VIDMM_DEVICE_DMA_FAULT = 6, VIDMM_DEVICE_PAGE_FAULT = 7
+};
+enum vidmm_device_state vidmm_device_state(const struct vidmm_device *);
+/* The fault that ended the device; VIDMM_INVALID when its state is not PAGE_FAULT. */
+vidmm_status vidmm_device_fault(const struct vidmm_device *, struct vidmm_page_fault *);
+
+/* ---- monitored fences ------------------------------------------------------------------------- */
+
+enum vidmm_fence_flags { VIDMM_FENCE_NO_SIGNAL = 1u << 4, VIDMM_FENCE_NO_WAIT = 1u << 5,
+                         VIDMM_FENCE_NO_MAX_ON_LOSS = 1u << 6, VIDMM_FENCE_NO_GPU_ACCESS = 1u << 7 };
+
+/* VIDMM_NO_MEMORY, VIDMM_NO_VIDEO_MEMORY (no address), VIDMM_DEVICE_LOST. */
+vidmm_status vidmm_fence_create(struct vidmm_device *, uint64_t initial, uint32_t flags, struct vidmm_fence **);
+void vidmm_fence_destroy(struct vidmm_fence *);
+/* The value as memory shows it: readable any time, also written by the GPU. Any thread. */
+const uint64_t *vidmm_fence_cpu_address(const struct vidmm_fence *);
+uint64_t vidmm_fence_gpu_address(const struct vidmm_fence *); /* 0 with NO_GPU_ACCESS */
+uint64_t vidmm_fence_value(const struct vidmm_fence *);
+/* Takes effect at once. VIDMM_ACCESS_DENIED, VIDMM_INVALID (lowers the value). */
+vidmm_status vidmm_fence_signal(struct vidmm_fence *, uint64_t value);
+
+/* ---- contexts --------------------------------------------------------------------------------- */
+
+struct vidmm_context_desc { uint32_t node, engine_affinity; const void *private_data; uint32_t private_size; };
+/* A virtual-mode context. engine_affinity: 0 or 1. VIDMM_NOT_SUPPORTED: the node lacks the model.
+ * VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST, VIDMM_FAILED. */
+vidmm_status vidmm_context_create(struct vidmm_device *, const struct vidmm_context_desc *, struct vidmm_context **);
+/* Queued packets finish first. */
+void vidmm_context_destroy(struct vidmm_context *);
+/* The command buffer is named by address alone; it is never read here.
+ * VIDMM_DEVICE_LOST, VIDMM_NO_MEMORY, VIDMM_LIMIT (private data). */
+vidmm_status vidmm_context_submit(struct vidmm_context *, uint64_t va, uint32_t bytes,
+                                  const void *private_data, uint32_t private_size, uint32_t flags);
+/* Queued behind earlier packets: later ones wait until every fence has reached its value. */
+vidmm_status vidmm_context_wait(struct vidmm_context *, struct vidmm_fence *const *, const uint64_t *values, uint32_t n);
+/* Queued: the fences get their values when everything before has completed. */
+vidmm_status vidmm_context_signal(struct vidmm_context *, struct vidmm_fence *const *, const uint64_t *values, uint32_t n);
+/* Packets queued or running. */
+uint32_t vidmm_context_pending(const struct vidmm_context *);
+vidmm_status vidmm_context_set_priority(struct vidmm_context *, int32_t priority); /* -7..7; kept, not used yet */
+
+/* ---- allocations ------------------------------------------------------------------------------ */
+
+struct vidmm_alloc_desc {
+    const void *private_data; uint32_t private_size; /* for the driver, which decides size and segments */
+    void *existing; uint64_t existing_bytes;         /* the client's own page-aligned memory, or NULL, 0 */
+};
+/* Not resident, mapped nowhere, reads as zeros. VIDMM_NO_MEMORY, VIDMM_NO_VIDEO_MEMORY (fits no
+ * segment of its set), VIDMM_DEVICE_LOST, VIDMM_FAILED (driver). */
+vidmm_status vidmm_alloc_create(struct vidmm_device *, const struct vidmm_alloc_desc *, struct vidmm_open **);
+enum vidmm_destroy_flags { VIDMM_DESTROY_ASSUME_NOT_IN_USE = 1u << 0 };
+/* Its mappings and their addresses go with it. Without the flag this happens when everything that the
+ * device had queued before has finished. */
+void vidmm_open_close(struct vidmm_open *, uint32_t flags);
+uint64_t vidmm_open_bytes(const struct vidmm_open *); /* rounded to the page size of its segments */
+struct vidmm_device *vidmm_open_device(const struct vidmm_open *);
+vidmm_status vidmm_open_set_priority(struct vidmm_open *, uint32_t priority);
+uint32_t vidmm_open_priority(const struct vidmm_open *);
+/* Segment that holds the bytes now (0 = system memory) and whether the GPU can reach them. */
+struct vidmm_placement_info { uint32_t segment; bool resident; uint32_t resident_count; uint64_t offset; };
+void vidmm_open_placement(const struct vidmm_open *, struct vidmm_placement_info *);
+
+/* CPU access (Lock2). VIDMM_OK: *cpu is valid until the last unlock, whatever moves.
+ * VIDMM_PENDING: content is on its way to system memory; wait for vidmm_open_lock_ready, *cpu is
+ * already right. VIDMM_BUSY: resident in memory the CPU cannot see, without another place to go.
+ * VIDMM_DEVICE_LOST. Locks nest. */
+vidmm_status vidmm_open_lock(struct vidmm_open *, void **cpu);
+bool vidmm_open_lock_ready(const struct vidmm_open *);
+/* VIDMM_INVALID: not locked. */
+vidmm_status vidmm_open_unlock(struct vidmm_open *);
+
+/* ---- paging queues and residency -------------------------------------------------------------- */
+
+/* priority: -1, 0, 1 (higher is serviced first). VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST. */
+vidmm_status vidmm_queue_create(struct vidmm_device *, int32_t priority, struct vidmm_queue **);
+/* Requests still queued are finished first; its fence object goes with it. */
+void vidmm_queue_destroy(struct vidmm_queue *);
+struct vidmm_fence *vidmm_queue_fence(struct vidmm_queue *);
+uint64_t vidmm_queue_issued(const struct vidmm_queue *); /* newest value handed out */
+/* Test service (DELAYEXECUTION): nothing of this queue executes before `until_ns`; UINT64_MAX: until
+ * called again with 0. */
+void vidmm_queue_delay(struct vidmm_queue *, uint64_t until_ns);
+
+enum vidmm_resident_flags { VIDMM_RESIDENT_CANT_TRIM_FURTHER = 1u << 0, VIDMM_RESIDENT_MUST_SUCCEED = 1u << 1 };
+/* Adds one count each, all or nothing, and brings the allocations in. *fence_value 0 with VIDMM_OK:
+ * resident now. VIDMM_NO_MEMORY: over budget (or, with CANT_TRIM_FURTHER, the device's list has no legal
+ * assignment to segments); *bytes_to_trim is then set. VIDMM_DEVICE_LOST. */
+vidmm_status vidmm_make_resident(struct vidmm_queue *, struct vidmm_open *const *, uint32_t n, uint32_t flags,
+                                 uint64_t *fence_value, uint64_t *bytes_to_trim);
+enum vidmm_evict_flags { VIDMM_EVICT_ONLY_IF_NECESSARY = 1u << 0, VIDMM_EVICT_NOT_WRITTEN_TO = 1u << 1 };
+/* Takes one count off each, all or nothing. VIDMM_INVALID: a count is 0 already. */
+vidmm_status vidmm_evict(struct vidmm_device *, struct vidmm_open *const *, uint32_t n, uint32_t flags,
+                         uint64_t *bytes_to_trim);
+/* Local budget of a process in bytes (memory segments); default: the application segments' size. */
+void vidmm_process_set_budget(struct vidmm_process *, uint64_t bytes);
+
+/* ---- GPU virtual addresses -------------------------------------------------------------------- */
+
+enum vidmm_protection { VIDMM_PROT_WRITE = 1u << 0, VIDMM_PROT_EXECUTE = 1u << 1, VIDMM_PROT_ZERO = 1u << 2,
+                        VIDMM_PROT_NO_ACCESS = 1u << 3, VIDMM_PROT_SYSTEM_USE_ONLY = 1u << 4 };
+
+struct vidmm_map {
+    uint64_t base;             /* 0: choose in [min, max); then 4 KiB aligned min, max; max 0 = end of space */
+    uint64_t min, max;         /* min is rounded up; an inclusive max (base + size - 1) is accepted */
+    struct vidmm_open *open;   /* NULL with ZERO or NO_ACCESS */
+    uint64_t offset, bytes;    /* multiples of 4096 */
+    uint64_t protection;       /* vidmm_protection */
+    uint64_t driver_protection;
+};
+/* Claims the range now and binds it on the queue. *fence_value 0 with VIDMM_OK: usable now.
+ * VIDMM_NO_VIDEO_MEMORY: no range fits. VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST. */
+vidmm_status vidmm_va_map(struct vidmm_queue *, const struct vidmm_map *, uint64_t *va, uint64_t *fence_value);
+
+enum vidmm_reservation_type { VIDMM_RESERVE_NO_ACCESS = 0, VIDMM_RESERVE_ZERO = 1 };
+struct vidmm_reserve {
+    uint64_t base, min, max, bytes; /* as above; base and bytes multiples of 65536 */
+    uint32_t type;                  /* vidmm_reservation_type */
+    uint64_t driver_protection;
+};
+/* O(1), complete at the call (VIDMM_OK, value 0) unless ZERO pages must be written. queue may be NULL
+ * for NO_ACCESS: the reservation then is made through the adapter. Belongs to the process. */
+vidmm_status vidmm_va_reserve(struct vidmm_process *, struct vidmm_queue *, const struct vidmm_reserve *,
+                              uint64_t *va, uint64_t *fence_value);
+/* At return the range can be handed out again; queued maps of freed pages are void. VIDMM_INVALID when
+ * any page is not owned. VIDMM_NO_MEMORY only for a free that cuts a range in two. */
+vidmm_status vidmm_va_free(struct vidmm_process *, uint64_t base, uint64_t bytes);
+
+/* What a range is now, for tools and tests: the claim that contains va. */
+struct vidmm_va_info { uint64_t start, end; bool reserved; bool bound; struct vidmm_open *open; uint64_t offset; };
+/* VIDMM_INVALID: nobody owns va. */
+vidmm_status vidmm_va_query(struct vidmm_process *, uint64_t va, struct vidmm_va_info *);
+
+#endif
