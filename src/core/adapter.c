@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/* adapter.c — bring-up, and the loop that does what can be done: vidmm_run.
+ * Owns: struct vidmm_adapter. Calls: every step function. Keeps: invariant 16. */
+#include "core/core.h"
+
+void *vmm_new(struct vidmm_adapter *ad, size_t bytes)
+{
+    CHECK(!ad->sealed); /* inv. 16 */
+    void *p = memory_alloc(&ad->memory, bytes, _Alignof(max_align_t));
+    if (p != NULL) memset(p, 0, bytes);
+    return p;
+}
+
+void vmm_delete(struct vidmm_adapter *ad, void *p, size_t bytes)
+{
+    if (p != NULL) memory_free(&ad->memory, p, bytes);
+}
+
+/* ---- the driver's description, checked ---- */
+
+static const char *check_models(const struct vidmm_adapter_info *in)
+{
+    bool model = (in->flags & (VIDMM_ADAPTER_GPUMMU | VIDMM_ADAPTER_IOMMU)) != 0;
+    bool va = (in->flags & VIDMM_ADAPTER_VIRTUAL_ADDRESSING) != 0;
+    if (va != model) return "VirtualAddressingSupported and a model bit must be set together"; /* ADP-10 */
+    if (!(in->flags & VIDMM_ADAPTER_GPUMMU)) return "this release needs GpuMmuSupported";
+    if (in->node_count == 0 || in->node_count > VIDMM_NODES_MAX) return "node count must be 1..64"; /* ADP-18 */
+    if (in->paging_node >= in->node_count) return "the paging node does not exist";
+    if (in->submit_depth == 0) return "submit_depth must be at least 1";
+    uint64_t pb = in->paging_buffer_bytes;
+    if (pb == 0 || pb % VIDMM_PAGE_SIZE != 0) return "paging buffer size must be a multiple of 4096";
+    return NULL;
+}
+
+static const char *check_segments(const struct vidmm_adapter_info *in)
+{
+    uint32_t apertures = 0;
+    if (in->segment_count > VIDMM_SEGMENTS_MAX) return "too many segments";
+    for (uint32_t i = 0; i < in->segment_count; i++) {
+        const struct vidmm_segment_desc *s = &in->segment[i];
+        uint64_t page = s->flags & VIDMM_SEGMENT_USE_64KB_PAGES ? VIDMM_PAGE_64K : VIDMM_PAGE_SIZE;
+        if (s->bytes == 0 || s->bytes % page != 0) return "segment size must be a multiple of its page size";
+        if (s->bytes / page > PAGEPOOL_PAGES_MAX) return "segment has too many pages";
+        if ((s->flags & VIDMM_SEGMENT_CPU_VISIBLE) && (s->flags & VIDMM_SEGMENT_CPU_HOST_APERTURE))
+            return "a segment is either CpuVisible or has a host aperture"; /* SEG-24 */
+        if (s->flags & VIDMM_SEGMENT_APERTURE) apertures++;
+    }
+    return apertures == 1 ? NULL : "exactly one aperture segment must be reported"; /* SEG-09 */
+}
+
+static const char *check_table_segment(const struct vidmm_adapter_info *in, uint32_t segment, uint32_t bytes)
+{
+    if (segment == VMM_SYSTEM) return NULL; /* > 4096 bytes is fine here: CPU_VIRTUAL only (PT-43) */
+    if (segment > in->segment_count || (in->segment[segment - 1].flags & VIDMM_SEGMENT_APERTURE))
+        return "page tables must live in system memory or in a memory segment";
+    if (!(in->segment[segment - 1].flags & (VIDMM_SEGMENT_CPU_VISIBLE | VIDMM_SEGMENT_CPU_HOST_APERTURE)))
+        return "CPU_VIRTUAL updates need page tables that the CPU can reach"; /* PT-26 */
+    return bytes >= VIDMM_PAGE_SIZE ? NULL : "a page table is smaller than a page";
+}
+
+static const char *check_levels(const struct vidmm_adapter_info *in)
+{
+    uint32_t n = in->level_count, bits = VIDMM_PAGE_SHIFT;
+    const char *why;
+    if (n < VIDMM_LEVELS_MIN || n > VIDMM_LEVELS_MAX) return "page-table level count must be 2..6"; /* ADP-15 */
+    if (in->va_bits < 31 || in->va_bits > 57) return "VirtualAddressBitCount must be 31..57";
+    for (uint32_t i = 0; i < n; i++) {
+        const struct vidmm_level_desc *l = &in->level[i];
+        bool resizable = n == 2 && i == 1;
+        if (l->index_bits == 0 || l->index_bits > 24) return "index bits of a level must be 1..24";
+        if (l->table_bytes % VIDMM_PAGE_SIZE != 0) return "table size must be a multiple of 4096"; /* PT-16 */
+        if (!resizable && l->table_bytes == 0) return "table size is 0";
+        why = check_table_segment(in, l->segment, resizable ? (uint32_t)VIDMM_PAGE_SIZE : l->table_bytes);
+        if (why == NULL)
+            why = check_table_segment(in, l->paging_segment, resizable ? (uint32_t)VIDMM_PAGE_SIZE : l->table_bytes);
+        if (why != NULL) return why;
+        bits += l->index_bits;
+    }
+    if (bits != in->va_bits) return "12 + index bits of all levels must be VirtualAddressBitCount"; /* PT-04 */
+    if (in->update_mode != VIDMM_UPDATE_CPU_VIRTUAL) return "this release supports the CPU_VIRTUAL update mode";
+    return NULL;
+}
+
+static const char *check_ops(const struct vidmm_adapter_config *cfg)
+{
+    const struct vidmm_kmd_ops *o = cfg->ops;
+    if (o->struct_size != sizeof *o || o->abi != VIDMM_KMD_ABI) return "the driver was built for another interface";
+    if (!o->query_adapter_info || !o->start_device || !o->stop_device || !o->create_process || !o->destroy_process ||
+        !o->create_context || !o->destroy_context || !o->create_allocation || !o->destroy_allocation ||
+        !o->pte_attr || !o->update_page_table || !o->set_root_page_table || !o->build_paging_buffer ||
+        !o->submit_command_virtual || !o->reset_engine) return "the driver lacks an operation";
+    return NULL;
+}
+
+static const char *check_info(const struct vidmm_adapter *ad)
+{
+    const struct vidmm_adapter_info *in = &ad->info;
+    const char *why = check_models(in);
+    if (why == NULL) why = check_segments(in);
+    if (why == NULL) why = check_levels(in);
+    if (why == NULL && in->level_count == 2 && ad->ops->get_root_page_table_size == NULL)
+        why = "a two-level driver needs get_root_page_table_size"; /* PT-08 */
+    if (why == NULL && BROKEN(ad, PT_02) && in->level_count == 2) why = "broken on purpose";
+    return why;
+}
+
+/* ---- bring-up ---- */
+
+static enum vmm_row find_row(const char *name)
+{
+#ifdef VIDMM_TEST_HOOKS
+#define VMM_ROW_NAME(row) #row,
+    static const char *const names[] = { "", VMM_ROWS(VMM_ROW_NAME) };
+#undef VMM_ROW_NAME
+    for (uint32_t i = 1; name != NULL && i < ROW_COUNT; i++) {
+        const char *a = names[i], *b = name; /* "VA_05" and "VA-05" are the same row */
+        while (*a != 0 && (*a == *b || (*a == '_' && *b == '-'))) {
+            a++;
+            b++;
+        }
+        if (*a == 0 && *b == 0) return (enum vmm_row)i;
+    }
+#endif
+    (void)name;
+    return ROW_NONE;
+}
+
+static void init_lists(struct vidmm_adapter *ad)
+{
+    list_init(&ad->processes);
+    list_init(&ad->allocs);
+    list_init(&ad->dying_opens);
+    list_init(&ad->flush_spaces);
+    list_init(&ad->limbo);
+    for (int i = 0; i < 3; i++) list_init(&ad->active[i]);
+    for (uint32_t i = 0; i < VIDMM_NODES_MAX; i++) {
+        list_init(&ad->node[i].contexts);
+        list_init(&ad->node[i].paging);
+        list_init(&ad->node[i].running);
+    }
+}
+
+static bool init_segment(struct vidmm_adapter *ad, uint32_t id)
+{
+    const struct vidmm_segment_desc *d = &ad->info.segment[id - 1];
+    struct vmm_segment *seg = &ad->segment[id];
+    seg->id = id;
+    seg->flags = d->flags;
+    seg->bytes = d->bytes;
+    seg->page_shift = d->flags & VIDMM_SEGMENT_USE_64KB_PAGES ? 16 : VIDMM_PAGE_SHIFT;
+    if (BROKEN(ad, SEG_03)) seg->page_shift = VIDMM_PAGE_SHIFT;
+    list_init(&seg->lru);
+    if (id < VIDMM_COUNTERS_SEGMENTS) ad->counters->segment[id].bytes = d->bytes;
+    if (d->flags & VIDMM_SEGMENT_APERTURE) return true;
+    if (d->flags & VIDMM_SEGMENT_APPLICATION_TARGET) ad->budget += d->bytes;
+    for (uint32_t i = 0; i < ad->info.level_count; i++) {
+        bool tables = ad->info.level[i].segment == id || ad->info.level[i].paging_segment == id;
+        if (tables) seg->table_reserve = (uint32_t)((seg->bytes >> seg->page_shift) / 16);
+    }
+    return pagepool_init(&seg->pool, (uint32_t)(seg->bytes >> seg->page_shift), &ad->memory);
+}
+
+static vidmm_status init_adapter(struct vidmm_adapter *ad, const char **why)
+{
+    vidmm_status st = ad->ops->query_adapter_info(ad->kmd, &ad->info);
+    *why = "the driver did not describe its adapter";
+    if (st != VIDMM_OK) return st;
+    *why = check_info(ad);
+    if (*why != NULL) return VIDMM_INVALID;
+    ad->shift[0] = VIDMM_PAGE_SHIFT;
+    for (uint32_t i = 0; i < ad->info.level_count; i++) ad->shift[i + 1] = ad->shift[i] + ad->info.level[i].index_bits;
+    ad->segment_count = ad->info.segment_count;
+    ad->counters->segment_count = min_u32(ad->segment_count + 1, VIDMM_COUNTERS_SEGMENTS);
+    *why = "no memory for a segment";
+    for (uint32_t id = 1; id <= ad->segment_count; id++)
+        if (!init_segment(ad, id)) return VIDMM_NO_MEMORY;
+    *why = "the driver did not start the device";
+    st = ad->ops->start_device(ad->kmd, ad, ad->platform);
+    if (st != VIDMM_OK) return st;
+    ad->started = true;
+    return vmm_paging_init(ad, why);
+}
+
+static void free_adapter(struct vidmm_adapter *ad)
+{
+    vmm_paging_fini(ad);
+    LIST_FOREACH_SAFE(it, tmp, &ad->limbo) {
+        struct vmm_table *t = list_entry(it, struct vmm_table, limbo);
+        list_remove(&t->limbo);
+        vmm_table_free(ad, t);
+    }
+    if (ad->started) ad->ops->stop_device(ad->kmd);
+    for (uint32_t id = 1; id <= ad->segment_count; id++)
+        if (ad->segment[id].pool.pages != 0) pagepool_destroy(&ad->segment[id].pool);
+    memory_free(&ad->memory, ad, sizeof *ad);
+}
+
+vidmm_status vidmm_adapter_create(const struct vidmm_adapter_config *cfg, struct vidmm_adapter **out,
+                                  const char **why)
+{
+    const char *unused;
+    const struct vidmm_platform *pl = cfg->platform;
+    if (why == NULL) why = &unused;
+    *why = "the configuration was built for another version";
+    if (cfg->struct_size != sizeof *cfg || pl->struct_size != sizeof *pl) return VIDMM_INVALID;
+    *why = check_ops(cfg);
+    if (*why != NULL) return VIDMM_INVALID;
+    *why = "no memory for the adapter";
+    struct vidmm_adapter *ad = pl->alloc(pl->ctx, sizeof *ad, _Alignof(struct vidmm_adapter));
+    if (ad == NULL) return VIDMM_NO_MEMORY;
+    memset(ad, 0, sizeof *ad);
+    ad->platform = pl;
+    ad->ops = cfg->ops;
+    ad->kmd = cfg->kmd;
+    ad->memory = (struct base_memory){ pl->alloc, pl->free, pl->ctx };
+    ad->counters = cfg->counters != NULL ? cfg->counters : &ad->own_counters;
+    ad->counters->magic = VIDMM_COUNTERS_MAGIC;
+    ad->broken = find_row(cfg->break_row);
+    init_lists(ad);
+    vidmm_status st = init_adapter(ad, why);
+    if (st != VIDMM_OK) {
+        free_adapter(ad);
+        return st;
+    }
+    *why = NULL;
+    *out = ad;
+    return VIDMM_OK;
+}
+
+bool vidmm_adapter_idle(const struct vidmm_adapter *ad)
+{
+    for (uint32_t i = 0; i < ad->info.node_count; i++)
+        if (ad->node[i].running_count > 0 || !list_empty(&ad->node[i].paging)) return false;
+    for (int i = 0; i < 3; i++)
+        if (!list_empty(&ad->active[i])) return false;
+    return ad->move.al == NULL && list_empty(&ad->dying_opens) && list_empty(&ad->flush_spaces) &&
+           list_empty(&ad->limbo);
+}
+
+void vidmm_adapter_destroy(struct vidmm_adapter *ad)
+{
+    CHECK(list_empty(&ad->processes));
+    CHECK(ad->lost || vidmm_adapter_idle(ad));
+    free_adapter(ad);
+}
+
+const struct vidmm_adapter_info *vidmm_adapter_info(const struct vidmm_adapter *ad) { return &ad->info; }
+struct vidmm_counters *vidmm_adapter_counters(struct vidmm_adapter *ad) { return ad->counters; }
+
+vidmm_status vidmm_adapter_query_private(struct vidmm_adapter *ad, void *data, uint32_t bytes)
+{
+    if (ad->ops->query_private == NULL) return VIDMM_NOT_SUPPORTED;
+    return ad->ops->query_private(ad->kmd, data, bytes);
+}
+
+vidmm_status vidmm_adapter_escape(struct vidmm_adapter *ad, void *data, uint32_t bytes)
+{
+    if (ad->ops->escape == NULL) return VIDMM_NOT_SUPPORTED;
+    return ad->ops->escape(ad->kmd, data, bytes);
+}
+
+/* ---- the loop ---- */
+
+static bool step_all(struct vidmm_adapter *ad)
+{
+    bool progress = vmm_inbox_step(ad);
+    progress |= vmm_limbo_step(ad);
+    progress |= vmm_queues_step(ad);
+    progress |= vmm_mover_step(ad);
+    LIST_FOREACH_SAFE(it, tmp, &ad->dying_opens)
+        progress |= vmm_open_step(list_entry(it, struct vidmm_open, on_dying));
+    LIST_FOREACH_SAFE(pi, next, &ad->processes)
+        progress |= vmm_process_step(list_entry(pi, struct vidmm_process, on_adapter));
+    progress |= vmm_batch_step(ad);
+    progress |= vmm_sched_step(ad);
+    return progress;
+}
+
+uint64_t vidmm_run(struct vidmm_adapter *ad, uint64_t now_ns)
+{
+    bool progress = true;
+    ad->now = max_u64(ad->now, now_ns);
+    ad->sealed = true;
+    for (uint32_t i = 0; i < VMM_LOOPS_MAX && progress; i++) progress = step_all(ad);
+    ad->sealed = false;
+    if (progress) return ad->now;
+    return vmm_queues_deadline(ad);
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/* alloc.c — allocations and the devices' references to them: create, close, CPU access.
+ * Owns: struct vmm_alloc, struct vidmm_open. Calls: the driver, place.c, bind.c, va.c (claims), resid.c.
+ * Keeps: invariants 4 and 11. An allocation owns its system memory for life: whatever is evicted has a
+ * place to go, so eviction cannot fail. */
+#include "core/core.h"
+
+/* ---- create ---- */
+
+static vidmm_status check_segments(const struct vidmm_adapter *ad, const struct vidmm_kmd_allocation *ka,
+                                   struct vmm_alloc *al)
+{
+    uint32_t known = (uint32_t)mask_low64(ad->segment_count);
+    if (ka->supported == 0 || (ka->supported & ~known)) return VIDMM_INVALID;
+    if (ka->preferred > ad->segment_count) return VIDMM_INVALID;
+    if (ka->preferred != 0 && !(ka->supported >> (ka->preferred - 1) & 1u)) return VIDMM_INVALID; /* SEG-13 */
+    al->align = (uint32_t)VIDMM_PAGE_SIZE;
+    for (uint32_t id = 1; id <= ad->segment_count; id++) {
+        const struct vmm_segment *seg = &ad->segment[id];
+        if (!(ka->supported >> (id - 1) & 1u)) continue;
+        if (seg->flags & VIDMM_SEGMENT_APERTURE) { /* the aperture stands for system memory (SEG-10, SEG-17) */
+            al->segments |= 1u;
+            continue;
+        }
+        al->segments |= 1u << id;
+        if (seg->page_shift == 16 && !is_aligned(ka->alignment, VIDMM_PAGE_64K)) return VIDMM_INVALID;
+        if (seg->page_shift == 16) al->align = (uint32_t)VIDMM_PAGE_64K;
+    }
+    al->preferred = ka->preferred;
+    if (al->preferred != 0 && (ad->segment[al->preferred].flags & VIDMM_SEGMENT_APERTURE)) al->preferred = 0;
+    else if (al->preferred == 0 && !(al->segments & 1u)) al->preferred = ctz32(al->segments);
+    return VIDMM_OK;
+}
+
+static bool fits_somewhere(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
+{
+    if (al->segments & 1u) return true;
+    for (uint32_t id = 1; id <= ad->segment_count; id++) {
+        const struct vmm_segment *seg = &ad->segment[id];
+        uint64_t room = seg->bytes - ((uint64_t)seg->table_reserve << seg->page_shift);
+        if ((al->segments >> id & 1u) && vmm_alloc_bytes(al) <= room) return true;
+    }
+    return false;
+}
+
+static vidmm_status size_alloc(const struct vidmm_adapter *ad, const struct vidmm_alloc_desc *in,
+                               const struct vidmm_kmd_allocation *ka, struct vmm_alloc *al)
+{
+    uint64_t bytes, unit = al->align; /* SEG-04: the page size of its segments */
+    if (BROKEN(ad, SEG_02) && al->segments == 1u) unit = VIDMM_PAGE_64K;
+    if (BROKEN(ad, SEG_04)) unit = VIDMM_PAGE_SIZE;
+    if (ka->bytes == 0 || !align_up_checked(ka->bytes, unit, &bytes)) return VIDMM_INVALID;
+    if (bytes >> VIDMM_PAGE_SHIFT > VIDMM_ALLOC_PAGES_MAX) return VIDMM_LIMIT;
+    if (in->existing != NULL && (al->segments != 1u || bytes > in->existing_bytes)) return VIDMM_INVALID;
+    al->pages = bytes >> VIDMM_PAGE_SHIFT;
+    if (!fits_somewhere(ad, al)) return VIDMM_NO_VIDEO_MEMORY;
+    if (BROKEN(ad, SEG_05) && ad->counters->alloc_bytes_live + bytes > ad->budget) return VIDMM_NO_VIDEO_MEMORY;
+    return VIDMM_OK;
+}
+
+static vidmm_status take_memory(struct vidmm_adapter *ad, const struct vidmm_alloc_desc *in, struct vmm_alloc *al)
+{
+    const struct vidmm_platform *pl = ad->platform;
+    if (al->segments >> 1 != 0) {
+        uint64_t units = vmm_alloc_bytes(al) / al->align; /* bounded: see docs, "extents" */
+        al->ext_max = (uint32_t)min_u64(al->pages, 16 + units / 16);
+        al->ext = vmm_new(ad, al->ext_max * sizeof *al->ext);
+        if (al->ext == NULL) return VIDMM_NO_MEMORY;
+    }
+    al->imported = in->existing != NULL;
+    al->fresh = !al->imported;
+    return al->imported ? pl->sys_import(pl->ctx, in->existing, al->pages, &al->home)
+                        : pl->sys_alloc(pl->ctx, al->pages, &al->home);
+}
+
+static void give_memory(struct vidmm_adapter *ad, struct vmm_alloc *al)
+{
+    const struct vidmm_platform *pl = ad->platform;
+    if (al->home != 0 && al->imported) pl->sys_release(pl->ctx, al->home, al->pages);
+    else if (al->home != 0) pl->sys_free(pl->ctx, al->home, al->pages);
+    vmm_delete(ad, al->ext, al->ext_max * sizeof *al->ext);
+    vmm_delete(ad, al, sizeof *al);
+}
+
+static vidmm_status make_alloc(struct vidmm_adapter *ad, const struct vidmm_alloc_desc *in,
+                               const struct vidmm_kmd_allocation *ka, struct vmm_alloc **out)
+{
+    struct vmm_alloc *al = vmm_new(ad, sizeof *al);
+    if (al == NULL) return VIDMM_NO_MEMORY;
+    vidmm_status st = check_segments(ad, ka, al);
+    if (st == VIDMM_OK && (ka->priority == 0 || (ka->alignment != 0 && !is_pow2(ka->alignment)))) st = VIDMM_INVALID;
+    if (st == VIDMM_OK) st = size_alloc(ad, in, ka, al);
+    if (st == VIDMM_OK) st = take_memory(ad, in, al);
+    if (st != VIDMM_OK) {
+        give_memory(ad, al);
+        return st;
+    }
+    if (ka->alignment > al->align) al->align = ka->alignment;
+    al->priority = ka->priority;
+    al->kmd_allocation = ka->handle;
+    list_init(&al->opens);
+    list_init(&al->bindings);
+    *out = al;
+    return VIDMM_OK;
+}
+
+static void count_alloc(struct vidmm_adapter *ad, const struct vmm_alloc *al, bool created)
+{
+    struct vidmm_counters *c = ad->counters;
+    if (!created) {
+        c->allocs_live--;
+        c->alloc_bytes_live -= vmm_alloc_bytes(al);
+        return;
+    }
+    c->allocs_created++;
+    c->allocs_live++;
+    c->alloc_bytes_live += vmm_alloc_bytes(al);
+    c->allocs_live_peak = max_u64(c->allocs_live_peak, c->allocs_live);
+    c->alloc_bytes_peak = max_u64(c->alloc_bytes_peak, c->alloc_bytes_live);
+}
+
+static void break_assign_address(struct vidmm_device *d, struct vmm_alloc *al)
+{
+    struct span_want want = { vmm_alloc_bytes(al), al->align, 0, UINT64_MAX, SPAN_UP };
+    if (!span_reserve(&d->proc->space.claims, d->proc->space.binding_count + 4)) return;
+    struct span *c = span_alloc(&d->proc->space.claims, &want);
+    if (c != NULL) c->kind = CLAIM_MAP;
+}
+
+vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc_desc *in, struct vidmm_open **out)
+{
+    struct vidmm_adapter *ad = d->proc->ad;
+    struct vidmm_kmd_allocation ka = { .private_data = in->private_data, .private_size = in->private_size,
+                                       .existing_bytes = in->existing_bytes };
+    bool aligned = is_aligned((uintptr_t)in->existing | in->existing_bytes, VIDMM_PAGE_SIZE);
+    struct vmm_alloc *al;
+    if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if ((in->existing == NULL) != (in->existing_bytes == 0) || !aligned) return VIDMM_INVALID;
+    if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
+    struct vidmm_open *op = vmm_new(ad, sizeof *op);
+    if (op == NULL) return VIDMM_NO_MEMORY;
+    vidmm_status st = ad->ops->create_allocation(ad->kmd, &ka);
+    if (st == VIDMM_OK) {
+        st = make_alloc(ad, in, &ka, &al);
+        if (st != VIDMM_OK) ad->ops->destroy_allocation(ad->kmd, ka.handle);
+    }
+    if (st != VIDMM_OK) {
+        vmm_delete(ad, op, sizeof *op);
+        return st;
+    }
+    al->id = ++ad->next_id;
+    op->id = ++ad->next_id;
+    op->dev = d;
+    op->al = al;
+    list_push_back(&ad->allocs, &al->on_adapter);
+    list_push_back(&al->opens, &op->on_alloc);
+    list_push_back(&d->opens, &op->on_device);
+    count_alloc(ad, al, true);
+    if (BROKEN(ad, ALC_03)) break_assign_address(d, al);
+    *out = op;
+    return VIDMM_OK;
+}
+
+/* ---- close ---- */
+
+void vidmm_open_close(struct vidmm_open *op, uint32_t flags)
+{
+    struct vidmm_adapter *ad = op->dev->proc->ad;
+    op->dying = 1;
+    op->in_use = !(flags & VIDMM_DESTROY_ASSUME_NOT_IN_USE);
+    op->close_seq = ad->next_seq + 1;
+    op->al->locks -= op->locks;
+    op->locks = 0;
+    list_push_back(&ad->dying_opens, &op->on_dying);
+    if (vmm_open_step(op)) vmm_open_step(op); /* often nothing has to be waited for */
+}
+
+static void unbind_all(struct vidmm_open *op)
+{
+    struct vidmm_adapter *ad = op->dev->proc->ad;
+    LIST_FOREACH_SAFE(it, tmp, &op->al->bindings) {
+        struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
+        if (b->open != op) continue;
+        struct vmm_space *sp = b->space;
+        struct range r = { b->node.key, b->end };
+        const struct span *c = span_find(&sp->claims, r.start);
+        bool map = c != NULL && (c->kind & CLAIM_KIND) == CLAIM_MAP;
+        vmm_bind_remove(b);
+        if (map && !BROKEN(ad, VA_11)) vmm_claims_release(sp, r);
+    }
+    if (!ad->sealed) vmm_space_shrink(&op->dev->proc->space);
+}
+
+static void destroy_alloc(struct vidmm_adapter *ad, struct vidmm_open *op)
+{
+    struct vmm_alloc *al = op->al;
+    if (al->segment != VMM_SYSTEM) {
+        vmm_place_release(al);
+        ad->room = true;
+    }
+    if (al->state == PLACE_LIVE) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
+    list_remove(&op->on_alloc);
+    list_remove(&al->on_adapter);
+    count_alloc(ad, al, false);
+    ad->ops->destroy_allocation(ad->kmd, al->kmd_allocation);
+    if (!BROKEN(ad, ALC_02)) give_memory(ad, al);
+}
+
+/* true: progress was made, op may be gone. */
+bool vmm_open_step(struct vidmm_open *op)
+{
+    struct vidmm_adapter *ad = op->dev->proc->ad;
+    struct vmm_space *sp = &op->dev->proc->space;
+    if (op->dying == 1) {
+        if (op->pending > 0 || ad->move.al == op->al) return false;
+        if (op->in_use && vmm_packets_before(op->dev, op->close_seq)) return false;
+        vmm_required_drop(op);
+        unbind_all(op);
+        op->wait_seq = vmm_space_flush_pending(sp) ? sp->flush_seq : 0;
+        op->dying = 2;
+        return true;
+    }
+    if (!vmm_batch_passed(ad, op->wait_seq)) return false;
+    list_remove(&op->on_dying);
+    list_remove(&op->on_device);
+    destroy_alloc(ad, op);
+    vmm_delete(ad, op, sizeof *op);
+    return true;
+}
+
+/* ---- what it is ---- */
+
+bool vmm_alloc_required(const struct vmm_alloc *al)
+{
+    LIST_FOREACH(it, &al->opens) {
+        if (list_entry(it, struct vidmm_open, on_alloc)->resident > 0) return true;
+    }
+    return false;
+}
+
+uint64_t vidmm_open_bytes(const struct vidmm_open *op) { return vmm_alloc_bytes(op->al); }
+struct vidmm_device *vidmm_open_device(const struct vidmm_open *op) { return op->dev; }
+uint32_t vidmm_open_priority(const struct vidmm_open *op) { return op->al->priority; }
+
+vidmm_status vidmm_open_set_priority(struct vidmm_open *op, uint32_t priority)
+{
+    if (priority == 0) return VIDMM_INVALID;
+    op->al->priority = priority;
+    op->dev->proc->ad->room = true; /* another allocation may deserve the room now */
+    return VIDMM_OK;
+}
+
+void vidmm_open_placement(const struct vidmm_open *op, struct vidmm_placement_info *out)
+{
+    uint64_t run;
+    struct vmm_alloc *al = op->al;
+    out->segment = al->segment;
+    out->resident = al->state == PLACE_LIVE;
+    out->resident_count = op->resident;
+    out->offset = vmm_place_run(al, al->segment, 0, &run);
+}
+
+/* ---- CPU access ---- */
+
+static bool at_home(const struct vmm_alloc *al)
+{
+    return al->segment == VMM_SYSTEM && (al->state == PLACE_NONE || al->state == PLACE_LIVE);
+}
+
+vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
+{
+    struct vmm_alloc *al = op->al;
+    struct vidmm_adapter *ad = op->dev->proc->ad;
+    if (op->dying) return VIDMM_INVALID;
+    if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    bool home = at_home(al);
+    if (!home && !(al->segments & 1u) && vmm_alloc_required(al)) return VIDMM_BUSY; /* ALC-34, ALC-35 */
+    if (op->locks == UINT32_MAX) return VIDMM_LIMIT;
+    op->locks++;
+    al->locks++;
+    *cpu = ad->platform->sys_address(ad->platform->ctx, al->home);
+    if (home) {
+        al->fresh = false;
+        return VIDMM_OK;
+    }
+    ad->lock_waiters++;
+    return VIDMM_PENDING;
+}
+
+bool vidmm_open_lock_ready(const struct vidmm_open *op) { return at_home(op->al) || op->dying; }
+
+vidmm_status vidmm_open_unlock(struct vidmm_open *op)
+{
+    if (op->locks == 0) return VIDMM_INVALID;
+    op->locks--;
+    op->al->locks--;
+    if (op->al->locks == 0) op->dev->proc->ad->room = true; /* it may go back to its segment */
+    return VIDMM_OK;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* breaks.h — break switches: in test builds one requirement's rule can be broken on purpose, so that a
+ * test that claims to prove the row can be seen to fail. Each row is broken in exactly one place, the
+ * line that keeps its rule. In other builds BROKEN is the constant false and nothing is left of this. */
+#ifndef VMM_BREAKS_H
+#define VMM_BREAKS_H
+
+#define VMM_ROWS(X) \
+    X(ADP_05) X(ADP_06) X(ADP_07) X(ADP_08) X(ADP_09) \
+    X(SEG_01) X(SEG_02) X(SEG_03) X(SEG_04) X(SEG_05) X(SEG_06) X(SEG_07) \
+    X(ALC_02) X(ALC_03) X(ALC_04) X(ALC_07) \
+    X(VA_01) X(VA_02) X(VA_03) X(VA_04) X(VA_05) X(VA_06) X(VA_07) X(VA_08) X(VA_09) X(VA_10) \
+    X(VA_11) X(VA_12) X(VA_13) \
+    X(PT_01) X(PT_02) X(PT_39) X(PAG_01) X(PAG_02) X(RES_01) X(SUB_01) X(SUB_02) X(SUB_03)
+
+#define VMM_ROW_ENUM(row) ROW_##row,
+enum vmm_row { ROW_NONE, VMM_ROWS(VMM_ROW_ENUM) ROW_COUNT };
+#undef VMM_ROW_ENUM
+
+#ifdef VIDMM_TEST_HOOKS
+#define BROKEN(ad, row) ((ad)->broken == ROW_##row)
+#else
+#define BROKEN(ad, row) ((void)(ad), false)
+#endif
+
+#endif

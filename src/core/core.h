@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* core.h — what the files of the core offer each other, by file. Calls go down this page's order from
+ * services (top) to mechanisms (bottom); going up happens through state that vidmm_run looks at. */
+#ifndef VMM_CORE_H
+#define VMM_CORE_H
+
+#include "base/bytes.h"
+#include "core/obj.h"
+
+/* adapter.c: memory. vmm_new gives zeroed memory or NULL, never while sealed (inv. 16). */
+void *vmm_new(struct vidmm_adapter *, size_t bytes);
+void vmm_delete(struct vidmm_adapter *, void *p, size_t bytes);
+
+/* process.c, device.c */
+bool vmm_process_step(struct vidmm_process *);
+bool vmm_device_step(struct vidmm_device *);
+bool vmm_device_runnable(const struct vidmm_device *);
+bool vmm_device_has_work(const struct vidmm_device *);
+void vmm_device_fail(struct vidmm_device *, enum vidmm_device_state, const struct vidmm_page_fault *);
+void vmm_adapter_lose(struct vidmm_adapter *);
+
+/* alloc.c */
+bool vmm_open_step(struct vidmm_open *);
+bool vmm_alloc_required(const struct vmm_alloc *);
+uint64_t vmm_alloc_bytes(const struct vmm_alloc *);
+
+/* va.c: executes an accepted map request. Sets r->wait_seq. false: must wait (root, idle contexts). */
+bool vmm_map_execute(struct vmm_request *);
+void vmm_map_drop(struct vmm_request *); /* gives back what an unexecuted or executed map still holds */
+void vmm_claims_release(struct vmm_space *, struct range); /* MAP pages nobody else waits for become free */
+
+/* resid.c */
+bool vmm_resident_execute(struct vmm_request *);
+void vmm_required_drop(struct vidmm_open *);   /* count to 0, off the list */
+void vmm_missing_add(struct vidmm_device *, int by);     /* keeps the adapter's sum and the device's age */
+bool vmm_device_fill(struct vidmm_device *);   /* places what needs no transfer; true: nothing missing */
+bool vmm_mover_step(struct vidmm_adapter *);
+
+/* request.c */
+struct vmm_request *vmm_request_new(struct vidmm_queue *, enum vmm_request_kind);
+void vmm_request_free(struct vmm_request *);
+uint64_t vmm_request_enqueue(struct vmm_request *); /* or executes inline: returns 0 then */
+bool vmm_queues_step(struct vidmm_adapter *);
+void vmm_queue_cancel(struct vidmm_queue *);
+bool vmm_queue_step_dying(struct vidmm_queue *);
+uint64_t vmm_queues_deadline(struct vidmm_adapter *);
+
+/* sched.c */
+bool vmm_sched_step(struct vidmm_adapter *);
+void vmm_packet_push(struct vidmm_adapter *, uint32_t node, struct vmm_packet *); /* paging: to the front */
+void vmm_context_cancel(struct vidmm_context *);
+bool vmm_context_step_dying(struct vidmm_context *);
+bool vmm_node_complete(struct vidmm_adapter *, uint32_t node, uint64_t fence_id);
+struct vidmm_context *vmm_node_abort(struct vidmm_adapter *, uint32_t node, uint64_t fence_id);
+bool vmm_contexts_idle(struct vmm_space *);   /* no context of the space is on an engine */
+bool vmm_packets_before(const struct vidmm_device *, uint64_t seq); /* any accepted earlier and unfinished */
+
+/* fault.c */
+bool vmm_inbox_step(struct vidmm_adapter *);
+
+/* fence.c */
+vidmm_status vmm_fence_make(struct vidmm_device *, uint64_t initial, uint32_t flags, struct vidmm_fence **);
+void vmm_fence_drop(struct vidmm_fence *);
+uint64_t vmm_fence_load(const struct vidmm_fence *);
+void vmm_fence_store(struct vidmm_fence *, uint64_t value);
+void vmm_fence_pages_free(struct vidmm_process *);
+
+/* move.c: brings one allocation to another place. Needs: mover idle; extents taken when to != 0. */
+void vmm_move_begin(struct vidmm_adapter *, struct vmm_alloc *, uint32_t to, bool live);
+bool vmm_move_step(struct vidmm_adapter *);
+
+/* place.c: where bytes are, and what follows for bindings and counters */
+bool vmm_place_extents(struct vmm_alloc *, struct vmm_segment *); /* takes pages into al->ext */
+void vmm_place_release(struct vmm_alloc *);                       /* gives al->ext back */
+void vmm_place_state(struct vmm_alloc *, enum vmm_place_state, uint32_t segment);
+bool vmm_place_system(struct vmm_alloc *);  /* NONE -> LIVE in system memory, no transfer; false: cannot */
+/* Run of consecutive pages at byte offset: its address, and bytes until it ends. */
+uint64_t vmm_place_run(struct vmm_alloc *, uint32_t segment, uint64_t offset, uint64_t *bytes);
+
+/* bind.c: what the GPU sees. All collect the flushes they need in the space. */
+void vmm_bind_replace(struct vmm_space *, struct range, struct vmm_binding *nb, struct vmm_binding *spare[2]);
+void vmm_bind_clear(struct vmm_space *, struct range, struct vmm_binding **spare); /* to unmapped */
+void vmm_bind_remove(struct vmm_binding *);   /* unlinks, entries invalid (or zero in a ZERO reservation) */
+void vmm_bind_write(struct vmm_binding *, struct range);  /* entries as derived from the placement now */
+void vmm_bind_invalidate(struct vmm_binding *);           /* entries invalid, binding stays */
+
+/* space.c */
+vidmm_status vmm_space_init(struct vmm_space *, struct vidmm_adapter *, struct vidmm_process *);
+void vmm_space_fini(struct vmm_space *);
+void vmm_space_flush(struct vmm_space *, struct range);  /* to be emitted; flush_seq = its batch */
+bool vmm_space_flush_pending(const struct vmm_space *);
+void vmm_space_offer_root(struct vmm_space *, struct vmm_table *); /* takes it over; swapped in while idle */
+void vmm_space_shrink(struct vmm_space *);               /* call time: offers a smaller root if that pays */
+bool vmm_space_root_step(struct vmm_space *);
+
+/* table.c */
+vidmm_status vmm_tables_init(struct vmm_space *, uint32_t root_entries);
+void vmm_tables_fini(struct vmm_space *);
+uint32_t vmm_tables_coverage(const struct vmm_space *);  /* root entries */
+/* Creates the missing tables of a range and pins its leaves; nothing changes on failure. */
+vidmm_status vmm_tables_acquire(struct vmm_space *, struct range);
+void vmm_tables_unpin(struct vmm_space *, struct range);
+/* live += / -= bound pages; an empty leaf is unlinked and freed after a flush. */
+void vmm_tables_bind(struct vmm_space *, struct range);
+void vmm_tables_unbind(struct vmm_space *, struct range, bool entries_valid);
+/* Entries from va on; counts of the runs add up to what is written. May cross tables. */
+void vmm_tables_write(struct vmm_space *, uint64_t va, const struct vidmm_pte_run *, uint32_t n);
+struct vmm_table *vmm_table_new(struct vmm_space *, uint32_t level, uint32_t entries);
+void vmm_table_free(struct vidmm_adapter *, struct vmm_table *);
+void vmm_root_swap(struct vmm_space *, struct vmm_table *new_root);
+void vmm_leaf_attach(struct vmm_space *, struct vmm_table *leaf); /* below a two-level root, pinned once */
+uint32_t vmm_root_used(const struct vmm_space *);        /* 1 + highest root index in use */
+struct vmm_table *vmm_leaf_find(const struct vmm_space *, uint64_t va);
+bool vmm_limbo_step(struct vidmm_adapter *);
+
+/* batch.c */
+enum vmm_emit { EMIT_DONE, EMIT_WAIT };
+enum vmm_emit vmm_batch_emit(struct vidmm_adapter *, const struct vidmm_op *, uint64_t *multipass);
+void vmm_batch_complete(struct vidmm_adapter *, struct vmm_buffer *);
+enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *); /* all flushes owed, into the open batch */
+bool vmm_batch_step(struct vidmm_adapter *);  /* emits flushes, submits the open buffer */
+/* A lost adapter executes nothing any more: whoever waits goes on. */
+static inline bool vmm_batch_passed(const struct vidmm_adapter *ad, uint64_t seq)
+{
+    return seq <= ad->batch_done || ad->lost;
+}
+
+/* syspage.c */
+vidmm_status vmm_paging_init(struct vidmm_adapter *, const char **why);
+void vmm_paging_fini(struct vidmm_adapter *);
+/* Points a scratch window (0 source, 1 destination) at bytes of an allocation; returns its address. */
+uint64_t vmm_scratch_map(struct vidmm_adapter *, uint32_t window, struct vmm_alloc *, uint32_t segment,
+                         uint64_t offset, uint64_t bytes);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* device.c — the device: unit of residency, of suspension and of the error state.
+ * Owns: struct vidmm_device. Calls: sched.c, request.c, fence.c, alloc.c. Keeps: invariants 7, 12.
+ *
+ *   ACTIVE --vmm_device_fail--> PAGE_FAULT, DMA_FAULT, OUT_OF_MEMORY, RESET
+ *   any --vidmm_device_destroy--> dying --vmm_device_step--> gone                                    */
+#include "core/core.h"
+
+vidmm_status vidmm_device_create(struct vidmm_process *p, struct vidmm_device **out)
+{
+    struct vidmm_adapter *ad = p->ad;
+    if (p->dying) return VIDMM_INVALID;
+    if (ad->lost) return VIDMM_DEVICE_LOST;
+    struct vidmm_device *d = vmm_new(ad, sizeof *d);
+    if (d == NULL) return VIDMM_NO_MEMORY;
+    d->proc = p;
+    d->id = ++ad->next_id;
+    d->state = VIDMM_DEVICE_ACTIVE;
+    list_init(&d->contexts);
+    list_init(&d->queues);
+    list_init(&d->opens);
+    list_init(&d->fences);
+    list_init(&d->required);
+    list_push_back(&p->devices, &d->on_process);
+    ad->counters->devices++;
+    *out = d;
+    return VIDMM_OK;
+}
+
+bool vmm_device_runnable(const struct vidmm_device *d)
+{
+    return d->state == VIDMM_DEVICE_ACTIVE && d->holds == 0 && d->missing == 0;
+}
+
+/* A packet at the head of a context that only residency keeps from running. */
+bool vmm_device_has_work(const struct vidmm_device *d)
+{
+    LIST_FOREACH(it, &d->contexts) {
+        struct list *l = list_first(&list_entry(it, struct vidmm_context, on_device)->packets);
+        if (l != NULL && list_entry(l, struct vmm_packet, link)->kind == PACKET_EXEC) return true;
+    }
+    return false;
+}
+
+static void release_waiters(struct vidmm_device *d)
+{
+    LIST_FOREACH(it, &d->fences) {
+        struct vidmm_fence *f = list_entry(it, struct vidmm_fence, on_device);
+        if (!(f->flags & VIDMM_FENCE_NO_MAX_ON_LOSS)) vmm_fence_store(f, UINT64_MAX);
+    }
+}
+
+static void stop_work(struct vidmm_device *d)
+{
+    LIST_FOREACH(it, &d->contexts) vmm_context_cancel(list_entry(it, struct vidmm_context, on_device));
+    LIST_FOREACH(it, &d->queues) vmm_queue_cancel(list_entry(it, struct vidmm_queue, on_device));
+    LIST_FOREACH(it, &d->opens) vmm_required_drop(list_entry(it, struct vidmm_open, on_device));
+}
+
+/* Fences go to the maximum first: nobody may be refused while a waiter still hopes. */
+void vmm_device_fail(struct vidmm_device *d, enum vidmm_device_state state, const struct vidmm_page_fault *fault)
+{
+    if (d->state != VIDMM_DEVICE_ACTIVE) return;
+    release_waiters(d);
+    d->state = (uint8_t)state;
+    if (fault != NULL) d->fault = *fault;
+    stop_work(d);
+}
+
+void vmm_adapter_lose(struct vidmm_adapter *ad)
+{
+    ad->lost = true;
+    LIST_FOREACH(pi, &ad->processes) {
+        struct vidmm_process *p = list_entry(pi, struct vidmm_process, on_adapter);
+        LIST_FOREACH(di, &p->devices)
+            vmm_device_fail(list_entry(di, struct vidmm_device, on_process), VIDMM_DEVICE_RESET, NULL);
+    }
+}
+
+void vidmm_device_destroy(struct vidmm_device *d)
+{
+    if (d->dying) return;
+    d->dying = true;
+    release_waiters(d);
+    d->state = VIDMM_DEVICE_STOPPED;
+    stop_work(d);
+    LIST_FOREACH_SAFE(it, tmp, &d->contexts) vidmm_context_destroy(list_entry(it, struct vidmm_context, on_device));
+    LIST_FOREACH_SAFE(it, tmp, &d->queues) vidmm_queue_destroy(list_entry(it, struct vidmm_queue, on_device));
+    LIST_FOREACH_SAFE(it, tmp, &d->opens) {
+        struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
+        if (!op->dying) vidmm_open_close(op, 0);
+    }
+}
+
+static bool step_children(struct vidmm_device *d)
+{
+    bool progress = false;
+    LIST_FOREACH_SAFE(it, tmp, &d->contexts)
+        progress |= vmm_context_step_dying(list_entry(it, struct vidmm_context, on_device));
+    LIST_FOREACH_SAFE(it, tmp, &d->queues)
+        progress |= vmm_queue_step_dying(list_entry(it, struct vidmm_queue, on_device));
+    return progress;
+}
+
+bool vmm_device_step(struct vidmm_device *d)
+{
+    bool progress = step_children(d);
+    if (!d->dying || !list_empty(&d->contexts) || !list_empty(&d->queues) || !list_empty(&d->opens)) return progress;
+    LIST_FOREACH_SAFE(it, tmp, &d->fences) vmm_fence_drop(list_entry(it, struct vidmm_fence, on_device));
+    CHECK(list_empty(&d->fences));
+    list_remove(&d->on_process);
+    vmm_delete(d->proc->ad, d, sizeof *d);
+    return true;
+}
+
+enum vidmm_device_state vidmm_device_state(const struct vidmm_device *d) { return (enum vidmm_device_state)d->state; }
+
+vidmm_status vidmm_device_fault(const struct vidmm_device *d, struct vidmm_page_fault *out)
+{
+    if (d->state != VIDMM_DEVICE_PAGE_FAULT) return VIDMM_INVALID;
+    *out = d->fault;
+    return VIDMM_OK;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* fence.c — monitored fences: a 64-bit value in a page that CPU and GPU both reach.
+ * Owns: process->fence_pages, device->fences. Calls: bind.c, table.c, span. Keeps: invariant 10 (values).
+ * Fence pages are VidMm's own: their addresses come top-down from the upper half of the space (Q49). */
+#include "core/core.h"
+
+#define SLOT_BYTES (VIDMM_PAGE_SIZE / VMM_FENCE_SLOTS)
+
+uint64_t vmm_fence_load(const struct vidmm_fence *f) { return __atomic_load_n(f->value, __ATOMIC_ACQUIRE); }
+
+void vmm_fence_store(struct vidmm_fence *f, uint64_t value) { __atomic_store_n(f->value, value, __ATOMIC_RELEASE); }
+
+/* A two-level space keeps its own pages below what the root covers, so that a fence never grows it. */
+static struct span *claim_page(struct vmm_space *sp)
+{
+    uint64_t top = 1ull << sp->ad->info.va_bits;
+    if (sp->ad->info.level_count == 2)
+        top = min_u64(top, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
+    struct span_want want = { VIDMM_PAGE_SIZE, VIDMM_PAGE_SIZE, top / 2, top, SPAN_DOWN };
+    return span_alloc(&sp->claims, &want);
+}
+
+static void page_free(struct vidmm_process *p, struct vmm_fence_page *page)
+{
+    struct vidmm_adapter *ad = p->ad;
+    if (page->claim != NULL) span_remove(&p->space.claims, page->claim);
+    if (page->frame != 0) ad->platform->sys_free(ad->platform->ctx, page->frame, 1);
+    vmm_delete(ad, page, sizeof *page);
+}
+
+static vidmm_status page_fill(struct vidmm_process *p, struct vmm_fence_page *page)
+{
+    struct vidmm_adapter *ad = p->ad;
+    struct vmm_space *sp = &p->space;
+    vidmm_status st = ad->platform->sys_alloc(ad->platform->ctx, 1, &page->frame);
+    if (st != VIDMM_OK) return VIDMM_NO_MEMORY;
+    page->cpu = ad->platform->sys_address(ad->platform->ctx, page->frame);
+    if (!span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4)) return VIDMM_NO_MEMORY;
+    page->claim = claim_page(sp);
+    if (page->claim == NULL) return VIDMM_NO_VIDEO_MEMORY;
+    page->claim->kind = CLAIM_INTERNAL;
+    page->binding = vmm_new(ad, sizeof *page->binding);
+    if (page->binding == NULL) return VIDMM_NO_MEMORY;
+    return vmm_tables_acquire(sp, (struct range){ page->claim->start, page->claim->end });
+}
+
+static vidmm_status page_make(struct vidmm_process *p, struct vmm_fence_page **out)
+{
+    struct vidmm_adapter *ad = p->ad;
+    struct vmm_fence_page *page = vmm_new(ad, sizeof *page);
+    if (page == NULL) return VIDMM_NO_MEMORY;
+    vidmm_status st = page_fill(p, page);
+    if (st != VIDMM_OK) {
+        vmm_delete(ad, page->binding, sizeof *page->binding);
+        page_free(p, page);
+        return st;
+    }
+    struct range r = { page->claim->start, page->claim->end };
+    struct vmm_binding *b = page->binding, *none[2] = { NULL, NULL };
+    b->target = TARGET_FRAME;
+    b->prot = VIDMM_PROT_WRITE;
+    b->offset = page->frame * VIDMM_PAGE_SIZE;
+    vmm_bind_replace(&p->space, r, b, none);
+    vmm_tables_unpin(&p->space, r);
+    if (vmm_space_flush_pending(&p->space)) p->space.gate_seq = p->space.flush_seq;
+    list_push_back(&p->fence_pages, &page->on_process);
+    *out = page;
+    return VIDMM_OK;
+}
+
+static vidmm_status page_find(struct vidmm_process *p, struct vmm_fence_page **out)
+{
+    LIST_FOREACH(it, &p->fence_pages) {
+        struct vmm_fence_page *page = list_entry(it, struct vmm_fence_page, on_process);
+        if (page->used == UINT64_MAX) continue;
+        *out = page;
+        return VIDMM_OK;
+    }
+    return page_make(p, out);
+}
+
+vidmm_status vmm_fence_make(struct vidmm_device *d, uint64_t initial, uint32_t flags, struct vidmm_fence **out)
+{
+    struct vidmm_adapter *ad = d->proc->ad;
+    struct vmm_fence_page *page;
+    struct vidmm_fence *f = vmm_new(ad, sizeof *f);
+    if (f == NULL) return VIDMM_NO_MEMORY;
+    vidmm_status st = page_find(d->proc, &page);
+    if (st != VIDMM_OK) {
+        vmm_delete(ad, f, sizeof *f);
+        return st;
+    }
+    f->dev = d;
+    f->page = page;
+    f->slot = ctz64(~page->used);
+    f->flags = flags;
+    f->id = ++ad->next_id;
+    page->used |= 1ull << f->slot;
+    f->value = (uint64_t *)(void *)((char *)page->cpu + f->slot * SLOT_BYTES);
+    f->gpu_va = flags & VIDMM_FENCE_NO_GPU_ACCESS ? 0 : page->claim->start + f->slot * SLOT_BYTES;
+    vmm_fence_store(f, initial);
+    list_push_back(&d->fences, &f->on_device);
+    *out = f;
+    return VIDMM_OK;
+}
+
+vidmm_status vidmm_fence_create(struct vidmm_device *d, uint64_t initial, uint32_t flags, struct vidmm_fence **out)
+{
+    uint32_t known = VIDMM_FENCE_NO_SIGNAL | VIDMM_FENCE_NO_WAIT | VIDMM_FENCE_NO_MAX_ON_LOSS |
+                     VIDMM_FENCE_NO_GPU_ACCESS;
+    if (flags & ~known) return VIDMM_INVALID;
+    if ((flags & VIDMM_FENCE_NO_SIGNAL) && (flags & VIDMM_FENCE_NO_WAIT)) return VIDMM_INVALID;
+    if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    return vmm_fence_make(d, initial, flags, out);
+}
+
+/* Packets that name it go on: their waits are satisfied, their signals have no effect. */
+void vmm_fence_drop(struct vidmm_fence *f)
+{
+    struct vidmm_adapter *ad = f->dev->proc->ad;
+    f->dying = true;
+    if (f->refs > 0) return;
+    list_remove(&f->on_device);
+    f->page->used &= ~(1ull << f->slot);
+    vmm_delete(ad, f, sizeof *f);
+}
+
+void vidmm_fence_destroy(struct vidmm_fence *f) { vmm_fence_drop(f); }
+
+/* The space is going away as a whole; its bindings are freed by the caller. */
+void vmm_fence_pages_free(struct vidmm_process *p)
+{
+    LIST_FOREACH_SAFE(it, tmp, &p->fence_pages) {
+        struct vmm_fence_page *page = list_entry(it, struct vmm_fence_page, on_process);
+        list_remove(&page->on_process);
+        page_free(p, page);
+    }
+}
+
+const uint64_t *vidmm_fence_cpu_address(const struct vidmm_fence *f) { return f->value; }
+uint64_t vidmm_fence_gpu_address(const struct vidmm_fence *f) { return f->gpu_va; }
+uint64_t vidmm_fence_value(const struct vidmm_fence *f) { return vmm_fence_load(f); }
+
+vidmm_status vidmm_fence_signal(struct vidmm_fence *f, uint64_t value)
+{
+    if (f->flags & VIDMM_FENCE_NO_SIGNAL) return VIDMM_ACCESS_DENIED;
+    if (f->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (value < vmm_fence_load(f)) return VIDMM_INVALID;
+    vmm_fence_store(f, value);
+    return VIDMM_OK;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* move.c — brings one allocation from one place to another: page-in, eviction, demotion, promotion.
+ * Owns: adapter->move. Calls: place.c, bind.c, syspage.c (scratch windows), batch.c. Keeps: invariants 5, 6, 12.
+ *
+ *   STOP        devices that can reach it run nothing         (only when it is LIVE)
+ *   INVALIDATE  entries of every mapping invalid, flush owed  (only when it is LIVE)
+ *   CHUNK/WAIT  [flushes][fill or transfer] as one batch, window by window
+ *   FINISH      old pages released, new entries written, devices go on                          */
+#include "core/core.h"
+
+enum { MOVE_STOP, MOVE_INVALIDATE, MOVE_CHUNK, MOVE_EMIT, MOVE_WAIT, MOVE_FINISH };
+
+static void hold_devices(struct vmm_alloc *al, bool hold)
+{
+    LIST_FOREACH(it, &al->opens) {
+        struct vidmm_device *d = list_entry(it, struct vidmm_open, on_alloc)->dev;
+        d->holds += hold ? 1u : -1u;
+        if (hold && d->running > 0) d->proc->ad->counters->suspends++;
+    }
+}
+
+static bool devices_idle(const struct vmm_alloc *al)
+{
+    LIST_FOREACH(it, &al->opens) {
+        if (list_entry(it, struct vidmm_open, on_alloc)->dev->running > 0) return false;
+    }
+    return true;
+}
+
+void vmm_move_begin(struct vidmm_adapter *ad, struct vmm_alloc *al, uint32_t to, bool live)
+{
+    CHECK(ad->move.al == NULL);
+    CHECK(al->state == PLACE_NONE || al->state == PLACE_LIVE);
+    ad->move = (struct vmm_move){ .al = al, .to = (uint8_t)to, .live = live, .phase = MOVE_STOP };
+    hold_devices(al, true);
+}
+
+/* How the bytes get there: zeros are made, and what home still has is not copied again. */
+static void choose_transfer(struct vidmm_adapter *ad)
+{
+    struct vmm_move *m = &ad->move;
+    m->fill = m->to != VMM_SYSTEM && m->al->fresh;
+    m->copy = !m->fill && !(m->to == VMM_SYSTEM && m->al->unwritten);
+}
+
+static void invalidate(struct vidmm_adapter *ad)
+{
+    struct vmm_alloc *al = ad->move.al;
+    choose_transfer(ad);
+    if (al->state == PLACE_LIVE) {
+        LIST_FOREACH(it, &al->bindings) vmm_bind_invalidate(list_entry(it, struct vmm_binding, on_alloc));
+        vmm_place_state(al, PLACE_GOING, al->segment);
+    } else {
+        vmm_place_state(al, PLACE_COMING, al->segment);
+    }
+}
+
+static void build_chunk(struct vidmm_adapter *ad)
+{
+    struct vmm_move *m = &ad->move;
+    uint64_t total = vmm_alloc_bytes(m->al);
+    m->chunk = min_u64(total - m->done, VMM_SCRATCH_WINDOW);
+    uint64_t dst = vmm_scratch_map(ad, 1, m->al, m->to, m->done, m->chunk);
+    if (m->fill) {
+        m->op = (struct vidmm_op){ .code = VIDMM_OP_VIRTUAL_FILL };
+        m->op.fill.allocation = m->al->kmd_allocation;
+        m->op.fill.allocation_offset = m->done;
+        m->op.fill.bytes = m->chunk;
+        m->op.fill.destination_va = dst;
+        return;
+    }
+    m->op = (struct vidmm_op){ .code = VIDMM_OP_VIRTUAL_TRANSFER };
+    m->op.transfer.allocation = m->al->kmd_allocation;
+    m->op.transfer.allocation_offset = m->done;
+    m->op.transfer.bytes = m->chunk;
+    m->op.transfer.source_va = vmm_scratch_map(ad, 0, m->al, m->al->segment, m->done, m->chunk);
+    m->op.transfer.destination_va = dst;
+    m->op.transfer.direction = m->to == VMM_SYSTEM ? VIDMM_LOCAL_TO_SYSTEM : VIDMM_SYSTEM_TO_LOCAL;
+    if (m->done == 0) m->op.transfer.flags |= VIDMM_TRANSFER_START;
+    if (m->done + m->chunk == total) m->op.transfer.flags |= VIDMM_TRANSFER_END;
+}
+
+/* The flushes come first in the buffer: of the mappings that were taken away, and of the windows. */
+static bool emit_chunk(struct vidmm_adapter *ad)
+{
+    struct vmm_move *m = &ad->move;
+    if (vmm_batch_flushes(ad) == EMIT_WAIT) return false;
+    if ((m->copy || m->fill) && vmm_batch_emit(ad, &m->op, &m->multipass) == EMIT_WAIT) return false;
+    bool empty = ad->buffer[ad->buffer_open].kmd.used == 0; /* nothing was owed and nothing is copied */
+    m->wait_seq = empty ? ad->batch_next - 1 : ad->batch_next;
+    m->multipass = 0;
+    return true;
+}
+
+static void count_move(struct vidmm_adapter *ad, bool was_live)
+{
+    const struct vmm_move *m = &ad->move;
+    struct vidmm_counters *c = ad->counters;
+    uint64_t bytes = vmm_alloc_bytes(m->al);
+    if (m->fill) {
+        c->zero_fills++;
+        c->zero_fill_bytes += bytes;
+    } else if (m->to != VMM_SYSTEM) {
+        c->page_ins++;
+        c->page_in_bytes += bytes;
+        if (was_live) c->promotions++;
+    } else {
+        c->page_outs++;
+        c->page_out_bytes += bytes;
+        if (m->live) c->demotions++;
+        else c->evictions++;
+    }
+}
+
+/* For the break switch of PT-39: a table goes although contexts will need it. */
+static void break_tables(struct vmm_alloc *al)
+{
+    LIST_FOREACH(pi, &list_entry(al->opens.next, struct vidmm_open, on_alloc)->dev->proc->ad->processes) {
+        struct vmm_space *sp = &list_entry(pi, struct vidmm_process, on_adapter)->space;
+        struct tree_node *n = tree_first(&sp->bindings);
+        if (n == NULL) continue;
+        struct vmm_binding *b = tree_entry(n, struct vmm_binding, node);
+        struct vidmm_pte_run run = { .count = 1 };
+        run.attr = sp->ad->ops->pte_attr(sp->ad->kmd, &(struct vidmm_pte_kind){ .level = 0 });
+        vmm_tables_write(sp, b->node.key, &run, 1);
+        vmm_space_flush(sp, (struct range){ b->node.key, b->end });
+    }
+}
+
+static void show_at_new_place(struct vidmm_adapter *ad, struct vmm_alloc *al, bool was_live)
+{
+    if (BROKEN(ad, SEG_06) && (was_live || !ad->move.fill)) return;
+    LIST_FOREACH(it, &al->bindings) {
+        struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
+        vmm_bind_write(b, (struct range){ b->node.key, b->end });
+        if (vmm_space_flush_pending(b->space)) b->space->gate_seq = b->space->flush_seq;
+    }
+}
+
+static void finish(struct vidmm_adapter *ad)
+{
+    struct vmm_move *m = &ad->move;
+    struct vmm_alloc *al = m->al;
+    bool was_live = al->state == PLACE_GOING;
+    count_move(ad, was_live);
+    if (m->to == VMM_SYSTEM) {
+        vmm_place_release(al);
+        ad->room = true;
+    } else {
+        list_push_back(&ad->segment[m->to].lru, &al->lru);
+        al->clean = !m->fill;
+        al->fresh = false;
+    }
+    al->unwritten = false;
+    vmm_place_state(al, m->live ? PLACE_LIVE : PLACE_NONE, m->to);
+    if (m->live) show_at_new_place(ad, al, was_live);
+    if (BROKEN(ad, PT_39) && m->to == VMM_SYSTEM) break_tables(al);
+    hold_devices(al, false);
+    m->al = NULL;
+}
+
+bool vmm_move_step(struct vidmm_adapter *ad)
+{
+    struct vmm_move *m = &ad->move;
+    switch (m->phase) {
+    case MOVE_STOP:
+        if (m->al->state == PLACE_LIVE && !devices_idle(m->al)) return false;
+        m->phase = MOVE_INVALIDATE;
+        return true;
+    case MOVE_INVALIDATE:
+        invalidate(ad);
+        m->phase = MOVE_CHUNK;
+        return true;
+    case MOVE_CHUNK:
+        m->chunk = vmm_alloc_bytes(m->al) - m->done;
+        if (m->copy || m->fill) build_chunk(ad);
+        m->phase = MOVE_EMIT;
+        return true;
+    case MOVE_EMIT:
+        if (!emit_chunk(ad)) return false;
+        m->phase = MOVE_WAIT;
+        return true;
+    case MOVE_WAIT:
+        if (!vmm_batch_passed(ad, m->wait_seq)) return false;
+        m->done += m->chunk;
+        m->phase = m->done < vmm_alloc_bytes(m->al) ? MOVE_CHUNK : MOVE_FINISH;
+        return true;
+    default:
+        finish(ad);
+        return true;
+    }
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/* obj.h — every struct of the core in one place, with what its fields mean and which invariant they keep
+ * (numbers: docs/invariants.md). One owner per adapter: nothing here is locked. What other threads may
+ * write is `struct vmm_inbox` alone. Lists are FIFO and ids grow, so no order depends on a pointer. */
+#ifndef VMM_OBJ_H
+#define VMM_OBJ_H
+
+#include <stdatomic.h>
+#include <vidmm/vidmm.h>
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "base/list.h"
+#include "base/memory.h"
+#include "base/pagepool.h"
+#include "base/range.h"
+#include "base/span.h"
+#include "base/tree.h"
+#include "core/breaks.h"
+
+enum {
+    VMM_SYSTEM = 0,            /* id of the implicit system segment */
+    VMM_BUFFERS = 8,           /* paging buffers in the ring: backpressure beyond */
+    VMM_FLUSH_RANGES = 4,      /* ranges a space collects before it flushes everything */
+    VMM_RUNS = 64,             /* runs handed to the driver in one call */
+    VMM_FENCE_SLOTS = 64,      /* monitored fences per page, 64 bytes apart */
+    VMM_LOOPS_MAX = 64,        /* rounds of one vidmm_run */
+    VMM_ROOT_ENTRIES_MIN = 256 /* a resizable root is never smaller */
+};
+#define VMM_SCRATCH_START 0x400000ull   /* the paging space's fixed layout (PAG-15) */
+#define VMM_SCRATCH_WINDOW 0x2000000ull /* 32 MiB: 64 KiB of 8-byte entries, one quantum */
+#define VMM_PAGING_END 0x40000000ull    /* 1 GiB */
+#define VMM_BUFFER_VA 0x10000ull        /* first paging buffer */
+
+/* ---- page tables (table.c): derived from bindings and placements, never a truth of their own ---- */
+
+struct vmm_table {
+    struct list limbo;         /* on adapter.limbo from unlinking to the flush that makes the page free */
+    uint64_t limbo_seq;        /* batch that must be done first (inv. 5) */
+    uint64_t address;          /* offset in the segment, or frame * 4096 */
+    void *cpu;
+    struct vmm_table *parent;
+    struct vmm_table **child;  /* entries pointers above the leaf, NULL at the leaf */
+    uint32_t index;            /* in the parent */
+    uint32_t live;             /* leaf: bound pages below; above: children (inv. 3) */
+    uint32_t pins;             /* accepted requests that will bind below (leaf) */
+    uint32_t entries, bytes;
+    uint8_t level, segment;
+};
+
+struct vmm_tables {
+    struct vmm_table *root;
+    struct vmm_table *cursor;  /* leaf used last */
+    uint64_t cursor_start;     /* first address it covers */
+    uint64_t root_version;     /* grows when the root moves; contexts compare (PT-12) */
+    uint64_t count;
+    struct vidmm_update_page_table update; /* mode and process are filled in once */
+};
+
+/* ---- address spaces ---- */
+
+enum vmm_claim_kind { CLAIM_MAP = 1, CLAIM_RESERVE = 2, CLAIM_INTERNAL = 3, CLAIM_KIND = 0xff,
+                      CLAIM_ZERO = 0x100 /* reservation whose unmapped pages read as zeros */ };
+
+enum vmm_target { TARGET_ALLOC, TARGET_ZERO, TARGET_FRAME };
+
+/* [node.key, end) shows `open`'s allocation from `offset` on; execution-time truth. */
+struct vmm_binding {
+    struct tree_node node;     /* in space.bindings; key = start */
+    struct list on_alloc;      /* in alloc.bindings (inv. 11) */
+    uint64_t end, offset, driver_protection;
+    struct vmm_space *space;
+    struct vidmm_open *open;   /* TARGET_ALLOC */
+    uint8_t target, prot;      /* vmm_target; vidmm_protection WRITE and EXECUTE */
+};
+
+struct vmm_space {
+    struct vidmm_adapter *ad;
+    struct vidmm_process *proc;      /* NULL: the paging process */
+    struct span_index claims;        /* call-time truth: who owns which range (inv. 1) */
+    struct tree bindings;
+    struct list pending;             /* map requests accepted and not executed, oldest first */
+    uint32_t binding_count, pending_count;
+    struct vmm_tables tables;
+    void *kmd_process;
+    /* flushes not yet emitted, and the newest batch that carries one */
+    struct list on_flush;            /* in adapter.flush_spaces */
+    struct range flush[VMM_FLUSH_RANGES];
+    uint32_t flush_count;
+    uint64_t flush_seq, flush_multipass;
+    bool flush_all;
+    uint64_t gate_seq;         /* no packet of the space starts before this batch is done */
+    struct vmm_table *pending_root; /* swapped in when every context is idle; none starts before (PT-12) */
+};
+
+/* ---- requests (request.c) ---- */
+
+enum vmm_request_kind { REQ_MAP, REQ_RESIDENT };
+
+/* Pages freed after a queued map was accepted: the map is void there (VA-28). */
+struct vmm_hole { struct vmm_hole *next; struct range range; struct vmm_binding *spare[2]; };
+
+struct vmm_request {
+    struct list link;          /* in queue.requests, FIFO (inv. 10) */
+    struct list on_pending;    /* REQ_MAP: in space.pending until executed */
+    struct vidmm_queue *queue;
+    uint64_t seq, fence_value, issued_ns;
+    uint64_t wait_seq;         /* batch that must be done before the value may be signalled */
+    uint8_t kind;
+    bool executed;
+    /* REQ_MAP */
+    struct range range;
+    uint8_t target, prot;
+    bool unmap;                /* NoAccess: bind nothing */
+    struct vidmm_open *open;
+    uint64_t offset, driver_protection;
+    struct vmm_binding *spare[2]; /* the new binding, and one for a split */
+    struct vmm_hole *holes;
+    uint64_t pinned_end;       /* tables of [range.start, pinned_end) are pinned */
+    /* two-level spaces beyond the root: a larger root and the leaves below it, linked when it is in place */
+    struct vmm_table *new_root;
+    struct list new_leaves;
+};
+
+struct vidmm_queue {
+    struct list on_device, on_active; /* on_active: adapter.active[priority + 1] while requests exist */
+    struct list requests;
+    struct vidmm_device *dev;
+    struct vidmm_fence *fence;
+    uint64_t issued, delay_until;
+    int32_t priority;
+    bool dying;
+    uint64_t id;
+};
+
+/* ---- fences ---- */
+
+struct vmm_fence_page {
+    struct list on_process;
+    uint64_t frame, used;      /* bitmap of slots */
+    void *cpu;
+    struct span *claim;
+    struct vmm_binding *binding;
+};
+
+struct vidmm_fence {
+    struct list on_device;
+    struct vidmm_device *dev;
+    struct vmm_fence_page *page;
+    uint64_t *value;           /* also written by the GPU */
+    uint64_t gpu_va, id;
+    uint32_t slot, flags, refs; /* refs: queued packets that name it */
+    bool dying;                /* waits on it are satisfied */
+};
+
+/* ---- contexts and packets (sched.c) ---- */
+
+enum vmm_packet_kind { PACKET_EXEC, PACKET_WAIT, PACKET_SIGNAL, PACKET_PAGING };
+
+struct vmm_sync { struct vidmm_fence *fence; uint64_t value; };
+
+struct vmm_packet {
+    struct list link;          /* in context.packets, then in node.running */
+    struct vidmm_context *ctx; /* NULL: the paging context */
+    uint64_t seq;              /* order of acceptance over the adapter */
+    uint64_t fence_id;         /* once submitted */
+    uint64_t va;
+    uint32_t bytes, flags, kind;
+    uint32_t extra;            /* bytes of private data, or number of syncs, behind the struct */
+    uint64_t batch_seq;        /* PACKET_PAGING */
+};
+
+struct vidmm_context {
+    struct list on_device, on_node; /* on_node: node.contexts while packets are queued */
+    struct list packets;
+    struct vidmm_device *dev;
+    void *kmd_context;
+    uint64_t root_version;     /* of the root the driver was last given; 0 = none */
+    uint64_t id;
+    uint32_t node, running, queued, submit_private_max;
+    int32_t priority;
+    bool dying;
+};
+
+struct vmm_inbox {             /* written by any thread, read by the owner */
+    _Atomic uint64_t completed;
+    _Atomic uint32_t fault_state; /* 0 empty, 1 being written, 2 full */
+    struct vidmm_page_fault fault;
+};
+
+struct vmm_node {
+    struct list contexts;      /* with queued packets, round robin */
+    struct list paging;        /* paging packets not yet submitted; they go first */
+    struct list running;       /* by fence_id */
+    uint64_t next_fence, completed;
+    uint32_t running_count;
+    struct vmm_inbox inbox;
+};
+
+/* ---- allocations ---- */
+
+enum vmm_place_state { PLACE_NONE, PLACE_COMING, PLACE_LIVE, PLACE_GOING };
+/* NONE -move_begin-> COMING -move_finish-> LIVE -move_begin-> GOING -move_finish-> LIVE (demoted, promoted)
+ *                                                                              or NONE (evicted);
+ * NONE -place_system-> LIVE for what needs no transfer. */
+
+struct vmm_alloc {
+    struct list on_adapter, opens, bindings;
+    struct list lru;           /* in segment.lru while it holds pages there, oldest residency first */
+    uint64_t id, pages;        /* 4 KiB pages, rounded to the largest page size of its segments */
+    uint64_t home;             /* first of `pages` frames: its place in system memory, for life */
+    void *kmd_allocation;
+    struct extent *ext;        /* pages of the memory segment that holds it */
+    uint32_t ext_count, ext_max;
+    uint32_t hint;             /* extent found last, and the page of the allocation it starts at */
+    uint64_t hint_page;
+    uint32_t segments;         /* bit 0: may be resident in system memory; bit n: segment n */
+    uint32_t preferred;        /* segment id; 0 = system */
+    uint32_t align;            /* of VidMm-picked addresses */
+    uint32_t priority, locks;
+    uint64_t resident_seq;     /* when it was last made resident: the planner's age */
+    uint8_t state, segment;    /* vmm_place_state; segment that has the bytes, 0 = home */
+    bool fresh;                /* nobody has written it: zeros need a fill, not a copy */
+    bool imported;             /* home is the client's own memory */
+    bool clean;                /* home had the same bytes when it came into the memory segment */
+    bool unwritten;            /* and user mode says that nobody wrote since (RES-14) */
+};
+
+struct vidmm_open {
+    struct list on_device, on_alloc, on_required, on_dying;
+    struct vidmm_device *dev;
+    struct vmm_alloc *al;
+    uint64_t id, close_seq;    /* packets with a smaller seq may still use it */
+    uint64_t wait_seq;
+    uint32_t resident;         /* MakeResident calls minus Evict calls (inv. 8) */
+    uint32_t pending;          /* queued map requests that name it */
+    uint32_t locks;
+    uint8_t dying;             /* 0 no, 1 waiting for its users, 2 unbound and waiting for the flush */
+    bool in_use;               /* close waits for queued work */
+};
+
+struct vmm_segment {
+    uint32_t id, page_shift, flags;
+    uint64_t bytes;
+    struct pagepool pool;      /* memory segments (inv. 4) */
+    struct list lru;
+    uint32_t table_reserve;    /* pages that allocations leave to page tables */
+    uint64_t table_pages;
+};
+
+/* ---- devices and processes ---- */
+
+struct vidmm_device {
+    struct list on_process, contexts, queues, opens, fences;
+    struct list required;      /* opens with resident > 0, oldest first (inv. 8) */
+    struct vidmm_process *proc;
+    uint64_t id;
+    uint32_t missing;          /* required opens whose allocation is not LIVE (inv. 7) */
+    uint64_t need_seq;         /* when it began to miss something: the oldest is served first (R7) */
+    uint32_t holds;            /* movers that need it stopped */
+    uint32_t running;          /* packets on engines */
+    uint8_t state;             /* vidmm_device_state */
+    bool dying;
+    bool quantum;              /* owed one packet before its memory may be taken again */
+    struct vidmm_page_fault fault;
+};
+
+struct vidmm_process {
+    struct list on_adapter, devices, fence_pages;
+    struct vidmm_adapter *ad;
+    struct vmm_space space;
+    uint64_t id, budget, wait_seq;
+    uint64_t local_required;   /* bytes its devices require that prefer a memory segment */
+    uint64_t last_pick;        /* used by a break switch only */
+    uint8_t dying;             /* 0 no, 1 destroying devices, 2 waiting for the last flush */
+};
+
+/* ---- paging (syspage.c, batch.c, move.c) ---- */
+
+struct vmm_buffer {
+    struct vmm_packet packet;
+    struct vidmm_paging_buffer kmd;
+    bool busy;                 /* submitted and not completed */
+};
+
+/* One allocation on its way. There is at most one: the mover is serial. */
+struct vmm_move {
+    struct vmm_alloc *al;      /* NULL: idle */
+    uint64_t done, chunk;      /* bytes moved; bytes of the chunk in flight */
+    uint64_t wait_seq, multipass;
+    uint8_t phase;             /* MOVE_* of move.c */
+    uint8_t to;                /* target segment, 0 = home */
+    bool live;                 /* resident at the target */
+    bool copy, fill;           /* how the bytes get there; neither: they are there */
+    bool op_ready;
+    struct vidmm_op op;
+};
+
+struct vidmm_adapter {
+    const struct vidmm_platform *platform;
+    const struct vidmm_kmd_ops *ops;
+    void *kmd;
+    struct base_memory memory;
+    struct vidmm_adapter_info info;
+    struct vidmm_counters *counters, own_counters;
+    enum vmm_row broken;
+    bool sealed;               /* inside vidmm_run: nothing may be allocated (inv. 16) */
+    bool lost;                 /* a fatal driver or paging error: every device is in error */
+    bool started;              /* the driver was started and must be stopped */
+    uint64_t now, next_id, next_seq;
+    uint32_t shift[VIDMM_LEVELS_MAX + 1]; /* address bits below an entry of each level */
+    struct vmm_segment segment[VIDMM_SEGMENTS_MAX + 1];
+    uint32_t segment_count;    /* driver segments */
+    uint64_t budget;           /* bytes of the application segments */
+    struct vmm_node node[VIDMM_NODES_MAX];
+    _Atomic uint32_t fence_poke;
+    struct list processes, allocs, dying_opens;
+    struct list active[3];     /* queues with requests, by priority */
+    /* paging process */
+    struct vmm_space paging;
+    void *paging_context;
+    uint64_t paging_root_set, buffer_frame;
+    struct vmm_buffer buffer[VMM_BUFFERS];
+    uint32_t buffer_open;      /* index of the buffer under construction */
+    uint64_t batch_next, batch_done; /* seq of the open batch; newest completed one */
+    struct list flush_spaces, limbo;
+    struct vmm_move move;
+    uint64_t missing;          /* sum of device.missing */
+    uint32_t lock_waiters;     /* allocations that were locked while a memory segment had the bytes */
+    bool room;                 /* pages were released since the last look for promotions */
+};
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* place.c — where an allocation's bytes are: extents of a memory segment, or its home in system memory.
+ * Owns: al->ext, al->state, al->segment, segment.lru. Calls: pagepool, bind.c. Keeps: invariants 4, 6, 7. */
+#include "core/core.h"
+
+uint64_t vmm_alloc_bytes(const struct vmm_alloc *al) { return al->pages << VIDMM_PAGE_SHIFT; }
+
+static struct vidmm_adapter *adapter_of(const struct vmm_alloc *al)
+{
+    return list_entry(al->opens.next, struct vidmm_open, on_alloc)->dev->proc->ad;
+}
+
+bool vmm_place_extents(struct vmm_alloc *al, struct vmm_segment *seg)
+{
+    uint32_t need = (uint32_t)div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift);
+    if (pagepool_free_pages(&seg->pool) < need + seg->table_reserve) return false;
+    CHECK(al->ext_count == 0);
+    al->ext_count = pagepool_alloc_extents(&seg->pool, need, al->ext, al->ext_max, 1);
+    al->hint = 0;
+    al->hint_page = 0;
+    return al->ext_count != 0;
+}
+
+void vmm_place_release(struct vmm_alloc *al)
+{
+    struct vmm_segment *seg = &adapter_of(al)->segment[al->segment];
+    for (uint32_t i = 0; i < al->ext_count; i++) pagepool_free(&seg->pool, al->ext[i].page, al->ext[i].count);
+    al->ext_count = 0;
+    list_remove(&al->lru);
+}
+
+uint64_t vmm_place_run(struct vmm_alloc *al, uint32_t segment, uint64_t offset, uint64_t *bytes)
+{
+    if (segment == VMM_SYSTEM) {
+        *bytes = vmm_alloc_bytes(al) - offset;
+        return al->home * VIDMM_PAGE_SIZE + offset;
+    }
+    struct vidmm_adapter *ad = adapter_of(al);
+    uint32_t shift = ad->segment[segment].page_shift;
+
+    uint64_t page = offset >> shift;
+    if (page < al->hint_page) {
+        al->hint = 0;
+        al->hint_page = 0;
+    }
+    while (page >= al->hint_page + al->ext[al->hint].count) {
+        al->hint_page += al->ext[al->hint].count;
+        al->hint++;
+        CHECK(al->hint < al->ext_count);
+    }
+    const struct extent *e = &al->ext[al->hint];
+    uint64_t in = offset - (al->hint_page << shift);
+    *bytes = ((uint64_t)e->count << shift) - in;
+    return ((uint64_t)e->page << shift) + in;
+}
+
+static void count_resident(struct vidmm_adapter *ad, const struct vmm_alloc *al, bool now)
+{
+    struct vidmm_segment_counters *s = &ad->counters->segment[min_u32(al->segment, VIDMM_COUNTERS_SEGMENTS - 1)];
+    if (!now) {
+        s->resident -= vmm_alloc_bytes(al);
+        return;
+    }
+    s->resident += vmm_alloc_bytes(al);
+    s->resident_peak = max_u64(s->resident_peak, s->resident);
+}
+
+/* The only place that changes al->state; devices that require the allocation are told (inv. 7). */
+void vmm_place_state(struct vmm_alloc *al, enum vmm_place_state state, uint32_t segment)
+{
+    struct vidmm_adapter *ad = adapter_of(al);
+    bool was = al->state == PLACE_LIVE, is = state == PLACE_LIVE;
+    if (was) count_resident(ad, al, false);
+    al->state = (uint8_t)state;
+    al->segment = (uint8_t)segment;
+    if (is) count_resident(ad, al, true);
+    if (was == is) return;
+    LIST_FOREACH(it, &al->opens) {
+        struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+        if (op->resident == 0) continue;
+        CHECK(is ? op->dev->missing > 0 : true);
+        vmm_missing_add(op->dev, is ? -1 : 1);
+        if (is && op->dev->missing == 0) op->dev->quantum = true;
+    }
+}
+
+static void write_bindings(struct vmm_alloc *al)
+{
+    LIST_FOREACH(it, &al->bindings) {
+        struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
+        vmm_bind_write(b, (struct range){ b->node.key, b->end });
+    }
+}
+
+bool vmm_place_system(struct vmm_alloc *al)
+{
+    CHECK(al->state == PLACE_NONE);
+    if (!(al->segments & 1u)) return false;
+    al->fresh = false;
+    vmm_place_state(al, PLACE_LIVE, VMM_SYSTEM);
+    write_bindings(al);
+    return true;
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+/* resid.c — residency: the devices' lists, admission, and who gets the memory segments.
+ * Owns: device->required, missing counts, the choice of victims. Calls: place.c, move.c.
+ * Keeps: invariants 7, 8, 9. A plan is checked for covering the need before anything moves. */
+#include "core/core.h"
+
+void vmm_missing_add(struct vidmm_device *d, int by)
+{
+    struct vidmm_adapter *ad = d->proc->ad;
+    if (d->missing == 0 && by > 0) d->need_seq = ++ad->next_seq;
+    d->missing += (uint32_t)by;
+    ad->missing += (uint64_t)(int64_t)by;
+}
+
+static uint64_t local_bytes(const struct vmm_alloc *al) { return al->preferred != 0 ? vmm_alloc_bytes(al) : 0; }
+
+static void required_add(struct vidmm_open *op)
+{
+    struct vidmm_adapter *ad = op->dev->proc->ad;
+    if (op->resident++ > 0) return;
+    list_push_back(&op->dev->required, &op->on_required);
+    op->dev->proc->local_required += local_bytes(op->al);
+    op->al->resident_seq = ++ad->next_seq;
+    if (op->al->state != PLACE_LIVE) vmm_missing_add(op->dev, 1);
+}
+
+static void required_remove(struct vidmm_open *op)
+{
+    list_remove(&op->on_required);
+    op->dev->proc->local_required -= local_bytes(op->al);
+    if (op->al->state != PLACE_LIVE) vmm_missing_add(op->dev, -1);
+    op->dev->proc->ad->room = true; /* what it holds may be taken for a promotion */
+}
+
+void vmm_required_drop(struct vidmm_open *op)
+{
+    if (op->resident == 0) return;
+    op->resident = 0;
+    required_remove(op);
+}
+
+/* ---- admission ---- */
+
+static uint64_t capacity(const struct vmm_segment *seg)
+{
+    return seg->bytes - ((uint64_t)max_u64(seg->table_reserve, seg->table_pages) << seg->page_shift);
+}
+
+/* What must be in memory segments, device by device, has to fit there (inv. 9, Q44): everything that can
+ * only be in one segment, segment by segment, and all of it together. `extra` marks opens being added. */
+static bool list_is_legal(struct vidmm_device *d, struct vidmm_open *const *extra, uint32_t n)
+{
+    struct vidmm_adapter *ad = d->proc->ad;
+    uint64_t only[VIDMM_SEGMENTS_MAX + 1] = { 0 }, all = 0, room = 0;
+    LIST_FOREACH(it, &d->required) {
+        const struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
+        if (al->segments & 1u) continue;
+        all += vmm_alloc_bytes(al);
+        if (is_pow2(al->segments)) only[ctz32(al->segments)] += vmm_alloc_bytes(al);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const struct vmm_alloc *al = extra[i]->al;
+        bool twice = extra[i]->resident > 0;
+        for (uint32_t k = 0; k < i && !twice; k++) twice = extra[k] == extra[i];
+        if (twice || (al->segments & 1u)) continue;
+        all += vmm_alloc_bytes(al);
+        if (is_pow2(al->segments)) only[ctz32(al->segments)] += vmm_alloc_bytes(al);
+    }
+    if (all == 0) return true;
+    for (uint32_t id = 1; id <= ad->segment_count; id++) {
+        const struct vmm_segment *seg = &ad->segment[id];
+        if (seg->flags & VIDMM_SEGMENT_APERTURE) continue;
+        room += capacity(seg);
+        if (only[id] > capacity(seg)) return false;
+    }
+    return all <= room;
+}
+
+static bool any_memory_only(struct vidmm_open *const *opens, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!(opens[i]->al->segments & 1u)) return true;
+    return false;
+}
+
+static uint64_t over_budget(const struct vidmm_process *p, uint64_t extra)
+{
+    uint64_t want = p->local_required + extra;
+    return want > p->budget ? want - p->budget : 0;
+}
+
+static uint64_t new_local_bytes(struct vidmm_open *const *opens, uint32_t n)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (opens[i]->resident == 0) bytes += local_bytes(opens[i]->al);
+    return bytes;
+}
+
+static vidmm_status decode_resident(const struct vidmm_queue *q, struct vidmm_open *const *opens, uint32_t n,
+                                    uint32_t flags, uint64_t *trim)
+{
+    bool forced = (flags & VIDMM_RESIDENT_CANT_TRIM_FURTHER) != 0;
+    if (q->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (n > VIDMM_LIST_MAX) return VIDMM_LIMIT;
+    if (q->dying || flags & ~(VIDMM_RESIDENT_CANT_TRIM_FURTHER | VIDMM_RESIDENT_MUST_SUCCEED)) return VIDMM_INVALID;
+    if ((flags & VIDMM_RESIDENT_MUST_SUCCEED) && !forced) return VIDMM_INVALID;
+    for (uint32_t i = 0; i < n; i++)
+        if (opens[i]->dev != q->dev || opens[i]->dying) return VIDMM_INVALID;
+    uint64_t over = over_budget(q->dev->proc, new_local_bytes(opens, n));
+    bool legal = !any_memory_only(opens, n) || list_is_legal(q->dev, opens, n);
+    if ((forced || over == 0) && legal) return VIDMM_OK;
+    *trim = max_u64(over, VIDMM_PAGE_SIZE);
+    return VIDMM_NO_MEMORY;
+}
+
+vidmm_status vidmm_make_resident(struct vidmm_queue *q, struct vidmm_open *const *opens, uint32_t n, uint32_t flags,
+                                 uint64_t *value, uint64_t *trim)
+{
+    struct vidmm_device *d = q->dev;
+    struct vidmm_adapter *ad = d->proc->ad;
+    vidmm_status st = decode_resident(q, opens, n, flags, trim);
+    if (st == VIDMM_NO_MEMORY) {
+        ad->counters->over_budget++;
+        if (flags & VIDMM_RESIDENT_MUST_SUCCEED) vmm_device_fail(d, VIDMM_DEVICE_OUT_OF_MEMORY, NULL); /* FLT-22 */
+    }
+    if (st != VIDMM_OK) return st;
+    struct vmm_request *r = vmm_request_new(q, REQ_RESIDENT);
+    if (r == NULL) {
+        *trim = 0;
+        return VIDMM_NO_MEMORY;
+    }
+    for (uint32_t i = 0; i < n; i++) required_add(opens[i]);
+    *trim = 0;
+    *value = vmm_request_enqueue(r);
+    ad->counters->make_residents++;
+    return *value != 0 ? VIDMM_PENDING : VIDMM_OK;
+}
+
+vidmm_status vidmm_evict(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n, uint32_t flags,
+                         uint64_t *trim)
+{
+    uint32_t done = 0;
+    vidmm_status st = VIDMM_OK;
+    if (n > VIDMM_LIST_MAX) return VIDMM_LIMIT;
+    if (flags & ~(VIDMM_EVICT_ONLY_IF_NECESSARY | VIDMM_EVICT_NOT_WRITTEN_TO)) return VIDMM_INVALID;
+    for (; done < n && st == VIDMM_OK; done++) { /* count down first: one open may be named several times */
+        if (opens[done]->dev != d || opens[done]->dying || opens[done]->resident == 0) st = VIDMM_INVALID;
+        else opens[done]->resident--;
+    }
+    if (st != VIDMM_OK) {
+        for (uint32_t i = 0; i + 1 < done; i++) opens[i]->resident++;
+        return st;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (flags & VIDMM_EVICT_NOT_WRITTEN_TO) opens[i]->al->unwritten = opens[i]->al->clean;
+        if (opens[i]->resident == 0 && list_is_linked(&opens[i]->on_required)) required_remove(opens[i]);
+    }
+    *trim = over_budget(d->proc, 0);
+    d->proc->ad->counters->evict_calls++;
+    return VIDMM_OK;
+}
+
+void vidmm_process_set_budget(struct vidmm_process *p, uint64_t bytes) { p->budget = bytes; }
+
+/* ---- bringing in ---- */
+
+static bool wants_memory(const struct vmm_alloc *al)
+{
+    return al->preferred != 0 && (al->locks == 0 || !(al->segments & 1u));
+}
+
+bool vmm_device_fill(struct vidmm_device *d)
+{
+    if (d->missing == 0) return true;
+    LIST_FOREACH(it, &d->required) {
+        struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
+        if (al->state == PLACE_NONE && !wants_memory(al)) vmm_place_system(al);
+    }
+    return d->missing == 0;
+}
+
+bool vmm_resident_execute(struct vmm_request *r)
+{
+    struct vmm_space *sp = &r->queue->dev->proc->space;
+    if (!vmm_device_fill(r->queue->dev)) return false;
+    r->wait_seq = vmm_space_flush_pending(sp) ? sp->flush_seq : 0;
+    return true;
+}
+
+/* ---- victims ---- */
+
+static bool movable(const struct vmm_alloc *al) { return al->state == PLACE_LIVE && al->segment != VMM_SYSTEM; }
+
+/* May `v` be taken from every device that requires it, for `d`? The age rule: not from an older requester,
+ * not from one that is owed a packet, never from d's own list. */
+static bool may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
+{
+    LIST_FOREACH(it, &v->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+        if (op->resident == 0) continue;
+        if (op->dev == d || (op->dev->quantum && vmm_device_has_work(op->dev))) return false;
+        if (op->dev->missing > 0 && op->dev->need_seq < d->need_seq) return false;
+    }
+    return true;
+}
+
+enum victim_class { VICTIM_FREE, VICTIM_DEMOTE, VICTIM_STOP, VICTIM_NO };
+
+static enum victim_class classify(const struct vmm_alloc *v, const struct vmm_alloc *al, const struct vidmm_device *d)
+{
+    bool must = !(al->segments & 1u);
+    if (!movable(v) || v == al) return VICTIM_NO;
+    if (!vmm_alloc_required(v)) return VICTIM_FREE;
+    if (v->segments & 1u) {
+        bool less = v->priority < al->priority || (v->priority == al->priority && v->resident_seq < al->resident_seq);
+        return must || less ? VICTIM_DEMOTE : VICTIM_NO;
+    }
+    return must && may_stop(v, d) ? VICTIM_STOP : VICTIM_NO;
+}
+
+static bool better(const struct vmm_alloc *a, enum victim_class ca, const struct vmm_alloc *b, enum victim_class cb)
+{
+    if (b == NULL || ca != cb) return b == NULL || ca < cb;
+    if (a->priority != b->priority) return a->priority < b->priority;
+    return a->resident_seq < b->resident_seq;
+}
+
+/* The first of a set of victims that together make room for al in seg; NULL: no set does. */
+static struct vmm_alloc *choose_victim(struct vmm_segment *seg, const struct vmm_alloc *al,
+                                       const struct vidmm_device *d, enum victim_class worst)
+{
+    uint64_t pages = pagepool_free_pages(&seg->pool);
+    uint64_t need = div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift) + seg->table_reserve;
+    struct vmm_alloc *best = NULL;
+    enum victim_class best_class = VICTIM_NO;
+    LIST_FOREACH(it, &seg->lru) {
+        struct vmm_alloc *v = list_entry(it, struct vmm_alloc, lru);
+        enum victim_class c = classify(v, al, d);
+        if (c > worst || c == VICTIM_NO) continue;
+        pages += vmm_alloc_bytes(v) >> seg->page_shift;
+        if (better(v, c, best, best_class)) {
+            best = v;
+            best_class = c;
+        }
+    }
+    return pages >= need ? best : NULL;
+}
+
+static void push_out(struct vidmm_adapter *ad, struct vmm_alloc *v)
+{
+    vmm_move_begin(ad, v, VMM_SYSTEM, vmm_alloc_required(v) && (v->segments & 1u));
+}
+
+/* One step towards having al in a memory segment. false: nothing can be done for it now. */
+static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, const struct vidmm_device *d,
+                            enum victim_class worst)
+{
+    for (uint32_t k = 0; k <= ad->segment_count; k++) {
+        uint32_t id = k == 0 ? al->preferred : k;
+        if (!(al->segments >> id & 1u) || (k != 0 && id == al->preferred)) continue;
+        if (vmm_place_extents(al, &ad->segment[id])) {
+            vmm_move_begin(ad, al, id, true);
+            return true;
+        }
+        struct vmm_alloc *v = choose_victim(&ad->segment[id], al, d, worst);
+        if (v == NULL) continue;
+        push_out(ad, v);
+        return true;
+    }
+    return false;
+}
+
+static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
+{
+    bool progress = false;
+    LIST_FOREACH(it, &d->required) {
+        struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
+        if (al->state != PLACE_NONE) continue;
+        if (wants_memory(al) && al->locks == 0 && place_in_memory(ad, al, d, VICTIM_STOP)) return true;
+        progress |= vmm_place_system(al); /* resident all the same; promoted when there is room */
+    }
+    return progress;
+}
+
+static struct vidmm_device *oldest_requester(struct vidmm_adapter *ad, uint64_t after)
+{
+    struct vidmm_device *best = NULL;
+    LIST_FOREACH(pi, &ad->processes) {
+        struct vidmm_process *p = list_entry(pi, struct vidmm_process, on_adapter);
+        LIST_FOREACH(di, &p->devices) {
+            struct vidmm_device *d = list_entry(di, struct vidmm_device, on_process);
+            if (d->missing == 0 || d->need_seq <= after) continue;
+            if (best == NULL || d->need_seq < best->need_seq) best = d;
+        }
+    }
+    return best;
+}
+
+/* ---- locks and promotions ---- */
+
+static bool serve_locks(struct vidmm_adapter *ad)
+{
+    if (ad->lock_waiters == 0) return false;
+    LIST_FOREACH(it, &ad->allocs) {
+        struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
+        if (al->locks == 0 || !movable(al)) continue;
+        push_out(ad, al);
+        return true;
+    }
+    ad->lock_waiters = 0;
+    return false;
+}
+
+static bool promotable(const struct vmm_alloc *al)
+{
+    return al->state == PLACE_LIVE && al->segment == VMM_SYSTEM && al->preferred != 0 && al->locks == 0 &&
+           vmm_alloc_required(al);
+}
+
+/* Into free room, or in the place of what nobody requires; never by demoting somebody (no ping-pong). */
+static bool promote(struct vidmm_adapter *ad)
+{
+    struct vmm_alloc *best = NULL;
+    if (!ad->room) return false;
+    LIST_FOREACH(it, &ad->allocs) {
+        struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
+        if (!promotable(al)) continue;
+        struct vmm_segment *seg = &ad->segment[al->preferred];
+        uint64_t need = div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift) + seg->table_reserve;
+        if (pagepool_free_pages(&seg->pool) < need &&
+            choose_victim(seg, al, NULL, VICTIM_FREE) == NULL) continue;
+        if (best == NULL || al->priority > best->priority ||
+            (al->priority == best->priority && al->resident_seq > best->resident_seq)) best = al;
+    }
+    if (best != NULL && place_in_memory(ad, best, NULL, VICTIM_FREE)) return true;
+    ad->room = false;
+    return false;
+}
+
+/* One move at a time; the oldest requester first, locks before it, promotions when nobody asks. */
+bool vmm_mover_step(struct vidmm_adapter *ad)
+{
+    if (ad->move.al != NULL) return vmm_move_step(ad);
+    if (serve_locks(ad)) return true;
+    if (ad->missing == 0) return promote(ad);
+    bool progress = false;
+    uint64_t after = 0;
+    for (struct vidmm_device *d; ad->move.al == NULL && (d = oldest_requester(ad, after)) != NULL;) {
+        after = d->need_seq;
+        progress |= serve_device(ad, d);
+    }
+    return progress;
+}

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: MIT */
+/* sched.c — contexts, their packets, and the nodes that run them.
+ * Owns: contexts, packets, node lists. Calls: the driver (submit, set_root), fence.c. Keeps: invariants 7, 12.
+ * FIFO within a context, round robin between contexts of a node, paging packets first. A packet starts
+ * only when its device is active, not held, has its whole list resident, and its space owes no gate. */
+#include "core/core.h"
+
+static struct vidmm_adapter *adapter_of(const struct vidmm_context *c) { return c->dev->proc->ad; }
+static void *extra_of(struct vmm_packet *p) { return p + 1; }
+
+/* ---- packets ---- */
+
+static struct vmm_packet *packet_new(struct vidmm_context *c, enum vmm_packet_kind kind, uint32_t extra_bytes)
+{
+    struct vmm_packet *p = vmm_new(adapter_of(c), sizeof *p + extra_bytes);
+    if (p == NULL) return NULL;
+    p->ctx = c;
+    p->kind = kind;
+    return p;
+}
+
+static uint64_t packet_bytes(const struct vmm_packet *p)
+{
+    uint64_t each = p->kind == PACKET_EXEC ? 1 : sizeof(struct vmm_sync);
+    return sizeof *p + p->extra * each;
+}
+
+static void packet_free(struct vidmm_adapter *ad, struct vmm_packet *p)
+{
+    if (p->kind == PACKET_WAIT || p->kind == PACKET_SIGNAL) {
+        struct vmm_sync *s = extra_of(p);
+        for (uint32_t i = 0; i < p->extra; i++) {
+            if (--s[i].fence->refs == 0 && s[i].fence->dying) vmm_fence_drop(s[i].fence);
+        }
+    }
+    vmm_delete(ad, p, packet_bytes(p));
+}
+
+static void queue_packet(struct vidmm_context *c, struct vmm_packet *p)
+{
+    struct vidmm_adapter *ad = adapter_of(c);
+    p->seq = ++ad->next_seq;
+    list_push_back(&c->packets, &p->link);
+    c->queued++;
+    if (!list_is_linked(&c->on_node)) list_push_back(&ad->node[c->node].contexts, &c->on_node);
+}
+
+static struct vmm_packet *head(const struct vidmm_context *c)
+{
+    struct list *l = list_first(&c->packets);
+    return l != NULL ? list_entry(l, struct vmm_packet, link) : NULL;
+}
+
+static void pop_head(struct vidmm_context *c)
+{
+    list_remove(&head(c)->link);
+    c->queued--;
+    if (c->queued == 0) list_remove(&c->on_node);
+}
+
+void vmm_packet_push(struct vidmm_adapter *ad, uint32_t node, struct vmm_packet *p)
+{
+    list_push_back(&ad->node[node].paging, &p->link);
+}
+
+/* ---- waits and signals: handled here, no engine involved ---- */
+
+static bool wait_satisfied(struct vmm_packet *p)
+{
+    const struct vmm_sync *s = extra_of(p);
+    for (uint32_t i = 0; i < p->extra; i++) {
+        if (!s[i].fence->dying && vmm_fence_load(s[i].fence) < s[i].value) return false;
+    }
+    return true;
+}
+
+static void do_signals(struct vmm_packet *p)
+{
+    const struct vmm_sync *s = extra_of(p);
+    for (uint32_t i = 0; i < p->extra; i++) {
+        if (!s[i].fence->dying) vmm_fence_store(s[i].fence, s[i].value);
+    }
+}
+
+static bool sync_step(struct vidmm_context *c)
+{
+    bool progress = false;
+    for (struct vmm_packet *p = head(c); p != NULL && p->kind != PACKET_EXEC; p = head(c)) {
+        if (p->kind == PACKET_WAIT && !wait_satisfied(p)) break;
+        if (p->kind == PACKET_SIGNAL) {
+            if (c->running > 0) break; /* what came before has not completed */
+            do_signals(p);
+        }
+        pop_head(c);
+        packet_free(adapter_of(c), p);
+        progress = true;
+    }
+    return progress;
+}
+
+/* ---- submission ---- */
+
+static bool give_root(struct vidmm_context *c)
+{
+    struct vidmm_adapter *ad = adapter_of(c);
+    struct vmm_space *sp = &c->dev->proc->space;
+    if (c->root_version == sp->tables.root_version) return true;
+    if (c->running > 0) return false; /* only while idle (PT-12) */
+    bool second = list_first(&c->dev->contexts) != &c->on_device;
+    if (BROKEN(ad, VA_12) || ((BROKEN(ad, ADP_08) || BROKEN(ad, SUB_03)) && second)) sp = &ad->paging;
+    struct vmm_table *root = sp->tables.root;
+    struct vidmm_gpu_address at = { root->segment, root->address };
+    ad->ops->set_root_page_table(ad->kmd, c->kmd_context, at, root->entries);
+    c->root_version = c->dev->proc->space.tables.root_version;
+    return true;
+}
+
+static bool may_start(struct vidmm_context *c)
+{
+    const struct vmm_space *sp = &c->dev->proc->space;
+    const struct vmm_packet *p = head(c);
+    if (p == NULL || p->kind != PACKET_EXEC || !vmm_device_runnable(c->dev)) return false;
+    return sp->pending_root == NULL && vmm_batch_passed(sp->ad, sp->gate_seq);
+}
+
+static struct vidmm_context *next_context(struct vmm_node *n)
+{
+    LIST_FOREACH(it, &n->contexts) {
+        struct vidmm_context *c = list_entry(it, struct vidmm_context, on_node);
+        if (may_start(c) && give_root(c)) return c;
+    }
+    return NULL;
+}
+
+static void start_packet(struct vidmm_adapter *ad, uint32_t node, struct vmm_packet *p, void *context,
+                         const void *private_data)
+{
+    struct vmm_node *n = &ad->node[node];
+    struct vidmm_kmd_submit s = { .context = context, .node = node, .va = p->va, .bytes = p->bytes,
+                                  .private_data = private_data, .private_size = p->extra, .flags = p->flags };
+    p->fence_id = s.fence_id = ++n->next_fence;
+    list_push_back(&n->running, &p->link);
+    n->running_count++;
+    if (BROKEN(ad, SUB_02) && p->extra == 0 && p->ctx != NULL) {
+        s.private_data = &ad->info; /* as if a list had been attached */
+        s.private_size = 8;
+    }
+    vidmm_status st = ad->ops->submit_command_virtual(ad->kmd, &s);
+    if (st == VIDMM_OK) return;
+    list_remove(&p->link);
+    n->running_count--;
+    if (p->ctx == NULL || st != VIDMM_INVALID) {
+        vmm_adapter_lose(ad);
+        return;
+    }
+    p->ctx->running--;
+    p->ctx->dev->running--;
+    struct vidmm_device *d = p->ctx->dev;
+    packet_free(ad, p);
+    vmm_device_fail(d, VIDMM_DEVICE_DMA_FAULT, NULL); /* SUB-08 */
+}
+
+static bool start_paging(struct vidmm_adapter *ad, uint32_t node)
+{
+    struct vmm_node *n = &ad->node[node];
+    struct list *l = list_first(&n->paging);
+    if (l == NULL) return false;
+    if (ad->paging_root_set == 0) {
+        struct vmm_table *root = ad->paging.tables.root;
+        struct vidmm_gpu_address at = { root->segment, root->address };
+        ad->ops->set_root_page_table(ad->kmd, ad->paging_context, at, root->entries);
+        ad->paging_root_set = 1;
+    }
+    list_remove(l);
+    start_packet(ad, node, list_entry(l, struct vmm_packet, link), ad->paging_context, NULL);
+    return true;
+}
+
+static bool start_client(struct vidmm_adapter *ad, uint32_t node)
+{
+    struct vidmm_context *c = next_context(&ad->node[node]);
+    if (c == NULL) return false;
+    struct vmm_packet *p = head(c);
+    pop_head(c);
+    if (c->queued > 0) list_move_back(&ad->node[node].contexts, &c->on_node);
+    c->running++;
+    c->dev->running++;
+    c->dev->quantum = false;
+    ad->counters->submits++;
+    start_packet(ad, node, p, c->kmd_context, p->extra > 0 ? extra_of(p) : NULL);
+    return true;
+}
+
+bool vmm_sched_step(struct vidmm_adapter *ad)
+{
+    bool progress = false;
+    for (uint32_t i = 0; i < ad->info.node_count && !ad->lost; i++) {
+        struct vmm_node *n = &ad->node[i];
+        LIST_FOREACH_SAFE(it, tmp, &n->contexts)
+            progress |= sync_step(list_entry(it, struct vidmm_context, on_node));
+        while (n->running_count < ad->info.submit_depth && (start_paging(ad, i) || start_client(ad, i)))
+            progress = true;
+    }
+    return progress;
+}
+
+/* ---- completion ---- */
+
+static void complete_packet(struct vidmm_adapter *ad, struct vmm_node *n, struct vmm_packet *p)
+{
+    list_remove(&p->link);
+    n->running_count--;
+    if (p->ctx == NULL) {
+        vmm_batch_complete(ad, list_entry(p, struct vmm_buffer, packet));
+        return;
+    }
+    p->ctx->running--;
+    p->ctx->dev->running--;
+    ad->counters->submits_completed++;
+    packet_free(ad, p);
+}
+
+bool vmm_node_complete(struct vidmm_adapter *ad, uint32_t node, uint64_t fence_id)
+{
+    struct vmm_node *n = &ad->node[node];
+    bool progress = false;
+    if (fence_id > n->completed) n->completed = fence_id;
+    for (struct list *l = list_first(&n->running); l != NULL; l = list_first(&n->running)) {
+        struct vmm_packet *p = list_entry(l, struct vmm_packet, link);
+        if (p->fence_id > fence_id) break;
+        complete_packet(ad, n, p);
+        progress = true;
+    }
+    return progress;
+}
+
+/* The engine was reset: the guilty packet is dropped, the others go back to the front of their queues in
+ * order. Returns the guilty packet's context; NULL: a paging packet, or unknown. */
+struct vidmm_context *vmm_node_abort(struct vidmm_adapter *ad, uint32_t node, uint64_t fence_id)
+{
+    struct vmm_node *n = &ad->node[node];
+    struct vidmm_context *guilty = NULL;
+    for (struct list *l = list_last(&n->running); l != NULL; l = list_last(&n->running)) {
+        struct vmm_packet *p = list_entry(l, struct vmm_packet, link);
+        list_remove(&p->link);
+        n->running_count--;
+        p->flags |= VIDMM_SUBMIT_RESUBMISSION;
+        if (p->ctx == NULL) {
+            list_push_front(&n->paging, &p->link);
+            continue;
+        }
+        p->ctx->running--;
+        p->ctx->dev->running--;
+        if (p->fence_id == fence_id) {
+            guilty = p->ctx;
+            packet_free(ad, p);
+            continue;
+        }
+        list_push_front(&p->ctx->packets, &p->link);
+        p->ctx->queued++;
+        if (!list_is_linked(&p->ctx->on_node)) list_push_back(&n->contexts, &p->ctx->on_node);
+    }
+    return guilty;
+}
+
+/* ---- questions ---- */
+
+bool vmm_contexts_idle(struct vmm_space *sp)
+{
+    LIST_FOREACH(it, &sp->proc->devices) {
+        if (list_entry(it, struct vidmm_device, on_process)->running > 0) return false;
+    }
+    return true;
+}
+
+bool vmm_packets_before(const struct vidmm_device *d, uint64_t seq)
+{
+    LIST_FOREACH(it, &d->contexts) {
+        const struct vmm_packet *p = head(list_entry(it, struct vidmm_context, on_device));
+        if (p != NULL && p->seq < seq) return true;
+    }
+    if (d->running == 0) return false;
+    for (uint32_t i = 0; i < d->proc->ad->info.node_count; i++) {
+        LIST_FOREACH(it, &d->proc->ad->node[i].running) {
+            const struct vmm_packet *p = list_entry(it, struct vmm_packet, link);
+            if (p->ctx != NULL && p->ctx->dev == d && p->seq < seq) return true;
+        }
+    }
+    return false;
+}
+
+uint32_t vidmm_context_pending(const struct vidmm_context *c) { return c->queued + c->running; }
+
+/* ---- services ---- */
+
+vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_context_desc *in,
+                                  struct vidmm_context **out)
+{
+    struct vidmm_adapter *ad = d->proc->ad;
+    struct vidmm_kmd_context kc = { .process = d->proc->space.kmd_process, .node = in->node,
+                                    .flags = VIDMM_CONTEXT_VIRTUAL, .private_data = in->private_data,
+                                    .private_size = in->private_size };
+    if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (in->node >= ad->info.node_count || in->engine_affinity > 1) return VIDMM_INVALID;
+    if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
+    if (!ad->info.node[in->node].gpummu) return VIDMM_NOT_SUPPORTED;
+    struct vidmm_context *c = vmm_new(ad, sizeof *c);
+    if (c == NULL) return VIDMM_NO_MEMORY;
+    vidmm_status st = ad->ops->create_context(ad->kmd, &kc);
+    if (st != VIDMM_OK) {
+        vmm_delete(ad, c, sizeof *c);
+        return st;
+    }
+    c->dev = d;
+    c->node = in->node;
+    c->kmd_context = kc.handle;
+    c->submit_private_max = kc.submit_private_max;
+    c->id = ++ad->next_id;
+    list_init(&c->packets);
+    list_push_back(&d->contexts, &c->on_device);
+    ad->counters->contexts++;
+    *out = c;
+    return VIDMM_OK;
+}
+
+/* For the break switch of ADP-09: looks into the command buffer, and "patches" it. */
+static void break_inspect(struct vidmm_context *c, uint64_t va)
+{
+    struct vmm_space *sp = &c->dev->proc->space;
+    struct tree_node *n = tree_floor(&sp->bindings, va);
+    struct vmm_binding *b = n != NULL ? tree_entry(n, struct vmm_binding, node) : NULL;
+    uint64_t word;
+    if (b == NULL || b->end <= va || b->target != TARGET_ALLOC || b->open->al->segment != VMM_SYSTEM) return;
+    uint64_t at = b->open->al->home * VIDMM_PAGE_SIZE + b->offset + (va - b->node.key);
+    const struct vidmm_platform *pl = sp->ad->platform;
+    char *cpu = (char *)pl->sys_address(pl->ctx, at / VIDMM_PAGE_SIZE) + at % VIDMM_PAGE_SIZE;
+    pl->copy(pl->ctx, &word, cpu, sizeof word);
+    word ^= 1;
+    pl->copy(pl->ctx, cpu, &word, sizeof word);
+}
+
+vidmm_status vidmm_context_submit(struct vidmm_context *c, uint64_t va, uint32_t bytes, const void *private_data,
+                                  uint32_t private_size, uint32_t flags)
+{
+    if (c->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (c->dying || (flags & ~(uint32_t)VIDMM_SUBMIT_NULL) || (private_size > 0 && private_data == NULL))
+        return VIDMM_INVALID;
+    if (private_size > c->submit_private_max) return VIDMM_LIMIT;
+    if (BROKEN(adapter_of(c), SUB_01)) return VIDMM_NOT_SUPPORTED;
+    struct vmm_packet *p = packet_new(c, PACKET_EXEC, private_size);
+    if (p == NULL) return VIDMM_NO_MEMORY;
+    if (BROKEN(adapter_of(c), ADP_09)) break_inspect(c, va);
+    p->va = va;
+    p->bytes = bytes;
+    p->flags = flags;
+    p->extra = private_size;
+    if (private_size > 0) memcpy(extra_of(p), private_data, private_size);
+    queue_packet(c, p);
+    return VIDMM_OK;
+}
+
+static vidmm_status queue_sync(struct vidmm_context *c, enum vmm_packet_kind kind, struct vidmm_fence *const *fences,
+                               const uint64_t *values, uint32_t n)
+{
+    uint32_t forbidden = kind == PACKET_WAIT ? VIDMM_FENCE_NO_WAIT : VIDMM_FENCE_NO_SIGNAL;
+    if (c->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (c->dying || n == 0 || n > VIDMM_WAIT_OBJECTS_MAX) return VIDMM_INVALID;
+    for (uint32_t i = 0; i < n; i++) {
+        if (fences[i]->dev->proc->ad != adapter_of(c) || fences[i]->dying) return VIDMM_INVALID;
+        if (fences[i]->flags & forbidden) return VIDMM_ACCESS_DENIED;
+    }
+    struct vmm_packet *p = packet_new(c, kind, n * (uint32_t)sizeof(struct vmm_sync));
+    if (p == NULL) return VIDMM_NO_MEMORY;
+    struct vmm_sync *s = extra_of(p);
+    p->extra = n;
+    for (uint32_t i = 0; i < n; i++) {
+        s[i] = (struct vmm_sync){ fences[i], values[i] };
+        fences[i]->refs++;
+    }
+    queue_packet(c, p);
+    return VIDMM_OK;
+}
+
+vidmm_status vidmm_context_wait(struct vidmm_context *c, struct vidmm_fence *const *fences, const uint64_t *values,
+                                uint32_t n)
+{
+    return queue_sync(c, PACKET_WAIT, fences, values, n);
+}
+
+vidmm_status vidmm_context_signal(struct vidmm_context *c, struct vidmm_fence *const *fences, const uint64_t *values,
+                                  uint32_t n)
+{
+    return queue_sync(c, PACKET_SIGNAL, fences, values, n);
+}
+
+vidmm_status vidmm_context_set_priority(struct vidmm_context *c, int32_t priority)
+{
+    if (priority < -7 || priority > 7) return VIDMM_INVALID;
+    c->priority = priority;
+    return VIDMM_OK;
+}
+
+void vmm_context_cancel(struct vidmm_context *c)
+{
+    for (struct vmm_packet *p = head(c); p != NULL; p = head(c)) {
+        pop_head(c);
+        packet_free(adapter_of(c), p);
+    }
+}
+
+void vidmm_context_destroy(struct vidmm_context *c)
+{
+    c->dying = true;
+    vmm_context_step_dying(c);
+}
+
+bool vmm_context_step_dying(struct vidmm_context *c)
+{
+    struct vidmm_adapter *ad = adapter_of(c);
+    if (!c->dying || c->queued + c->running > 0) return false;
+    ad->ops->destroy_context(ad->kmd, c->kmd_context);
+    list_remove(&c->on_device);
+    vmm_delete(ad, c, sizeof *c);
+    return true;
+}

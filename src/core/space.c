@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* space.c — a GPU address space as a whole: its indexes, and the flushes it owes.
+ * Owns: space->claims (as a container), space->flush. Calls: span, table.c.
+ * A flush is collected here, emitted by batch.c, and done when the batch `flush_seq` is (inv. 5). */
+#include "core/core.h"
+
+static void *hook_alloc(void *ctx, size_t size, size_t align)
+{
+    (void)align;
+    return vmm_new(ctx, size);
+}
+
+static void hook_free(void *ctx, void *p, size_t size) { vmm_delete(ctx, p, size); }
+
+vidmm_status vmm_space_init(struct vmm_space *sp, struct vidmm_adapter *ad, struct vidmm_process *proc)
+{
+    struct base_memory hook = { hook_alloc, hook_free, ad };
+    uint64_t top = proc == NULL ? VMM_PAGING_END : 1ull << ad->info.va_bits;
+    sp->ad = ad;
+    sp->proc = proc;
+    list_init(&sp->pending);
+    tree_init(&sp->bindings);
+    /* The low 4 GiB are for those who ask for them (Q49). */
+    uint64_t pick = min_u64(1ull << 32, top / 2);
+    if (!span_init(&sp->claims, VIDMM_VA_LOWEST, top, pick, &hook)) return VIDMM_INVALID;
+    return VIDMM_OK;
+}
+
+void vmm_space_fini(struct vmm_space *sp)
+{
+    list_remove(&sp->on_flush);
+    if (sp->tables.root != NULL) vmm_tables_fini(sp);
+    span_fini(&sp->claims);
+}
+
+bool vmm_space_flush_pending(const struct vmm_space *sp)
+{
+    return sp->flush_seq > sp->ad->batch_done;
+}
+
+/* Ranges are merged when they touch; too many, and everything is flushed. */
+void vmm_space_flush(struct vmm_space *sp, struct range r)
+{
+    sp->flush_seq = sp->ad->batch_next;
+    if (!list_is_linked(&sp->on_flush)) list_push_back(&sp->ad->flush_spaces, &sp->on_flush);
+    if (sp->flush_all) return;
+    for (uint32_t i = 0; i < sp->flush_count; i++) {
+        struct range *f = &sp->flush[i];
+        if (r.start > f->end || r.end < f->start) continue;
+        f->start = min_u64(f->start, r.start);
+        f->end = max_u64(f->end, r.end);
+        return;
+    }
+    if (sp->flush_count == VMM_FLUSH_RANGES || r.end == UINT64_MAX) {
+        sp->flush_all = true;
+        return;
+    }
+    sp->flush[sp->flush_count++] = r;
+}
+
+/* ---- the resizable root of two-level spaces ---- */
+
+void vmm_space_offer_root(struct vmm_space *sp, struct vmm_table *root)
+{
+    struct vmm_table *loser = root;
+    if (sp->pending_root == NULL || sp->pending_root->entries < root->entries) {
+        loser = sp->pending_root;
+        sp->pending_root = root;
+    }
+    if (loser == NULL) return;
+    sp->tables.count--;
+    vmm_table_free(sp->ad, loser);
+}
+
+void vmm_space_shrink(struct vmm_space *sp)
+{
+    uint32_t now = vmm_tables_coverage(sp), used;
+    if (sp->ad->info.level_count != 2 || sp->pending_root != NULL || now <= VMM_ROOT_ENTRIES_MIN) return;
+    used = max_u32(vmm_root_used(sp), VMM_ROOT_ENTRIES_MIN);
+    if (used > now / 4) return;
+    sp->pending_root = vmm_table_new(sp, 1, used); /* without memory it simply stays large */
+}
+
+bool vmm_space_root_step(struct vmm_space *sp)
+{
+    struct vmm_table *root = sp->pending_root;
+    if (root == NULL || !vmm_contexts_idle(sp)) return false;
+    sp->pending_root = NULL;
+    if (root->entries < vmm_root_used(sp)) {
+        sp->tables.count--;
+        vmm_table_free(sp->ad, root);
+        return true;
+    }
+    vmm_root_swap(sp, root);
+    sp->gate_seq = sp->flush_seq;
+    return true;
+}

@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: MIT */
+/* va.c — the GPU virtual address services: map, reserve, free.
+ * Owns: the claims of application spaces (call-time truth). Calls: span, table.c, bind.c, request.c.
+ * Keeps: invariants 1 and 18. A call decides who owns a range; what the GPU sees there changes when the
+ * queued request executes, or at once when nothing is ahead of it. */
+#include "core/core.h"
+
+struct map_plan {
+    struct range range;
+    bool new_claim;
+    uint64_t base_claim; /* start of the span chosen when new_claim */
+};
+
+/* ---- decode: every check, no change ---- */
+
+static vidmm_status check_protection(const struct vidmm_adapter *ad, uint64_t prot, bool open)
+{
+    uint64_t access = prot & (VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE);
+    uint64_t none = prot & (VIDMM_PROT_ZERO | VIDMM_PROT_NO_ACCESS);
+    if (prot & ~(access | none)) return VIDMM_INVALID; /* SystemUseOnly and undefined bits */
+    if (none != 0 && (access != 0 || !is_pow2(none) || open)) return VIDMM_INVALID;
+    if (none == 0 && !open) return VIDMM_INVALID;
+    if (none == VIDMM_PROT_ZERO && !(ad->info.mmu_flags & VIDMM_MMU_ZERO_IN_PTE)) return VIDMM_INVALID;
+    return VIDMM_OK;
+}
+
+/* Unique driver protection (bit 63): no other address may show the same pages with another value. */
+static bool unique_conflict(const struct vmm_space *sp, const struct vidmm_map *in, struct range at)
+{
+    LIST_FOREACH(it, &in->open->al->bindings) {
+        const struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
+        if (!((b->driver_protection | in->driver_protection) >> 63)) continue;
+        if (b->driver_protection == in->driver_protection) continue;
+        struct range shown = { b->offset, b->offset + (b->end - b->node.key) };
+        struct range asked = { in->offset, in->offset + in->bytes };
+        if (!range_overlaps(shown, asked)) continue;
+        bool replaced = b->space == sp && range_contains(at, (struct range){ b->node.key, b->end });
+        if (replaced && !(b->driver_protection >> 63)) continue; /* VA-38 */
+        return true;
+    }
+    return false;
+}
+
+/* [min, max) of a request in units of `unit`; an inclusive max is accepted (Q47). */
+static struct range window(const struct vidmm_adapter *ad, uint64_t min, uint64_t max, uint64_t unit)
+{
+    uint64_t top = 1ull << ad->info.va_bits, hi = top;
+    if (BROKEN(ad, VA_05)) min = max = 0;
+    if (max != 0 && max < top) hi = align_down(max + 1, unit);
+    if (min > top) min = top;
+    return (struct range){ align_up(min, unit), hi };
+}
+
+/* Where VidMm puts a range of its own choice: start = skew modulo the alignment. */
+static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t align, uint64_t skew, uint64_t *va)
+{
+    struct span_want want = { bytes + skew, align, w.start, w.end, SPAN_UP };
+    if (sp->ad->info.level_count == 2) { /* below what the root covers, if there is room */
+        want.max = min_u64(w.end, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
+        if (want.max > want.min && span_fit(&sp->claims, &want, va)) {
+            *va += skew;
+            return true;
+        }
+        want.max = w.end;
+    }
+    if (!span_fit(&sp->claims, &want, va)) return false;
+    *va += skew;
+    return true;
+}
+
+static vidmm_status decode_base(struct vmm_space *sp, uint64_t base, uint64_t bytes, bool unbacked,
+                                struct map_plan *plan)
+{
+    uint64_t end, top = 1ull << sp->ad->info.va_bits;
+    if (!is_aligned(base, VIDMM_PAGE_SIZE) || base < VIDMM_VA_LOWEST) return VIDMM_INVALID;
+    if (!range_end(base, bytes, &end) || end > top) return VIDMM_INVALID;
+    plan->range = (struct range){ base, end };
+    plan->new_claim = span_is_free(&sp->claims, base, end);
+    if (plan->new_claim) return VIDMM_OK;
+    const struct span *c = span_find(&sp->claims, base);
+    if (c == NULL || end > c->end) return VIDMM_INVALID; /* a mix of free and owned, or of two ranges */
+    uint32_t kind = c->kind & CLAIM_KIND;
+    if (kind == CLAIM_INTERNAL || (unbacked && kind != CLAIM_RESERVE)) return VIDMM_INVALID;
+    return VIDMM_OK;
+}
+
+static vidmm_status decode_map(const struct vidmm_queue *q, const struct vidmm_map *in, struct map_plan *plan)
+{
+    struct vidmm_adapter *ad = q->dev->proc->ad;
+    struct vmm_space *sp = &q->dev->proc->space;
+    uint64_t end;
+    if (q->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (q->dying || check_protection(ad, in->protection, in->open != NULL) != VIDMM_OK) return VIDMM_INVALID;
+    if (in->bytes == 0 || !is_aligned(in->bytes | in->offset, VIDMM_PAGE_SIZE)) return VIDMM_INVALID;
+    if (!range_end(in->offset, in->bytes, &end)) return VIDMM_INVALID;
+    if (in->open != NULL) {
+        if (in->open->dev != q->dev || in->open->dying || end > vmm_alloc_bytes(in->open->al)) return VIDMM_INVALID;
+        if (BROKEN(ad, VA_08) && !is_aligned(in->bytes, in->open->al->align)) return VIDMM_INVALID;
+        if (BROKEN(ad, ALC_04) && in->open->locks > 0 && in->base != 0) return VIDMM_INVALID;
+    }
+    uint64_t base = in->base;
+    if (BROKEN(ad, VA_03)) base = 0;
+    if (BROKEN(ad, ALC_07) && base == 0) base = q->dev->proc->last_pick;
+    if (base != 0) {
+        vidmm_status st = decode_base(sp, base, in->bytes, in->open == NULL, plan);
+        if (st != VIDMM_OK) return st;
+    } else {
+        uint64_t align = in->open != NULL ? in->open->al->align : VIDMM_PAGE_SIZE, va;
+        struct range w = window(ad, in->min, in->max, VIDMM_PAGE_SIZE);
+        if (BROKEN(ad, VA_04)) return VIDMM_INVALID;
+        if (!range_end(in->bytes, align, &end)) return VIDMM_INVALID;
+        if (!pick(sp, w, in->bytes, align, in->offset & (align - 1), &va)) return VIDMM_NO_VIDEO_MEMORY;
+        plan->range = (struct range){ va, va + in->bytes };
+        plan->new_claim = true;
+    }
+    if (in->open != NULL && unique_conflict(sp, in, plan->range)) return VIDMM_INVALID;
+    return VIDMM_OK;
+}
+
+/* ---- reserve: all memory, or nothing ---- */
+
+static vidmm_status take_new_leaves(struct vmm_space *sp, struct vmm_request *r, uint64_t from)
+{
+    struct vidmm_adapter *ad = sp->ad;
+    uint32_t shift = ad->shift[1];
+    uint64_t need = ((r->range.end - 1) >> shift) + 1;
+    r->new_root = vmm_table_new(sp, 1, (uint32_t)need);
+    if (r->new_root == NULL) return VIDMM_NO_MEMORY;
+    for (uint64_t i = from >> shift; i < need; i++) {
+        struct vmm_table *leaf = vmm_table_new(sp, 0, 1u << ad->info.level[0].index_bits);
+        if (leaf == NULL) return VIDMM_NO_MEMORY;
+        leaf->index = (uint32_t)i;
+        list_push_back(&r->new_leaves, &leaf->limbo);
+    }
+    return VIDMM_OK;
+}
+
+/* Tables for the whole range: linked and pinned where the root reaches, ready to be linked beyond it. */
+static vidmm_status take_tables(struct vmm_space *sp, struct vmm_request *r)
+{
+    uint64_t covered = (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[sp->ad->info.level_count - 1];
+    uint64_t end = min_u64(r->range.end, max_u64(covered, r->range.start));
+    vidmm_status st = VIDMM_OK;
+    if (BROKEN(sp->ad, ADP_07) && r->range.end > covered) return VIDMM_OK;
+    if (r->range.end > covered) st = take_new_leaves(sp, r, end);
+    if (st == VIDMM_OK && end > r->range.start)
+        st = vmm_tables_acquire(sp, (struct range){ r->range.start, end });
+    if (st == VIDMM_OK) r->pinned_end = end;
+    return st;
+}
+
+/* The request is complete in itself afterwards: vmm_request_free gives everything back. */
+static vidmm_status reserve_map(struct vidmm_queue *q, struct range range, bool unmap, struct vmm_request **out)
+{
+    struct vidmm_adapter *ad = q->dev->proc->ad;
+    struct vmm_space *sp = &q->dev->proc->space;
+    struct vmm_request *r = vmm_request_new(q, REQ_MAP);
+    if (r == NULL) return VIDMM_NO_MEMORY;
+    r->range = range;
+    r->pinned_end = range.start;
+    r->unmap = unmap;
+    bool ok = span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4);
+    for (int i = 0; ok && i < 2; i++) {
+        r->spare[i] = vmm_new(ad, sizeof *r->spare[i]);
+        ok = r->spare[i] != NULL;
+    }
+    vidmm_status st = ok ? VIDMM_OK : VIDMM_NO_MEMORY;
+    if (st == VIDMM_OK && !unmap) st = take_tables(sp, r);
+    if (st != VIDMM_OK) {
+        vmm_request_free(r);
+        return st;
+    }
+    *out = r;
+    return VIDMM_OK;
+}
+
+void vmm_map_drop(struct vmm_request *r)
+{
+    struct vmm_space *sp = &r->queue->dev->proc->space;
+    struct vidmm_adapter *ad = sp->ad;
+    if (list_is_linked(&r->on_pending)) {
+        list_remove(&r->on_pending);
+        sp->pending_count--;
+        if (r->open != NULL) r->open->pending--;
+    }
+    if (!r->executed && r->pinned_end > r->range.start)
+        vmm_tables_unpin(sp, (struct range){ r->range.start, r->pinned_end });
+    LIST_FOREACH_SAFE(it, tmp, &r->new_leaves) {
+        struct vmm_table *leaf = list_entry(it, struct vmm_table, limbo);
+        list_remove(&leaf->limbo);
+        sp->tables.count--;
+        vmm_table_free(ad, leaf);
+    }
+    if (r->new_root != NULL) {
+        sp->tables.count--;
+        vmm_table_free(ad, r->new_root);
+    }
+    while (r->holes != NULL) {
+        struct vmm_hole *h = r->holes;
+        r->holes = h->next;
+        for (int i = 0; i < 2; i++) vmm_delete(ad, h->spare[i], sizeof *h->spare[i]);
+        vmm_delete(ad, h, sizeof *h);
+    }
+    for (int i = 0; i < 2; i++) vmm_delete(ad, r->spare[i], sizeof *r->spare[i]);
+}
+
+/* ---- commit and execution ---- */
+
+static uint64_t commit_map(struct vmm_request *r, bool new_claim, uint32_t kind)
+{
+    struct vmm_space *sp = &r->queue->dev->proc->space;
+    if (new_claim) {
+        struct span *c = span_insert(&sp->claims, r->range.start, r->range.end);
+        CHECK(c != NULL);
+        c->kind = kind;
+    }
+    list_push_back(&sp->pending, &r->on_pending);
+    sp->pending_count++;
+    if (r->open != NULL) r->open->pending++;
+    return vmm_request_enqueue(r);
+}
+
+/* The part of the request at or after `at` that no later free has taken away. */
+static struct range next_piece(const struct vmm_request *r, uint64_t at)
+{
+    struct range p = { at, r->range.end };
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (const struct vmm_hole *h = r->holes; h != NULL; h = h->next) {
+            if (!range_holds(h->range, p.start)) continue;
+            p.start = h->range.end;
+            moved = true;
+        }
+    }
+    for (const struct vmm_hole *h = r->holes; h != NULL; h = h->next)
+        if (h->range.start > p.start) p.end = min_u64(p.end, h->range.start);
+    if (p.start > r->range.end) p.start = r->range.end;
+    return p;
+}
+
+static struct vmm_binding *take_spare(struct vmm_request *r)
+{
+    struct vmm_binding *b = NULL;
+    for (int i = 0; i < 2 && b == NULL; i++) {
+        b = r->spare[i];
+        r->spare[i] = NULL;
+    }
+    for (struct vmm_hole *h = r->holes; h != NULL && b == NULL; h = h->next) {
+        for (int i = 0; i < 2 && b == NULL; i++) {
+            b = h->spare[i];
+            h->spare[i] = NULL;
+        }
+    }
+    CHECK(b != NULL);
+    return b;
+}
+
+static void keep_spare(struct vmm_request *r, struct vmm_binding *b)
+{
+    if (b == NULL) return;
+    CHECK(r->spare[0] == NULL);
+    r->spare[0] = b;
+}
+
+static void bind_piece(struct vmm_request *r, struct range p)
+{
+    struct vmm_space *sp = &r->queue->dev->proc->space;
+    if (r->unmap) {
+        struct vmm_binding *extra = take_spare(r);
+        vmm_bind_clear(sp, p, &extra);
+        keep_spare(r, extra);
+        return;
+    }
+    struct vmm_binding *b = take_spare(r), *spare[2] = { take_spare(r), NULL };
+    b->target = r->target;
+    b->prot = r->prot;
+    b->open = r->open;
+    b->offset = r->offset + (p.start - r->range.start);
+    b->driver_protection = r->driver_protection;
+    vmm_bind_replace(sp, p, b, spare);
+    keep_spare(r, spare[0]);
+}
+
+static bool root_ready(struct vmm_space *sp, struct vmm_request *r)
+{
+    if (r->new_root != NULL) {
+        struct vmm_table *root = r->new_root;
+        r->new_root = NULL;
+        vmm_space_offer_root(sp, root);
+    }
+    if (list_empty(&r->new_leaves)) return true;
+    uint64_t covered = (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1];
+    if (covered < r->range.end) {
+        vmm_space_root_step(sp);
+        covered = (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1];
+    }
+    if (covered < r->range.end) return false;
+    LIST_FOREACH_SAFE(it, tmp, &r->new_leaves) {
+        struct vmm_table *leaf = list_entry(it, struct vmm_table, limbo);
+        list_remove(&leaf->limbo);
+        vmm_leaf_attach(sp, leaf);
+    }
+    r->pinned_end = r->range.end;
+    return true;
+}
+
+bool vmm_map_execute(struct vmm_request *r)
+{
+    struct vmm_space *sp = &r->queue->dev->proc->space;
+    if (!root_ready(sp, r)) return false;
+    for (struct range p = next_piece(r, r->range.start); p.start < p.end; p = next_piece(r, p.end)) {
+        if (BROKEN(sp->ad, ADP_07) && !r->unmap && r->pinned_end < p.end) break;
+        bind_piece(r, p);
+    }
+    list_remove(&r->on_pending);
+    sp->pending_count--;
+    if (r->open != NULL) r->open->pending--;
+    if (!r->unmap && r->pinned_end > r->range.start)
+        vmm_tables_unpin(sp, (struct range){ r->range.start, r->pinned_end });
+    r->pinned_end = r->range.start;
+    r->wait_seq = vmm_space_flush_pending(sp) ? sp->flush_seq : 0;
+    return true;
+}
+
+/* ---- the services ---- */
+
+vidmm_status vidmm_va_map(struct vidmm_queue *q, const struct vidmm_map *in, uint64_t *va, uint64_t *value)
+{
+    struct vidmm_adapter *ad = q->dev->proc->ad;
+    struct map_plan plan;
+    struct vmm_request *r;
+    vidmm_status st = decode_map(q, in, &plan);
+    if (st != VIDMM_OK) return st;
+    st = reserve_map(q, plan.range, (in->protection & VIDMM_PROT_NO_ACCESS) != 0, &r);
+    if (st != VIDMM_OK) return st;
+    r->target = in->protection & VIDMM_PROT_ZERO ? TARGET_ZERO : TARGET_ALLOC;
+    r->prot = (uint8_t)in->protection;
+    r->open = in->open;
+    r->offset = in->open != NULL ? in->offset : 0;
+    r->driver_protection = in->driver_protection;
+    *va = plan.range.start;
+    q->dev->proc->last_pick = plan.range.start;
+    *value = commit_map(r, plan.new_claim, CLAIM_MAP);
+    ad->counters->maps++;
+    if (BROKEN(ad, RES_01) && in->open != NULL && in->open->resident == 0) {
+        uint64_t v, trim;
+        vidmm_make_resident(q, &(struct vidmm_open *){ in->open }, 1, 0, &v, &trim);
+        *value = max_u64(*value, v);
+    }
+    return *value != 0 ? VIDMM_PENDING : VIDMM_OK;
+}
+
+static vidmm_status decode_reserve(struct vidmm_process *p, const struct vidmm_queue *q,
+                                   const struct vidmm_reserve *in, struct range *out)
+{
+    struct vmm_space *sp = &p->space;
+    uint64_t end, va = in->base;
+    if (q != NULL && (q->dev->proc != p || q->dying)) return VIDMM_INVALID;
+    if (q != NULL && q->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (in->type > VIDMM_RESERVE_ZERO || (in->type == VIDMM_RESERVE_ZERO && q == NULL)) return VIDMM_INVALID;
+    if (in->type == VIDMM_RESERVE_ZERO && !(p->ad->info.mmu_flags & VIDMM_MMU_ZERO_IN_PTE)) return VIDMM_INVALID;
+    if (in->bytes == 0 || !is_aligned(in->bytes | in->base, VIDMM_PAGE_64K)) return VIDMM_INVALID;
+    if (va == 0) {
+        struct range w = window(p->ad, in->min, in->max, VIDMM_PAGE_64K);
+        if (in->bytes > 1ull << p->ad->info.va_bits) return VIDMM_NO_VIDEO_MEMORY;
+        if (!pick(sp, w, in->bytes, VIDMM_PAGE_64K, 0, &va)) return VIDMM_NO_VIDEO_MEMORY;
+    }
+    if (va < VIDMM_VA_LOWEST || !range_end(va, in->bytes, &end)) return VIDMM_INVALID;
+    if (end > 1ull << p->ad->info.va_bits || !span_is_free(&sp->claims, va, end)) return VIDMM_INVALID;
+    *out = (struct range){ va, end };
+    return VIDMM_OK;
+}
+
+vidmm_status vidmm_va_reserve(struct vidmm_process *p, struct vidmm_queue *q, const struct vidmm_reserve *in,
+                              uint64_t *va, uint64_t *value)
+{
+    struct vmm_space *sp = &p->space;
+    struct range range;
+    vidmm_status st = decode_reserve(p, q, in, &range);
+    if (st != VIDMM_OK) return st;
+    if (in->type == VIDMM_RESERVE_ZERO) {
+        struct vmm_request *r;
+        st = reserve_map(q, range, false, &r);
+        if (st != VIDMM_OK) return st;
+        r->target = TARGET_ZERO;
+        r->driver_protection = in->driver_protection;
+        *value = commit_map(r, true, CLAIM_RESERVE | CLAIM_ZERO);
+    } else {
+        if (!span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4)) return VIDMM_NO_MEMORY;
+        struct span *c = span_insert(&sp->claims, range.start, range.end);
+        CHECK(c != NULL);
+        c->kind = CLAIM_RESERVE;
+        *value = 0;
+    }
+    *va = range.start;
+    p->ad->counters->reserves++;
+    return *value != 0 ? VIDMM_PENDING : VIDMM_OK;
+}
+
+/* ---- free ---- */
+
+static bool all_owned(struct vmm_space *sp, struct range r)
+{
+    uint64_t at = r.start;
+    for (const struct span *c = span_find(&sp->claims, at); c != NULL && at < r.end;) {
+        if (c->start > at || (c->kind & CLAIM_KIND) == CLAIM_INTERNAL) return false;
+        at = c->end;
+        if (at < r.end) c = span_next(&sp->claims, c);
+    }
+    return at >= r.end;
+}
+
+struct free_stock { struct vmm_binding *spare; struct vmm_hole *holes; };
+
+static void give_stock(struct vidmm_adapter *ad, struct free_stock *s)
+{
+    vmm_delete(ad, s->spare, sizeof *s->spare);
+    while (s->holes != NULL) {
+        struct vmm_hole *h = s->holes;
+        s->holes = h->next;
+        for (int i = 0; i < 2; i++) vmm_delete(ad, h->spare[i], sizeof *h->spare[i]);
+        vmm_delete(ad, h, sizeof *h);
+    }
+}
+
+static bool add_hole(struct vidmm_adapter *ad, struct free_stock *s)
+{
+    struct vmm_hole *h = vmm_new(ad, sizeof *h);
+    if (h == NULL) return false;
+    h->next = s->holes;
+    s->holes = h;
+    for (int i = 0; i < 2; i++) {
+        h->spare[i] = vmm_new(ad, sizeof *h->spare[i]);
+        if (h->spare[i] == NULL) return false;
+    }
+    return true;
+}
+
+static bool pending_overlaps(const struct list *it, struct range r)
+{
+    return range_overlaps(list_entry(it, struct vmm_request, on_pending)->range, r);
+}
+
+/* What a free may need: a binding for one that is cut in two, and a hole for each queued map it hits. */
+static vidmm_status take_stock(struct vmm_space *sp, struct range r, struct free_stock *s)
+{
+    struct tree_node *n = tree_floor(&sp->bindings, r.start);
+    bool cut = n != NULL && n->key < r.start && tree_entry(n, struct vmm_binding, node)->end > r.end;
+    bool ok = span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4);
+    if (ok && cut) {
+        s->spare = vmm_new(sp->ad, sizeof *s->spare);
+        ok = s->spare != NULL;
+    }
+    LIST_FOREACH(it, &sp->pending) {
+        if (ok && pending_overlaps(it, r)) ok = add_hole(sp->ad, s);
+    }
+    if (ok) return VIDMM_OK;
+    give_stock(sp->ad, s);
+    return VIDMM_NO_MEMORY;
+}
+
+static void void_pending(struct vmm_space *sp, struct range r, struct free_stock *s)
+{
+    LIST_FOREACH(it, &sp->pending) {
+        if (!pending_overlaps(it, r)) continue;
+        struct vmm_request *q = list_entry(it, struct vmm_request, on_pending);
+        struct vmm_hole *h = s->holes;
+        s->holes = h->next;
+        h->range = r;
+        h->next = q->holes;
+        q->holes = h;
+    }
+}
+
+static void cut_claims(struct vmm_space *sp, struct range r)
+{
+    struct span *c = span_find_first(&sp->claims, r.start);
+    while (c != NULL && c->start < r.end) {
+        struct range cut = range_intersect(r, (struct range){ c->start, c->end });
+        struct span_halves halves;
+        bool ok = span_cut(&sp->claims, c, cut.start, cut.end, &halves);
+        CHECK(ok);
+        c = span_find_first(&sp->claims, cut.end);
+    }
+}
+
+static void break_cpu_content(struct vmm_space *sp, struct range r)
+{
+    struct tree_node *n = tree_floor(&sp->bindings, r.start);
+    struct vmm_binding *b = n != NULL ? tree_entry(n, struct vmm_binding, node) : NULL;
+    if (b == NULL || b->target != TARGET_ALLOC) return;
+    sp->ad->platform->sys_discard(sp->ad->platform->ctx, b->open->al->home, b->open->al->pages);
+}
+
+vidmm_status vidmm_va_free(struct vidmm_process *p, uint64_t base, uint64_t bytes)
+{
+    struct vmm_space *sp = &p->space;
+    struct free_stock stock = { NULL, NULL };
+    struct range r = { base, 0 };
+    if (BROKEN(p->ad, VA_01)) return VIDMM_NOT_SUPPORTED;
+    if (bytes == 0 || !is_aligned(base | bytes, VIDMM_PAGE_SIZE)) return VIDMM_INVALID;
+    if (!range_end(base, bytes, &r.end) || !all_owned(sp, r)) return VIDMM_INVALID;
+    vidmm_status st = take_stock(sp, r, &stock);
+    if (st != VIDMM_OK) return st;
+    if (BROKEN(p->ad, VA_13)) break_cpu_content(sp, r);
+    void_pending(sp, r, &stock);
+    if (!BROKEN(p->ad, VA_10)) cut_claims(sp, r);
+    vmm_bind_clear(sp, r, &stock.spare);
+    vmm_space_shrink(sp);
+    give_stock(p->ad, &stock);
+    p->ad->counters->frees++;
+    return VIDMM_OK;
+}
+
+/* Pages of a destroyed allocation in MAP ranges: free, but for those a queued map is going to bind. */
+void vmm_claims_release(struct vmm_space *sp, struct range r)
+{
+    uint64_t at = r.start;
+    while (at < r.end) {
+        struct range part = { at, r.end };
+        LIST_FOREACH(it, &sp->pending) {
+            struct range q = list_entry(it, struct vmm_request, on_pending)->range;
+            if (range_holds(q, part.start)) part.start = min_u64(q.end, r.end);
+            else if (q.start > part.start) part.end = min_u64(part.end, q.start);
+        }
+        if (part.start < part.end && part.start == at) cut_claims(sp, part);
+        at = part.start == at ? part.end : part.start;
+    }
+}
+
+vidmm_status vidmm_va_query(struct vidmm_process *p, uint64_t va, struct vidmm_va_info *out)
+{
+    const struct span *c = span_find(&p->space.claims, va);
+    if (c == NULL || (c->kind & CLAIM_KIND) == CLAIM_INTERNAL) return VIDMM_INVALID;
+    struct tree_node *n = tree_floor(&p->space.bindings, va);
+    const struct vmm_binding *b = n != NULL ? tree_entry(n, struct vmm_binding, node) : NULL;
+    bool bound = b != NULL && b->end > va;
+    *out = (struct vidmm_va_info){ .start = c->start, .end = c->end,
+                                   .reserved = (c->kind & CLAIM_KIND) == CLAIM_RESERVE, .bound = bound };
+    if (bound) {
+        out->open = b->open;
+        out->offset = b->offset + (b->target == TARGET_ALLOC ? va - b->node.key : 0);
+    }
+    return VIDMM_OK;
+}

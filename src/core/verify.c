@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/* verify.c — the numbered invariants of docs/invariants.md as one walk, and the hash of the logical state.
+ * Changes nothing. Calls: span, tree, pagepool, the driver's pte_decode.
+ * Invariants 5 and 6 speak of an order in time: what can be seen of them in a state is checked here, the
+ * rest by the device model's detector of stale translations. */
+#include "base/hash.h"
+#include "core/core.h"
+
+struct walk { struct vidmm_adapter *ad; int number; const char *what; };
+
+static bool hold(struct walk *w, bool ok, int number, const char *what)
+{
+    if (ok || w->number != 0) return w->number == 0;
+    w->number = number;
+    w->what = what;
+    return false;
+}
+
+/* ---- claims and bindings: 1, 11, 18 ---- */
+
+static void check_bindings(struct walk *w, struct vmm_space *sp)
+{
+    uint64_t last_end = 0, n = 0;
+    hold(w, span_check(&sp->claims) == NULL, 1, "the claims of a space overlap or their index is damaged");
+    hold(w, tree_check(&sp->bindings), 1, "the tree of bindings is damaged");
+    TREE_FOREACH(it, &sp->bindings) {
+        struct vmm_binding *b = tree_entry(it, struct vmm_binding, node);
+        struct span *c = span_find(&sp->claims, b->node.key);
+        hold(w, b->node.key >= last_end && b->end > b->node.key, 1, "two bindings overlap");
+        hold(w, c != NULL && b->end <= c->end, 1, "a binding lies in no claim, or in two");
+        hold(w, b->space == sp, 11, "a binding names another space");
+        hold(w, (b->target == TARGET_ALLOC) == list_is_linked(&b->on_alloc), 11,
+             "a binding is missing from the list of its allocation");
+        last_end = b->end;
+        n++;
+    }
+    hold(w, n == sp->binding_count, 1, "the number of bindings is wrong");
+    hold(w, list_count(&sp->pending) == sp->pending_count, 18, "the number of queued maps is wrong");
+}
+
+/* ---- page tables: 2, 3 ---- */
+
+static void expect_entry(struct walk *w, struct vmm_space *sp, struct vmm_table *leaf, uint32_t i, uint64_t va,
+                         struct vmm_binding *b)
+{
+    struct vidmm_adapter *ad = sp->ad;
+    struct vidmm_pte_kind kind = { 0 };
+    uint64_t address = 0, left;
+    if (!hold(w, ad->ops->pte_decode(ad->kmd, 0, leaf->cpu, i, &kind, &address), 2, "an entry cannot be decoded"))
+        return;
+    bool valid = (kind.flags & VIDMM_PTE_VALID) != 0, zero = (kind.flags & VIDMM_PTE_ZERO) != 0;
+    bool shown = b != NULL && (b->target != TARGET_ALLOC || b->open->al->state == PLACE_LIVE);
+    if (!hold(w, valid == shown, 2, shown ? "an entry is invalid although its binding is resident"
+                                          : "an entry is valid although nothing resident is bound there")) return;
+    if (!shown) return;
+    if (!hold(w, zero == (b->target == TARGET_ZERO), 2, "an entry is zero and should not be, or reversed")) return;
+    uint64_t at = b->offset + (va - b->node.key), want = at;
+    if (b->target == TARGET_ZERO) return;
+    if (b->target == TARGET_ALLOC) want = vmm_place_run(b->open->al, b->open->al->segment, at, &left);
+    hold(w, address == want, 2, "an entry names another page than its binding's placement");
+}
+
+static struct vmm_binding *binding_at(const struct vmm_space *sp, uint64_t va)
+{
+    struct tree_node *n = tree_floor(&sp->bindings, va);
+    struct vmm_binding *b = n != NULL ? tree_entry(n, struct vmm_binding, node) : NULL;
+    return b != NULL && b->end > va ? b : NULL;
+}
+
+static void check_leaf(struct walk *w, struct vmm_space *sp, struct vmm_table *leaf, uint64_t start)
+{
+    uint32_t bound = 0;
+    for (uint32_t i = 0; i < leaf->entries; i++) {
+        uint64_t va = start + ((uint64_t)i << VIDMM_PAGE_SHIFT);
+        struct vmm_binding *b = binding_at(sp, va);
+        if (b != NULL) bound++;
+        if (sp->ad->ops->pte_decode != NULL) expect_entry(w, sp, leaf, i, va, b);
+    }
+    hold(w, bound == leaf->live, 3, "live of a leaf table differs from the pages bound below it");
+    hold(w, leaf->live > 0 || leaf->pins > 0, 3, "an empty leaf table still exists");
+}
+
+/* Next table in pre-order, without recursion. */
+static struct vmm_table *next_table(struct vmm_table *t)
+{
+    uint32_t from = 0;
+    while (t != NULL) {
+        for (uint32_t i = from; t->level > 0 && i < t->entries; i++)
+            if (t->child[i] != NULL) return t->child[i];
+        from = t->index + 1;
+        t = t->parent;
+    }
+    return NULL;
+}
+
+static uint64_t table_start(const struct vmm_space *sp, const struct vmm_table *t)
+{
+    uint64_t va = 0;
+    for (; t->parent != NULL; t = t->parent) va += (uint64_t)t->index << sp->ad->shift[t->parent->level];
+    return va;
+}
+
+static void check_tables(struct walk *w, struct vmm_space *sp)
+{
+    uint64_t n = 0;
+    for (struct vmm_table *t = sp->tables.root; t != NULL && w->number == 0; t = next_table(t)) {
+        n++;
+        if (t->level == 0) {
+            if (sp->proc != NULL) check_leaf(w, sp, t, table_start(sp, t));
+            continue;
+        }
+        uint32_t children = 0;
+        for (uint32_t i = 0; i < t->entries; i++) children += t->child[i] != NULL;
+        hold(w, children == t->live, 3, "live of an upper table differs from its children");
+        hold(w, children > 0 || t->parent == NULL, 3, "an empty upper table still exists");
+    }
+    if (sp->pending_root != NULL) n++;
+    LIST_FOREACH(it, &sp->pending) {
+        const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
+        n += list_count(&r->new_leaves) + (r->new_root != NULL);
+    }
+    hold(w, n == sp->tables.count, 3, "the number of tables of a space is wrong");
+}
+
+/* ---- pages: 4, 5 ---- */
+
+static void check_segment(struct walk *w, struct vmm_segment *seg)
+{
+    uint64_t used = seg->table_pages;
+    LIST_FOREACH(it, &w->ad->allocs) {
+        const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
+        bool here = al->segment == seg->id || (w->ad->move.al == al && w->ad->move.to == seg->id);
+        for (uint32_t i = 0; here && i < al->ext_count; i++) {
+            hold(w, !pagepool_is_free(&seg->pool, al->ext[i].page, 1), 5, "a page in use is free in its pool");
+            used += al->ext[i].count;
+        }
+    }
+    hold(w, pagepool_check(&seg->pool), 4, "a page pool is damaged");
+    hold(w, used == pagepool_used_pages(&seg->pool), 4, "pages of a segment are lost or owned twice");
+}
+
+/* ---- residency: 6, 7, 8, 9, 12, 17 ---- */
+
+static void check_device(struct walk *w, struct vidmm_device *d)
+{
+    uint32_t missing = 0, required = 0, running = 0;
+    LIST_FOREACH(it, &d->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
+        hold(w, (op->resident > 0) == list_is_linked(&op->on_required), 8, "a required open is not on the list");
+        if (op->resident == 0) continue;
+        required++;
+        missing += op->al->state != PLACE_LIVE;
+    }
+    hold(w, required == list_count(&d->required), 8, "the required list holds something else");
+    hold(w, missing == d->missing, 7, "device.missing is wrong");
+    hold(w, d->state == VIDMM_DEVICE_ACTIVE || missing == 0, 17, "a lost device still waits for memory");
+    LIST_FOREACH(it, &d->contexts) running += list_entry(it, struct vidmm_context, on_device)->running;
+    hold(w, running == d->running, 12, "the number of running packets is wrong");
+}
+
+static uint64_t check_process(struct walk *w, struct vidmm_process *p)
+{
+    uint64_t local = 0, missing = 0;
+    check_bindings(w, &p->space);
+    check_tables(w, &p->space);
+    LIST_FOREACH(it, &p->devices) {
+        struct vidmm_device *d = list_entry(it, struct vidmm_device, on_process);
+        check_device(w, d);
+        missing += d->missing;
+        LIST_FOREACH(ri, &d->required) {
+            const struct vmm_alloc *al = list_entry(ri, struct vidmm_open, on_required)->al;
+            if (al->preferred != 0) local += vmm_alloc_bytes(al);
+        }
+        LIST_FOREACH(qi, &d->queues) {
+            const struct vidmm_queue *q = list_entry(qi, struct vidmm_queue, on_device);
+            uint64_t v = vmm_fence_load(q->fence);
+            hold(w, v <= q->issued || v == UINT64_MAX, 10, "a paging fence is ahead of what was issued");
+        }
+    }
+    hold(w, local == p->local_required, 8, "the bytes a process requires are wrong");
+    return missing;
+}
+
+static void check_alloc(struct walk *w, struct vmm_alloc *al)
+{
+    uint64_t n = 0;
+    bool moving = w->ad->move.al == al;
+    LIST_FOREACH(it, &al->bindings) {
+        const struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
+        hold(w, b->target == TARGET_ALLOC && b->open->al == al, 11, "a reverse list holds a foreign binding");
+        n++;
+    }
+    hold(w, moving || al->state == PLACE_NONE || al->state == PLACE_LIVE, 6, "an allocation is stuck on its way");
+    hold(w, al->state != PLACE_NONE || al->segment == VMM_SYSTEM, 6, "an evicted allocation left its bytes behind");
+    hold(w, (al->segment != VMM_SYSTEM) == list_is_linked(&al->lru), 4, "an allocation is missing from its segment");
+    hold(w, al->state != PLACE_LIVE || (al->segments >> al->segment & 1u), 9, "resident where it may not be");
+    if (al->state != PLACE_GOING) return;
+    LIST_FOREACH(it, &al->opens)
+        hold(w, list_entry(it, struct vidmm_open, on_alloc)->dev->running == 0, 12, "memory moves under a packet");
+    (void)n;
+}
+
+int vidmm_verify(struct vidmm_adapter *ad, const char **what)
+{
+    struct walk w = { ad, 0, NULL };
+    uint64_t missing = 0, live = 0;
+    hold(&w, !ad->sealed, 16, "the allocator is sealed between steps");
+    LIST_FOREACH(it, &ad->processes) missing += check_process(&w, list_entry(it, struct vidmm_process, on_adapter));
+    hold(&w, missing == ad->missing, 17, "the sum of what is missing is wrong: somebody is forgotten");
+    check_tables(&w, &ad->paging);
+    LIST_FOREACH(it, &ad->allocs) {
+        struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
+        check_alloc(&w, al);
+        live += vmm_alloc_bytes(al);
+    }
+    hold(&w, live == ad->counters->alloc_bytes_live, 4, "the bytes of all allocations are wrong");
+    for (uint32_t id = 1; id <= ad->segment_count; id++)
+        if (!(ad->segment[id].flags & VIDMM_SEGMENT_APERTURE)) check_segment(&w, &ad->segment[id]);
+    if (what != NULL) *what = w.what;
+    return w.number;
+}
+
+/* ---- the hash of the logical state: ids, ranges, counts; no pointers, no caches ---- */
+
+static uint64_t hash_space(const struct vmm_space *sp, uint64_t h)
+{
+    struct span_index *claims = (struct span_index *)(uintptr_t)&sp->claims; /* its queries are not const */
+    for (const struct span *c = span_find_first(claims, 0); c != NULL; c = span_next(claims, c)) {
+        h = hash_u64(h, c->start);
+        h = hash_u64(h, c->end);
+        h = hash_u64(h, c->kind);
+    }
+    TREE_FOREACH(it, &sp->bindings) {
+        const struct vmm_binding *b = tree_entry(it, struct vmm_binding, node);
+        h = hash_u64(h, b->node.key);
+        h = hash_u64(h, b->end);
+        h = hash_u64(h, b->offset);
+        h = hash_u64(h, (uint64_t)b->target << 8 | b->prot);
+        h = hash_u64(h, b->open != NULL ? b->open->id : 0);
+    }
+    LIST_FOREACH(it, &sp->pending) {
+        const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
+        h = hash_u64(h, r->seq);
+        for (const struct vmm_hole *hole = r->holes; hole != NULL; hole = hole->next) h = hash_u64(h, hole->range.start);
+    }
+    return hash_u64(h, vmm_tables_coverage(sp));
+}
+
+static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
+{
+    h = hash_u64(h, d->id);
+    h = hash_u64(h, d->state);
+    h = hash_u64(h, d->missing);
+    LIST_FOREACH(it, &d->contexts) {
+        const struct vidmm_context *c = list_entry(it, struct vidmm_context, on_device);
+        h = hash_u64(h, c->id);
+        h = hash_u64(h, c->queued);
+        h = hash_u64(h, c->running);
+    }
+    LIST_FOREACH(it, &d->queues) {
+        const struct vidmm_queue *q = list_entry(it, struct vidmm_queue, on_device);
+        h = hash_u64(h, q->id);
+        h = hash_u64(h, q->issued);
+        h = hash_u64(h, list_count(&q->requests));
+    }
+    LIST_FOREACH(it, &d->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
+        h = hash_u64(h, op->id);
+        h = hash_u64(h, (uint64_t)op->resident << 32 | op->pending);
+        h = hash_u64(h, (uint64_t)op->locks << 8 | op->dying);
+    }
+    LIST_FOREACH(it, &d->fences) {
+        const struct vidmm_fence *f = list_entry(it, struct vidmm_fence, on_device);
+        h = hash_u64(h, f->id);
+        h = hash_u64(h, vmm_fence_load(f));
+    }
+    return h;
+}
+
+uint64_t vidmm_state_hash(const struct vidmm_adapter *ad)
+{
+    uint64_t h = hash_u64(hash_init(), ad->lost);
+    LIST_FOREACH(it, &ad->processes) {
+        const struct vidmm_process *p = list_entry(it, struct vidmm_process, on_adapter);
+        h = hash_u64(h, p->id);
+        h = hash_u64(h, p->budget);
+        h = hash_space(&p->space, h);
+        LIST_FOREACH(di, &p->devices) h = hash_device(list_entry(di, struct vidmm_device, on_process), h);
+    }
+    LIST_FOREACH(it, &ad->allocs) {
+        const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
+        h = hash_u64(h, al->id);
+        h = hash_u64(h, al->pages);
+        h = hash_u64(h, (uint64_t)al->state << 8 | al->segment);
+        h = hash_u64(h, al->priority);
+    }
+    h = hash_u64(h, ad->next_id);
+    return hash_u64(h, ad->next_seq);
+}
