@@ -35,17 +35,16 @@ void vmm_batch_complete(struct vidmm_adapter *ad, struct vmm_buffer *b)
 /* EMIT_WAIT: every buffer is in flight; call again with the same op and multipass. */
 enum vmm_emit vmm_batch_emit(struct vidmm_adapter *ad, const struct vidmm_op *op, uint64_t *multipass)
 {
-    for (uint32_t i = 0; i <= VMM_BUFFERS; i++) {
+    for (uint32_t empty = 0; empty <= 1; ) {
         struct vmm_buffer *b = open_buffer(ad);
         if (ad->lost || b->busy) return EMIT_WAIT;
         vidmm_status st = ad->ops->build_paging_buffer(ad->kmd, &b->kmd, op, multipass);
         if (st == VIDMM_OK) return EMIT_DONE;
-        if (st != VIDMM_BUFFER_FULL || b->kmd.used == 0) {
-            vmm_adapter_lose(ad); /* PAG-26: any other failure is fatal */
-            return EMIT_WAIT;
-        }
-        submit(ad, false);
+        if (st != VIDMM_BUFFER_FULL) break;
+        if (b->kmd.used > 0) submit(ad, false);
+        else empty++; /* a whole buffer was not enough for anything: once more, then it is a broken driver */
     }
+    vmm_adapter_lose(ad); /* PAG-26: any other failure is fatal */
     return EMIT_WAIT;
 }
 

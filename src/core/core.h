@@ -52,6 +52,7 @@ void vmm_context_cancel(struct vidmm_context *);
 bool vmm_context_step_dying(struct vidmm_context *);
 bool vmm_node_complete(struct vidmm_adapter *, uint32_t node, uint64_t fence_id);
 struct vidmm_context *vmm_node_abort(struct vidmm_adapter *, uint32_t node, uint64_t fence_id);
+void vmm_node_drop(struct vidmm_adapter *, uint32_t node); /* adapter lost: forgets what is on the node */
 bool vmm_contexts_idle(struct vmm_space *);   /* no context of the space is on an engine */
 bool vmm_packets_before(const struct vidmm_device *, uint64_t seq); /* any accepted earlier and unfinished */
 
@@ -68,6 +69,7 @@ void vmm_fence_pages_free(struct vidmm_process *);
 /* move.c: brings one allocation to another place. Needs: mover idle; extents taken when to != 0. */
 void vmm_move_begin(struct vidmm_adapter *, struct vmm_alloc *, uint32_t to, bool live);
 bool vmm_move_step(struct vidmm_adapter *);
+void vmm_move_cancel(struct vidmm_adapter *); /* adapter lost: the content in memory segments is gone */
 
 /* place.c: where bytes are, and what follows for bindings and counters */
 bool vmm_place_extents(struct vmm_alloc *, struct vmm_segment *); /* takes pages into al->ext */

@@ -44,6 +44,9 @@ static void handle_fault(struct vidmm_adapter *ad, uint32_t node)
         return;
     }
     vmm_node_complete(ad, node, atomic_load_explicit(&in->completed, memory_order_acquire));
+    struct list *first = list_first(&ad->node[node].running);
+    if ((fault.flags & VIDMM_FAULT_FENCE_INVALID) && first != NULL) /* packet unknown: the one that was running */
+        fault.fence_id = list_entry(first, struct vmm_packet, link)->fence_id;
     struct vidmm_context *guilty = vmm_node_abort(ad, node, fault.fence_id);
     if (guilty == NULL) vmm_adapter_lose(ad); /* the paging process itself */
     else vmm_device_fail(guilty->dev, VIDMM_DEVICE_PAGE_FAULT, &fault);

@@ -159,6 +159,19 @@ static void finish(struct vidmm_adapter *ad)
     m->al = NULL;
 }
 
+void vmm_move_cancel(struct vidmm_adapter *ad)
+{
+    struct vmm_alloc *al = ad->move.al;
+    if (al == NULL) return;
+    if (al->ext_count > 0) {
+        if (ad->move.to != VMM_SYSTEM) al->segment = ad->move.to;
+        vmm_place_release(al);
+    }
+    vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
+    hold_devices(al, false);
+    ad->move.al = NULL;
+}
+
 bool vmm_move_step(struct vidmm_adapter *ad)
 {
     struct vmm_move *m = &ad->move;

@@ -233,6 +233,7 @@ struct vidmm_open {
     uint64_t id, close_seq;    /* packets with a smaller seq may still use it */
     uint64_t wait_seq;
     uint32_t resident;         /* MakeResident calls minus Evict calls (inv. 8) */
+    uint64_t mark;             /* of the array walk that saw it last */
     uint32_t pending;          /* queued map requests that name it */
     uint32_t locks;
     uint8_t dying;             /* 0 no, 1 waiting for its users, 2 unbound and waiting for the flush */
@@ -307,7 +308,7 @@ struct vidmm_adapter {
     bool sealed;               /* inside vidmm_run: nothing may be allocated (inv. 16) */
     bool lost;                 /* a fatal driver or paging error: every device is in error */
     bool started;              /* the driver was started and must be stopped */
-    uint64_t now, next_id, next_seq;
+    uint64_t now, next_id, next_seq, next_mark;
     uint32_t shift[VIDMM_LEVELS_MAX + 1]; /* address bits below an entry of each level */
     struct vmm_segment segment[VIDMM_SEGMENTS_MAX + 1];
     uint32_t segment_count;    /* driver segments */

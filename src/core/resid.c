@@ -58,11 +58,11 @@ static bool list_is_legal(struct vidmm_device *d, struct vidmm_open *const *extr
         all += vmm_alloc_bytes(al);
         if (is_pow2(al->segments)) only[ctz32(al->segments)] += vmm_alloc_bytes(al);
     }
+    uint64_t mark = ++ad->next_mark;
     for (uint32_t i = 0; i < n; i++) {
         const struct vmm_alloc *al = extra[i]->al;
-        bool twice = extra[i]->resident > 0;
-        for (uint32_t k = 0; k < i && !twice; k++) twice = extra[k] == extra[i];
-        if (twice || (al->segments & 1u)) continue;
+        if (extra[i]->resident > 0 || extra[i]->mark == mark || (al->segments & 1u)) continue;
+        extra[i]->mark = mark;
         all += vmm_alloc_bytes(al);
         if (is_pow2(al->segments)) only[ctz32(al->segments)] += vmm_alloc_bytes(al);
     }
@@ -89,11 +89,14 @@ static uint64_t over_budget(const struct vidmm_process *p, uint64_t extra)
     return want > p->budget ? want - p->budget : 0;
 }
 
-static uint64_t new_local_bytes(struct vidmm_open *const *opens, uint32_t n)
+static uint64_t new_local_bytes(struct vidmm_adapter *ad, struct vidmm_open *const *opens, uint32_t n)
 {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (opens[i]->resident == 0) bytes += local_bytes(opens[i]->al);
+    uint64_t bytes = 0, mark = ++ad->next_mark;
+    for (uint32_t i = 0; i < n; i++) {
+        if (opens[i]->resident > 0 || opens[i]->mark == mark) continue;
+        opens[i]->mark = mark;
+        bytes += local_bytes(opens[i]->al);
+    }
     return bytes;
 }
 
@@ -107,7 +110,7 @@ static vidmm_status decode_resident(const struct vidmm_queue *q, struct vidmm_op
     if ((flags & VIDMM_RESIDENT_MUST_SUCCEED) && !forced) return VIDMM_INVALID;
     for (uint32_t i = 0; i < n; i++)
         if (opens[i]->dev != q->dev || opens[i]->dying) return VIDMM_INVALID;
-    uint64_t over = over_budget(q->dev->proc, new_local_bytes(opens, n));
+    uint64_t over = over_budget(q->dev->proc, new_local_bytes(q->dev->proc->ad, opens, n));
     bool legal = !any_memory_only(opens, n) || list_is_legal(q->dev, opens, n);
     if ((forced || over == 0) && legal) return VIDMM_OK;
     *trim = max_u64(over, VIDMM_PAGE_SIZE);

@@ -211,7 +211,7 @@ static void complete_packet(struct vidmm_adapter *ad, struct vmm_node *n, struct
     list_remove(&p->link);
     n->running_count--;
     if (p->ctx == NULL) {
-        vmm_batch_complete(ad, list_entry(p, struct vmm_buffer, packet));
+        if (!ad->lost) vmm_batch_complete(ad, list_entry(p, struct vmm_buffer, packet));
         return;
     }
     p->ctx->running--;
@@ -261,6 +261,14 @@ struct vidmm_context *vmm_node_abort(struct vidmm_adapter *ad, uint32_t node, ui
         if (!list_is_linked(&p->ctx->on_node)) list_push_back(&n->contexts, &p->ctx->on_node);
     }
     return guilty;
+}
+
+void vmm_node_drop(struct vidmm_adapter *ad, uint32_t node)
+{
+    struct vmm_node *n = &ad->node[node];
+    for (struct list *l = list_first(&n->running); l != NULL; l = list_first(&n->running))
+        complete_packet(ad, n, list_entry(l, struct vmm_packet, link));
+    for (struct list *l = list_first(&n->paging); l != NULL; l = list_first(&n->paging)) list_remove(l);
 }
 
 /* ---- questions ---- */
