@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* instance.c - composition root: settings, device model and driver, host, face.
+ * Owns: the instance, for the life of the OS process.  Nothing is ever torn down: clients call from their
+ * exit handlers.  No constructor, no destructor, no exit handler; the first call builds everything.
+ * In a forked child the environment cannot be entered, which clients see as STATUS_DEVICE_REMOVED. */
+#define _GNU_SOURCE
+#include "app/libdxcore/instance.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <vidmm/dg2_abi.h>
+
+#include "app/libdxcore/dxcore.h"
+#include "app/libdxcore/settings.h"
+#include "host/instance.h"
+#include "softgpu/dg2/dg2.h"
+#include "softgpu/ref/ref.h"
+#include "softgpu/ref/ref_abi.h"
+
+#define LUID_LOW 0x4d4d4456u
+#define HELPER_LIBRARY "libwsl_compute_helper.so"
+
+static struct {
+    struct settings settings;
+    bool settings_ok;
+    struct dxcore_adapter_facts facts;
+    struct kmt_process *process;
+    NTSTATUS status;
+    char driver_store[PATH_MAX + 32];
+} instance;
+
+static pthread_once_t described = PTHREAD_ONCE_INIT, built = PTHREAD_ONCE_INIT;
+
+/* ---- description: nothing is started ------------------------------------------------------------ */
+
+static void complain(const char *what)
+{
+    fprintf(stderr, "vidmm: %s; no adapter\n", what);
+}
+
+static void describe(void)
+{
+    const char *why;
+    struct dxcore_adapter_facts *f = &instance.facts;
+    const struct settings *s = &instance.settings;
+    static const struct vidmm_dg2_adapter_info dg2 = VIDMM_DG2_ADAPTER_INFO_INIT;
+    instance.settings_ok = settings_read(&instance.settings, getenv, &why);
+    if (!instance.settings_ok) {
+        complain(why);
+        return;
+    }
+    f->luid_low = LUID_LOW;
+    f->luid_high = 0;
+    if (s->profile == PROFILE_REF) {
+        f->description = "vidmm simulated GPU (ref)";
+        f->device = 1;
+        f->dedicated_bytes = s->vram_reported_bytes != 0 ? s->vram_reported_bytes : s->vram_bytes;
+        f->shared_bytes = UINT64_C(1) << 32;
+        return;
+    }
+    /* The client's driver takes adapters that have its maker's name in their description. */
+    f->description = "vidmm simulated GPU for the Intel compute driver (dg2)";
+    f->vendor = 0x8086;
+    f->device = dg2.device_id;
+    f->revision = dg2.revision;
+    f->dedicated_bytes = s->vram_reported_bytes != 0 ? s->vram_reported_bytes : dg2.dedicated_bytes;
+    f->shared_bytes = dg2.shared_bytes;
+}
+
+const struct dxcore_adapter_facts *dxcore_adapter_facts(void)
+{
+    pthread_once(&described, describe);
+    return instance.settings_ok ? &instance.facts : NULL;
+}
+
+/* ---- drivers ------------------------------------------------------------------------------------ */
+
+struct driver { const struct vidmm_kmd_ops *ops; void *kmd; struct softgpu *gpu; };
+
+static vidmm_status make_dg2(const struct settings *s, struct driver *d)
+{
+    struct dg2_options o;
+    struct dg2_kmd *kmd;
+    dg2_options_default(&o);
+    if (s->vram_bytes != 0) o.vram_bytes = s->vram_bytes;
+    if (s->vram_reported_bytes != 0) o.vram_reported_bytes = s->vram_reported_bytes;
+    o.threads = true;
+    vidmm_status status = dg2_create(&o, &kmd);
+    if (status == VIDMM_OK) *d = (struct driver){dg2_ops(), kmd, dg2_gpu(kmd)};
+    return status;
+}
+
+static vidmm_status make_ref(const struct settings *s, struct driver *d)
+{
+    struct ref_options o;
+    struct ref_kmd *kmd;
+    ref_options_default(&o, REF_FORMAT_A);
+    if (s->vram_bytes != 0) o.segment[0].bytes = s->vram_bytes;
+    o.threads = true;
+    vidmm_status status = ref_create(&o, &kmd);
+    if (status == VIDMM_OK) *d = (struct driver){ref_ops(), kmd, ref_gpu(kmd)};
+    return status;
+}
+
+/* The sizes of client memory that the drivers' private data tell. */
+static uint64_t dg2_existing_bytes(const void *data, uint32_t bytes)
+{
+    const struct vidmm_dg2_resource_info *r = data;
+    if (bytes < sizeof *r || !vidmm_dg2_head_ok(&r->head, VIDMM_DG2_RESOURCE, sizeof *r)) return 0;
+    return r->flags & VIDMM_DG2_EXISTING_SYSMEM ? r->bytes : 0;
+}
+
+static uint64_t ref_existing_bytes(const void *data, uint32_t bytes)
+{
+    const struct ref_alloc_private *r = data;
+    return bytes == sizeof *r && r->magic == REF_ALLOC_MAGIC ? r->bytes : 0;
+}
+
+/* ---- surroundings ------------------------------------------------------------------------------- */
+
+/* Shared counters, or NULL: a descriptor that does not fit is no reason to refuse service. */
+static struct vidmm_counters *map_counters(int fd)
+{
+    struct stat st;
+    if (fd < 0) return NULL;
+    if (fstat(fd, &st) == 0 && st.st_size >= (off_t)sizeof(struct vidmm_counters)) {
+        void *p = mmap(NULL, sizeof(struct vidmm_counters), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (p != MAP_FAILED) return p;
+    }
+    fprintf(stderr, "vidmm: VIDMM_COUNTERS_FD=%d cannot hold the counters; they are not reported\n", fd);
+    return NULL;
+}
+
+static bool holds_helper(const char *directory)
+{
+    char path[2 * PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", directory, HELPER_LIBRARY);
+    return access(path, R_OK) == 0;
+}
+
+/* The helper library lies beside this one, or, in a build tree, in the folder next to it. */
+static void find_driver_store(char *out, size_t bytes)
+{
+    Dl_info self;
+    char path[PATH_MAX], beside[PATH_MAX + 32];
+    out[0] = '\0';
+    if (dladdr((void *)(uintptr_t)find_driver_store, &self) == 0 || self.dli_fname == NULL) return;
+    if (realpath(self.dli_fname, path) == NULL) return;
+    char *slash = strrchr(path, '/');
+    if (slash == NULL) return;
+    *slash = '\0';
+    snprintf(beside, sizeof beside, "%s/../compute_helper", path);
+    snprintf(out, bytes, "%s", !holds_helper(path) && holds_helper(beside) ? beside : path);
+}
+
+static void set_paging_delay(struct softgpu *gpu, uint64_t ms)
+{
+    struct softgpu_knobs knobs;
+    softgpu_get_knobs(gpu, &knobs);
+    knobs.paging_delay_ns = ms * 1000000;
+    softgpu_set_knobs(gpu, &knobs);
+}
+
+/* ---- all together ------------------------------------------------------------------------------- */
+
+static NTSTATUS start_host(const struct driver *d, struct host_instance **host)
+{
+    const char *why = "unknown";
+    struct host_config config = {.ops = d->ops, .kmd = d->kmd,
+                                 .counters = map_counters(instance.settings.counters_fd)};
+#ifdef VIDMM_TEST_HOOKS
+    config.break_row = getenv("VIDMM_BREAK");
+#endif
+    vidmm_status status = host_instance_create_with(&config, &why, host);
+    if (status == VIDMM_OK) return STATUS_SUCCESS;
+    fprintf(stderr, "vidmm: the adapter does not start: %s\n", why != NULL ? why : "unknown");
+    return status == VIDMM_NO_MEMORY ? STATUS_NO_MEMORY : STATUS_UNSUCCESSFUL;
+}
+
+static NTSTATUS start_face(struct host_instance *host)
+{
+    const struct dxcore_adapter_facts *f = &instance.facts;
+    const bool ref = instance.settings.profile == PROFILE_REF;
+    const struct kmt_config config = {
+        .env = host_instance_env(host), .adapter = host_instance_adapter(host),
+        .luid = {f->luid_low, f->luid_high},
+        .vendor = f->vendor, .device = f->device, .revision = f->revision,
+        .dedicated_bytes = f->dedicated_bytes, .shared_bytes = f->shared_bytes,
+        .driver_store = instance.driver_store,
+        .existing_bytes = ref ? ref_existing_bytes : dg2_existing_bytes,
+    };
+    struct kmt_face *face = kmt_face_create(&config);
+    if (face != NULL) instance.process = kmt_process_create(face);
+    return instance.process != NULL ? STATUS_SUCCESS : STATUS_NO_MEMORY;
+}
+
+static void build(void)
+{
+    struct driver driver;
+    struct host_instance *host;
+    const struct settings *s = &instance.settings;
+    pthread_once(&described, describe);
+    instance.status = STATUS_UNSUCCESSFUL;
+    if (!instance.settings_ok) return;
+    vidmm_status made = s->profile == PROFILE_REF ? make_ref(s, &driver) : make_dg2(s, &driver);
+    if (made != VIDMM_OK) {
+        complain(made == VIDMM_INVALID ? "the driver refuses this size of VIDMM_VRAM" : "no memory");
+        if (made == VIDMM_NO_MEMORY) instance.status = STATUS_NO_MEMORY;
+        return;
+    }
+    find_driver_store(instance.driver_store, sizeof instance.driver_store);
+    set_paging_delay(driver.gpu, s->paging_delay_ms);
+    instance.status = start_host(&driver, &host);
+    if (instance.status == STATUS_SUCCESS) instance.status = start_face(host);
+}
+
+struct kmt_process *instance_process(NTSTATUS *status)
+{
+    pthread_once(&built, build);
+    *status = instance.status;
+    return *status == STATUS_SUCCESS ? instance.process : NULL;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* settings.h - what the environment variables ask for. */
+#ifndef VIDMM_APP_SETTINGS_H
+#define VIDMM_APP_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum settings_profile { PROFILE_DG2, PROFILE_REF };
+
+struct settings {
+    enum settings_profile profile; /* VIDMM_PROFILE: ref or dg2; default dg2 */
+    uint64_t vram_bytes;           /* VIDMM_VRAM: bytes, or with K, M, G; 0: the profile's own */
+    uint64_t vram_reported_bytes;  /* VIDMM_VRAM_REPORTED; 0: the profile's own */
+    uint64_t paging_delay_ms;      /* VIDMM_PAGING_DELAY_MS */
+    int counters_fd;               /* VIDMM_COUNTERS_FD: shared struct vidmm_counters; -1: none */
+};
+
+/* false: a variable cannot be understood; *why names it.  `get` is getenv, or a test's. */
+bool settings_read(struct settings *, char *(*get)(const char *), const char **why);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* gpu.h - the inside of the simulated GPU: every struct of it, and the calls between its files.
+ * Lock order: engine.run, then engine.tlb_lock, then gpu.lock. engine.queue_lock nests inside run only. */
+#ifndef SOFTGPU_GPU_H
+#define SOFTGPU_GPU_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "softgpu/devmem.h"
+#include "softgpu/lock.h"
+#include "softgpu/softgpu.h"
+
+#define GPU_SYS_EPOCHS (1u << 20)  /* frames share an epoch modulo this; see vram.c */
+#define GPU_WALK_CACHE 1024u
+#define GPU_TLB_WAYS 4u
+#define GPU_CHUNK_BYTES (256u * 1024u)
+#define GPU_CHUNK_PAGES (GPU_CHUNK_BYTES / 4096u + 1u)
+#define GPU_PREFETCH_MAX 16u
+
+struct gpu_segment { uint64_t vram_offset, bytes; bool aperture; };
+
+/* ---- translation ------------------------------------------------------------------------------- */
+
+struct pte_place { uint64_t offset; uint32_t segment; }; /* where an entry lies */
+
+struct tlb_entry {
+    uint64_t tag, page;          /* tag 0: unused */
+    uint64_t raw;                /* the entry as read */
+    struct pte_place place;
+    struct softgpu_pte pte;
+    uint32_t level;              /* of the entry; above 0 only for cached invalid ones */
+    uint32_t epoch;              /* of the page it names, at the time of reading */
+};
+
+struct walk_entry {              /* upper entry: names the table of level - 1 */
+    uint64_t tag, prefix, raw;
+    struct pte_place place, next;
+    uint32_t level, epoch;
+};
+
+struct gpu_page { /* a translated page */
+    struct devmem_span span;
+    uint32_t segment; uint64_t address;
+};
+
+enum access_kind { ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH };
+
+/* ---- engines ----------------------------------------------------------------------------------- */
+
+/* A bulk operation goes chunk by chunk: translate and enter the access section in one step, move the
+ * bytes and leave it in the next. In between it is an access in flight that a flush must wait for. */
+enum bulk_kind { BULK_NONE, BULK_COPY, BULK_FILL, BULK_SUM };
+
+struct bulk_side {
+    uint64_t va;
+    uint32_t pages, spans;
+    struct devmem_span span[GPU_CHUNK_PAGES];
+    struct { uint32_t segment, epoch; uint64_t address; } page[GPU_CHUNK_PAGES];
+};
+
+struct bulk {
+    enum bulk_kind kind;
+    uint64_t dst, src, bytes, done;
+    uint32_t pattern[4], chunk;
+    uint64_t sum;
+    bool prepared;
+    struct bulk_side to, from;
+};
+
+struct flush_wait { bool active, waiting[SOFTGPU_NODES_MAX]; uint64_t seq[SOFTGPU_NODES_MAX]; };
+
+enum engine_state { ENGINE_READY, ENGINE_RUNNING, ENGINE_FAULTED };
+
+struct softgpu_engine {
+    struct softgpu *gpu;
+    uint32_t node;
+    const struct softgpu_processor *processor;
+
+    struct gpu_lock run;                 /* held over a step; reset takes it */
+    enum engine_state state;
+    struct softgpu_packet packet;        /* while RUNNING or FAULTED */
+    struct softgpu_fault fault;          /* filled by the access that failed */
+    uint64_t not_before_ns, wakeup_ns;
+    uint64_t cpu_state[80];              /* the command processor's */
+    struct bulk bulk;
+    struct flush_wait flush;
+
+    struct gpu_lock tlb_lock;            /* TLBs and entering the access section */
+    struct tlb_entry *tlb;
+    struct walk_entry *walk;
+    uint64_t random;
+    const struct softgpu_space *in_space; /* of the access in flight */
+    _Atomic uint64_t in_seq;              /* odd while an access is in flight */
+
+    struct gpu_lock queue_lock;
+    pthread_cond_t wake;
+    struct softgpu_packet queue[SOFTGPU_QUEUE_MAX];
+    uint32_t head, count;
+
+    pthread_t thread;
+    bool has_thread;
+    _Atomic bool stop;
+    _Atomic uint32_t pause;              /* somebody waits for `run` */
+    _Atomic uint64_t packets, hits, misses, prefetched, flushes, copied, filled, faults;
+};
+
+struct softgpu {
+    struct softgpu_options opt;
+    struct softgpu_format format;
+    struct gpu_segment segment[VIDMM_SEGMENTS_MAX + 1]; /* by id */
+    uint32_t level_shift[VIDMM_LEVELS_MAX];
+    uint32_t tlb_mask;
+    uint8_t *vram;
+    uint64_t vram_bytes;
+    _Atomic uint32_t *vram_epoch;        /* per 4 KiB page */
+    _Atomic uint32_t *sys_epoch;
+    uint64_t vram_epoch_bytes;
+    const struct vidmm_platform *platform;
+    struct softgpu_irq irq;
+    _Atomic uint64_t next_tag;
+    _Atomic uint32_t next_space;
+    struct gpu_lock lock;                /* knobs, detector, spaces, atomics on system memory */
+    struct softgpu_knobs knobs;
+    struct softgpu_detector detector;
+    struct softgpu_space *spaces;
+    _Atomic uint64_t paging_delay_ns;    /* the hot knobs, readable without the lock */
+    _Atomic uint32_t hang_nodes;
+    _Atomic bool no_prefetch;
+    bool threads;
+    struct softgpu_engine engine[SOFTGPU_NODES_MAX];
+};
+
+/* vram.c: memory and content epochs */
+bool vram_create(struct softgpu *);
+void vram_destroy(struct softgpu *);
+/* Host bytes behind a page address; false: nothing there. Stays within one page. */
+bool vram_resolve(struct softgpu *, uint32_t segment, uint64_t address, uint64_t bytes,
+                  struct devmem_span *);
+uint32_t vram_epoch_get(struct softgpu *, uint32_t segment, uint64_t address);
+void vram_epoch_bump(struct softgpu *, uint32_t segment, uint64_t address);
+
+/* mmu.c: called under engine.tlb_lock */
+bool mmu_translate(struct softgpu_engine *, const struct softgpu_context *, uint64_t va, enum access_kind,
+                   struct gpu_page *);
+bool mmu_read_entry(struct softgpu *, struct pte_place, uint64_t *raw);
+
+/* tlb.c: called under engine.tlb_lock */
+struct tlb_entry *tlb_find(struct softgpu_engine *, uint64_t tag, uint64_t page);
+struct tlb_entry *tlb_slot(struct softgpu_engine *, uint64_t tag, uint64_t page); /* to put a new one */
+struct walk_entry *tlb_walk_slot(struct softgpu_engine *, uint64_t tag, uint32_t level, uint64_t prefix);
+void tlb_clear_range(struct softgpu_engine *, uint64_t tag, uint64_t start, uint64_t end);
+uint64_t tlb_random(struct softgpu_engine *);
+
+/* detector.c */
+void detector_stale(struct softgpu_engine *, const struct softgpu_context *, const struct softgpu_stale *,
+                    bool violation);
+void detector_late(struct softgpu_engine *, const struct softgpu_context *, uint64_t va, bool write);
+
+uint64_t gpu_now(const struct softgpu *);
+struct softgpu_space *gpu_find_space(struct softgpu *, uint32_t id); /* NULL: none */
+
+#endif

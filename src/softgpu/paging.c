@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* paging.c - paging buffers made of ref commands. *multipass counts the bytes of a transfer or fill that
+ * are in earlier buffers. Owns nothing. */
+#include "base/bits.h"
+#include "softgpu/native.h"
+#include "softgpu/ref_commands.h"
+
+/* Where the next command of `words` words goes, or NULL for lack of room. */
+static uint64_t *room(struct vidmm_paging_buffer *b, uint32_t words)
+{
+    if (b->used > b->bytes || b->bytes - b->used < words * 8u) return NULL;
+    return (uint64_t *)(void *)((uint8_t *)b->cpu + b->used);
+}
+
+static void advance(struct vidmm_paging_buffer *b, uint32_t words) { b->used += words * 8u; }
+
+static uint64_t piece_bytes(const struct softgpu_knobs *k)
+{
+    return k->copy_bytes_max != 0 ? k->copy_bytes_max : REF_PAGING_COPY_BYTES;
+}
+
+static vidmm_status build_moves(struct vidmm_paging_buffer *b, const struct vidmm_op *op, uint64_t piece,
+                                uint64_t *done)
+{
+    bool fill = op->code == VIDMM_OP_VIRTUAL_FILL;
+    uint64_t bytes = fill ? op->fill.bytes : op->transfer.bytes;
+    uint64_t to = fill ? op->fill.destination_va : op->transfer.destination_va;
+    while (*done < bytes) {
+        uint64_t *at = room(b, REF_WORDS_MAX), n = min_u64(bytes - *done, piece);
+        if (at == NULL) return VIDMM_BUFFER_FULL;
+        if (fill) advance(b, ref_emit_fill(at, to + *done, op->fill.pattern, n));
+        else advance(b, ref_emit_copy(at, to + *done, op->transfer.source_va + *done, n));
+        *done += n;
+    }
+    *done = 0;
+    return VIDMM_OK;
+}
+
+static vidmm_status build_flush(struct port *p, struct vidmm_paging_buffer *b, const struct vidmm_op *op)
+{
+    const struct port_process *proc = op->flush.process;
+    uint64_t *at = room(b, REF_WORDS_MAX);
+    if (at == NULL) return VIDMM_BUFFER_FULL;
+    if (softgpu_countdown(p->gpu, SOFTGPU_COUNT_FLUSH)) return VIDMM_OK; /* the knob: a driver that forgets */
+    advance(b, ref_emit_flush(at, proc->space.id, op->flush.start_va, op->flush.end_va));
+    return VIDMM_OK;
+}
+
+/* A pattern that is cut must stay in phase. */
+_Static_assert(REF_PAGING_COPY_BYTES % 4 == 0, "pieces keep the phase of a fill pattern");
+
+vidmm_status ref_build_paging_buffer(void *kmd, struct vidmm_paging_buffer *b, const struct vidmm_op *op,
+                                     uint64_t *multipass)
+{
+    struct port *p = kmd;
+    struct softgpu_knobs k;
+    softgpu_get_knobs(p->gpu, &k);
+    p->builds++;
+    bool knob_full = k.buffer_full_every != 0 && p->builds % k.buffer_full_every == 0;
+    if (knob_full && b->used != 0) return VIDMM_BUFFER_FULL; /* an empty buffer is never full */
+    switch (op->code) {
+    case VIDMM_OP_VIRTUAL_TRANSFER:
+    case VIDMM_OP_VIRTUAL_FILL: return build_moves(b, op, align_up(piece_bytes(&k), 4), multipass);
+    case VIDMM_OP_FLUSH_TLB: return build_flush(p, b, op);
+    default: return VIDMM_FAILED; /* tables are updated by the CPU */
+    }
+}

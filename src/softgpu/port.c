@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* port.c - see port.h. Calls: softgpu, the vidmm_notify_ functions, platform->alloc and free. */
+#include "softgpu/port.h"
+
+#include "base/bits.h"
+
+/* ---- interrupts -------------------------------------------------------------------------------- */
+
+static void on_completed(void *ctx, uint32_t node, uint64_t fence_id)
+{
+    struct port *p = ctx;
+    vidmm_notify_completed(p->adapter, node, fence_id);
+}
+
+static void on_fence_signaled(void *ctx)
+{
+    struct port *p = ctx;
+    vidmm_notify_fence_signaled(p->adapter);
+}
+
+static void on_page_fault(void *ctx, const struct softgpu_fault *f)
+{
+    struct port *p = ctx;
+    struct vidmm_page_fault fault = {.node = f->node, .level = f->level, .flags = f->flags,
+                                     .error_code = f->error_code, .fence_id = f->fence_id, .va = f->va};
+    vidmm_notify_page_fault(p->adapter, &fault);
+}
+
+/* ---- device ------------------------------------------------------------------------------------ */
+
+vidmm_status port_query_adapter_info(void *kmd, struct vidmm_adapter_info *out)
+{
+    struct port *p = kmd;
+    *out = p->info;
+    return VIDMM_OK;
+}
+
+vidmm_status port_start_device(void *kmd, struct vidmm_adapter *adapter,
+                               const struct vidmm_platform *platform)
+{
+    struct port *p = kmd;
+    struct softgpu_irq irq = {p, on_completed, on_fence_signaled, on_page_fault};
+    p->adapter = adapter;
+    p->platform = platform;
+    softgpu_attach(p->gpu, platform, &irq);
+    return p->threads ? softgpu_start_threads(p->gpu) : VIDMM_OK;
+}
+
+void port_stop_device(void *kmd)
+{
+    struct port *p = kmd;
+    softgpu_stop_threads(p->gpu);
+}
+
+/* ---- objects ----------------------------------------------------------------------------------- */
+
+static vidmm_status object_new(struct port *p, size_t bytes, void **out)
+{
+    if (softgpu_countdown(p->gpu, SOFTGPU_COUNT_CREATE)) return VIDMM_FAILED;
+    *out = p->platform->alloc(p->platform->ctx, bytes, 16);
+    return *out == NULL ? VIDMM_NO_MEMORY : VIDMM_OK;
+}
+
+vidmm_status port_create_process(void *kmd, bool system, void **process)
+{
+    struct port *p = kmd;
+    void *object;
+    vidmm_status st = object_new(p, sizeof(struct port_process), &object);
+    if (st != VIDMM_OK) return st;
+    struct port_process *proc = object;
+    softgpu_space_init(p->gpu, &proc->space, system);
+    *process = proc;
+    return VIDMM_OK;
+}
+
+void port_destroy_process(void *kmd, void *process)
+{
+    struct port *p = kmd;
+    struct port_process *proc = process;
+    softgpu_space_fini(p->gpu, &proc->space);
+    p->platform->free(p->platform->ctx, proc, sizeof(*proc));
+}
+
+vidmm_status port_create_context(void *kmd, struct vidmm_kmd_context *c)
+{
+    struct port *p = kmd;
+    bool system = (c->flags & VIDMM_CONTEXT_SYSTEM) != 0;
+    if (c->node >= p->info.node_count || c->process == NULL) return VIDMM_INVALID;
+    if (!system && (p->user_nodes >> c->node & 1) == 0) return VIDMM_INVALID;
+    if ((c->flags & VIDMM_CONTEXT_VIRTUAL) == 0) return VIDMM_NOT_SUPPORTED;
+    void *object;
+    vidmm_status st = object_new(p, sizeof(struct port_context), &object);
+    if (st != VIDMM_OK) return st;
+    struct port_process *proc = c->process;
+    struct port_context *ctx = object;
+    *ctx = (struct port_context){.system = system};
+    ctx->hw = (struct softgpu_context){.space = &proc->space, .node = c->node, .privileged = system};
+    c->handle = ctx;
+    c->submit_private_max = p->private_max;
+    return VIDMM_OK;
+}
+
+void port_destroy_context(void *kmd, void *context)
+{
+    struct port *p = kmd;
+    p->platform->free(p->platform->ctx, context, sizeof(struct port_context));
+}
+
+vidmm_status port_allocation_create(struct port *p, struct vidmm_kmd_allocation *a)
+{
+    void *object;
+    vidmm_status st = object_new(p, sizeof(struct port_allocation), &object);
+    if (st != VIDMM_OK) return st;
+    *(struct port_allocation *)object = (struct port_allocation){a->bytes, a->supported};
+    a->handle = object;
+    return VIDMM_OK;
+}
+
+void port_destroy_allocation(void *kmd, void *allocation)
+{
+    struct port *p = kmd;
+    p->platform->free(p->platform->ctx, allocation, sizeof(struct port_allocation));
+}
+
+/* ---- execution --------------------------------------------------------------------------------- */
+
+void port_set_root_page_table(void *kmd, void *context, struct vidmm_gpu_address root, uint32_t entries)
+{
+    (void)kmd;
+    struct port_context *ctx = context;
+    struct softgpu_root r = {root.segment, root.offset, entries};
+    softgpu_context_set_root(&ctx->hw, &r);
+}
+
+vidmm_status port_submit(struct port *p, const struct vidmm_kmd_submit *s,
+                         const uint64_t args[SOFTGPU_PACKET_ARGS])
+{
+    struct port_context *ctx = s->context;
+    if (ctx == NULL || s->node >= p->info.node_count || ctx->hw.node != s->node) return VIDMM_INVALID;
+    struct softgpu_packet packet = {
+        .context = &ctx->hw, .va = s->va, .bytes = s->bytes, .fence_id = s->fence_id,
+        .paging = (s->flags & VIDMM_SUBMIT_PAGING) != 0, .null = (s->flags & VIDMM_SUBMIT_NULL) != 0};
+    for (uint32_t i = 0; i < SOFTGPU_PACKET_ARGS; i++) packet.arg[i] = args[i];
+    return softgpu_submit(p->gpu, s->node, &packet) ? VIDMM_OK : VIDMM_FAILED;
+}
+
+vidmm_status port_reset_engine(void *kmd, uint32_t node, uint64_t *last_aborted)
+{
+    struct port *p = kmd;
+    struct softgpu_knobs k;
+    *last_aborted = 0;
+    if (node >= p->info.node_count) return VIDMM_INVALID;
+    softgpu_get_knobs(p->gpu, &k);
+    if (k.fail_reset) return VIDMM_FAILED;
+    *last_aborted = softgpu_reset(p->gpu, node);
+    return VIDMM_OK;
+}
+
+void *port_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes)
+{
+    struct port *p = kmd;
+    if (segment == 0 || segment > p->info.segment_count) return NULL;
+    if ((p->info.segment[segment - 1].flags & VIDMM_SEGMENT_CPU_HOST_APERTURE) == 0) return NULL;
+    return softgpu_vram(p->gpu, segment, offset, bytes);
+}
+
+vidmm_status port_escape(void *kmd, void *data, uint32_t bytes)
+{
+    (void)kmd;
+    (void)data;
+    (void)bytes;
+    return VIDMM_NOT_SUPPORTED;
+}
+
+/* ---- page tables ------------------------------------------------------------------------------- */
+
+uint64_t port_pte_attr(void *kmd, const struct vidmm_pte_kind *kind)
+{
+    const struct port *p = kmd;
+    return p->format->attr(kind);
+}
+
+/* The first writing of a table also tells the GPU that its memory has a new owner. */
+void port_update_page_table(void *kmd, const struct vidmm_update_page_table *u)
+{
+    struct port *p = kmd;
+    uint64_t entry_bytes = p->format->hw.entry_bytes;
+    const uint8_t *first = (const uint8_t *)u->table.cpu_virtual + u->start_index * entry_bytes;
+    if ((u->flags & VIDMM_UPDATE_INITIAL) != 0) softgpu_vram_claimed(p->gpu, first, u->count * entry_bytes);
+    p->format->update(u);
+}
+
+bool port_pte_decode(void *kmd, uint32_t level, const void *table, uint32_t index,
+                     struct vidmm_pte_kind *kind, uint64_t *address)
+{
+    const struct port *p = kmd;
+    if (level >= p->format->hw.level_count) return false;
+    uint64_t raw = p->format->load(table, index);
+    p->format->kind(level, raw, kind);
+    *address = p->format->hw.decode(level, raw).address;
+    return true;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* port.h - what the drivers of the simulated GPU have in common: bring-up, processes, contexts, packets,
+ * reset, and the knobs that act in a driver. A driver's kmd object starts with a struct port.
+ * Every function here has the shape of the driver operation of the same name; kmd is the struct port. */
+#ifndef SOFTGPU_PORT_H
+#define SOFTGPU_PORT_H
+
+#include <vidmm/kmd.h>
+
+#include "softgpu/format.h"
+#include "softgpu/softgpu.h"
+
+struct port {
+    struct softgpu *gpu;
+    const struct port_format *format;
+    struct vidmm_adapter *adapter;
+    const struct vidmm_platform *platform;
+    struct vidmm_adapter_info info;
+    uint32_t user_nodes;     /* bit n: applications may create contexts on node n */
+    uint32_t private_max;    /* submit_private_max of contexts */
+    uint32_t builds;         /* counted for the buffer_full_every knob */
+    bool threads;
+};
+
+struct port_process { struct softgpu_space space; };
+struct port_context { struct softgpu_context hw; bool system; };
+struct port_allocation { uint64_t bytes; uint32_t supported; };
+
+vidmm_status port_query_adapter_info(void *kmd, struct vidmm_adapter_info *);
+vidmm_status port_start_device(void *kmd, struct vidmm_adapter *, const struct vidmm_platform *);
+void port_stop_device(void *kmd);
+vidmm_status port_create_process(void *kmd, bool system, void **process);
+void port_destroy_process(void *kmd, void *process);
+vidmm_status port_create_context(void *kmd, struct vidmm_kmd_context *);
+void port_destroy_context(void *kmd, void *context);
+void port_destroy_allocation(void *kmd, void *allocation);
+uint64_t port_pte_attr(void *kmd, const struct vidmm_pte_kind *);
+void port_update_page_table(void *kmd, const struct vidmm_update_page_table *);
+bool port_pte_decode(void *kmd, uint32_t level, const void *table, uint32_t index, struct vidmm_pte_kind *,
+                     uint64_t *address);
+void port_set_root_page_table(void *kmd, void *context, struct vidmm_gpu_address root, uint32_t entries);
+vidmm_status port_reset_engine(void *kmd, uint32_t node, uint64_t *last_aborted);
+void *port_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes);
+vidmm_status port_escape(void *kmd, void *data, uint32_t bytes); /* none: VIDMM_NOT_SUPPORTED */
+
+/* Makes the handle, unless the fail_create knob says otherwise. */
+vidmm_status port_allocation_create(struct port *, struct vidmm_kmd_allocation *);
+/* Queues a packet; args are for the command processor. VIDMM_INVALID, VIDMM_FAILED (queue full). */
+vidmm_status port_submit(struct port *, const struct vidmm_kmd_submit *,
+                         const uint64_t args[SOFTGPU_PACKET_ARGS]);
+
+#endif

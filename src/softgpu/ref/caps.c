@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* caps.c - the ref driver: what it says about itself, its allocations, its ops table.
+ * Owns: struct ref_kmd and the simulated GPU in it. Calls: port, the formats, paging.c. */
+#include <stdlib.h>
+
+#include "base/bits.h"
+#include "softgpu/native.h"
+#include "softgpu/port.h"
+#include "softgpu/ref/formats.h"
+#include "softgpu/ref/ref.h"
+#include "softgpu/ref/ref_abi.h"
+
+#define ALIGNMENT_MAX (2u << 20)
+#define ROOT_GRAIN 1024u           /* entries of a 4 KiB page of format B's root */
+#define PRIVATE_MAX 256u
+
+struct ref_kmd {
+    struct port port;              /* first: the ops' kmd argument is both */
+    struct ref_options opt;
+};
+
+void ref_options_default(struct ref_options *o, enum ref_format format)
+{
+    *o = (struct ref_options){.format = format, .segment_count = 3, .seed = 1};
+    o->segment[0] = (struct ref_segment){.bytes = 256ull << 20, .pages_64k = true, .application = true};
+    o->segment[1] = (struct ref_segment){.bytes = 32ull << 20, .application = true};
+    o->segment[2] = (struct ref_segment){.bytes = 1ull << 30, .aperture = true};
+    if (format == REF_FORMAT_A) {
+        o->mmu_flags = VIDMM_MMU_READ_ONLY | VIDMM_MMU_NO_EXECUTE | VIDMM_MMU_ZERO_IN_PTE |
+                       VIDMM_MMU_CACHE_COHERENT | VIDMM_MMU_INVALID_NOT_CACHED;
+        for (uint32_t i = 0; i < 4; i++) o->table_segment[i] = 2;
+    } else {
+        o->mmu_flags = VIDMM_MMU_READ_ONLY | VIDMM_MMU_EXPLICIT_INVALIDATION;
+        o->table_segment[1] = 2;
+    }
+}
+
+/* ---- description ------------------------------------------------------------------------------- */
+
+static bool table_segment_valid(const struct ref_options *o, uint32_t id)
+{
+    if (id == 0) return true;
+    if (id > o->segment_count) return false;
+    return !o->segment[id - 1].aperture && !o->segment[id - 1].no_cpu_access;
+}
+
+static bool segments_valid(const struct ref_options *o, const struct port_format *f)
+{
+    if (o->segment_count == 0 || o->segment_count > VIDMM_SEGMENTS_MAX) return false;
+    for (uint32_t i = 0; i < o->segment_count; i++) {
+        const struct ref_segment *s = &o->segment[i];
+        uint64_t page = s->pages_64k ? VIDMM_PAGE_64K : VIDMM_PAGE_SIZE;
+        if (s->bytes == 0 || !is_aligned(s->bytes, page)) return false;
+        if (!s->aperture && (i + 1 > f->segment_max || s->bytes > f->address_max)) return false;
+    }
+    return true;
+}
+
+static bool options_valid(const struct ref_options *o, const struct port_format *f)
+{
+    uint32_t able = VIDMM_MMU_READ_ONLY | VIDMM_MMU_NO_EXECUTE | VIDMM_MMU_ZERO_IN_PTE |
+                    VIDMM_MMU_EXPLICIT_INVALIDATION | VIDMM_MMU_INVALID_NOT_CACHED;
+    if (f == &ref_format8) able |= VIDMM_MMU_CACHE_COHERENT;
+    if ((o->mmu_flags & ~able) != 0 || !segments_valid(o, f)) return false;
+    if (o->submit_depth > SOFTGPU_QUEUE_MAX || o->paging_buffer_bytes % 4096 != 0) return false;
+    for (uint32_t i = 0; i < f->hw.level_count; i++) {
+        if (!table_segment_valid(o, o->table_segment[i])) return false;
+        if (!table_segment_valid(o, o->paging_table_segment[i])) return false;
+    }
+    return true;
+}
+
+static void describe_segments(struct vidmm_adapter_info *info, const struct ref_options *o)
+{
+    uint64_t base = 0;
+    info->segment_count = o->segment_count;
+    for (uint32_t i = 0; i < o->segment_count; i++) {
+        const struct ref_segment *s = &o->segment[i];
+        struct vidmm_segment_desc *d = &info->segment[i];
+        d->bytes = s->bytes;
+        d->base = base;
+        base += align_up(s->bytes, VIDMM_PAGE_64K);
+        if (s->aperture) {
+            d->flags = VIDMM_SEGMENT_APERTURE;
+            d->commit_limit = s->bytes;
+            continue;
+        }
+        if (s->pages_64k) d->flags |= VIDMM_SEGMENT_USE_64KB_PAGES;
+        if (!s->no_cpu_access) d->flags |= VIDMM_SEGMENT_CPU_HOST_APERTURE;
+        if (s->application) d->flags |= VIDMM_SEGMENT_APPLICATION_TARGET;
+    }
+}
+
+static void describe(struct vidmm_adapter_info *info, const struct ref_options *o,
+                     const struct port_format *f)
+{
+    *info = (struct vidmm_adapter_info){
+        .flags = VIDMM_ADAPTER_VIRTUAL_ADDRESSING | VIDMM_ADAPTER_GPUMMU,
+        .node_count = REF_NODE_COUNT, .paging_node = REF_NODE_PAGING,
+        .node = {{.engine_type = VIDMM_ENGINE_3D, .gpummu = true, .name = "ref compute"},
+                 {.engine_type = VIDMM_ENGINE_COPY, .gpummu = true, .name = "ref copy"},
+                 {.engine_type = VIDMM_ENGINE_OTHER, .gpummu = true, .name = "ref paging"}},
+        .mmu_flags = o->mmu_flags, .update_mode = VIDMM_UPDATE_CPU_VIRTUAL,
+        .va_bits = f->hw.va_bits, .level_count = f->hw.level_count,
+        .paging_buffer_bytes = o->paging_buffer_bytes != 0 ? o->paging_buffer_bytes : 4096,
+        .submit_depth = o->submit_depth != 0 ? o->submit_depth : 4};
+    describe_segments(info, o);
+    for (uint32_t i = 0; i < f->hw.level_count; i++) {
+        bool resizable_root = f->hw.level_count == 2 && i == 1;
+        info->level[i] = (struct vidmm_level_desc){
+            .index_bits = f->hw.index_bits[i], .segment = o->table_segment[i],
+            .paging_segment = o->paging_table_segment[i],
+            .table_bytes = resizable_root ? 0 : f->hw.entry_bytes << f->hw.index_bits[i]};
+    }
+}
+
+static vidmm_status gpu_create(struct ref_kmd *k)
+{
+    const struct ref_options *o = &k->opt;
+    struct softgpu_format format = k->port.format->hw;
+    format.cache_invalid = (o->mmu_flags & VIDMM_MMU_INVALID_NOT_CACHED) == 0;
+    struct softgpu_options g = {
+        .format = &format, .segment_count = o->segment_count, .node_count = REF_NODE_COUNT,
+        .processor = {&ref_processor, &ref_processor, &ref_processor},
+        .queue_depth = k->port.info.submit_depth, .tlb_bits = o->tlb_bits, .seed = o->seed,
+        .detect = o->detect, .now_ns = o->now_ns, .now_ctx = o->now_ctx};
+    for (uint32_t i = 0; i < o->segment_count; i++)
+        g.segment[i] = (struct softgpu_segment){o->segment[i].bytes, o->segment[i].aperture};
+    return softgpu_create(&g, &k->port.gpu);
+}
+
+vidmm_status ref_create(const struct ref_options *o, struct ref_kmd **out)
+{
+    const struct port_format *f = o->format == REF_FORMAT_A ? &ref_format8 : &ref_format4;
+    if (!options_valid(o, f)) return VIDMM_INVALID;
+    struct ref_kmd *k = calloc(1, sizeof(*k));
+    if (k == NULL) return VIDMM_NO_MEMORY;
+    k->opt = *o;
+    k->port.format = f;
+    describe(&k->port.info, o, f);
+    k->port.user_nodes = 1u << REF_NODE_COMPUTE | 1u << REF_NODE_COPY;
+    k->port.private_max = PRIVATE_MAX;
+    k->port.threads = o->threads;
+    vidmm_status st = gpu_create(k);
+    if (st != VIDMM_OK) free(k);
+    if (st == VIDMM_OK) *out = k;
+    return st;
+}
+
+void ref_destroy(struct ref_kmd *k)
+{
+    if (k == NULL) return;
+    softgpu_destroy(k->port.gpu);
+    free(k);
+}
+
+struct softgpu *ref_gpu(struct ref_kmd *k) { return k->port.gpu; }
+
+/* ---- allocations ------------------------------------------------------------------------------- */
+
+static uint32_t system_bit(const struct vidmm_adapter_info *info)
+{
+    for (uint32_t i = 0; i < info->segment_count; i++)
+        if ((info->segment[i].flags & VIDMM_SEGMENT_APERTURE) != 0) return 1u << i;
+    return 0;
+}
+
+static bool set_valid(const struct vidmm_adapter_info *info, uint32_t supported, uint32_t preferred)
+{
+    uint64_t all = mask_low64(info->segment_count);
+    if (supported == 0 || (supported & ~all) != 0 || preferred > info->segment_count) return false;
+    return preferred == 0 || (supported >> (preferred - 1) & 1) != 0;
+}
+
+static vidmm_status ref_create_allocation(void *kmd, struct vidmm_kmd_allocation *a)
+{
+    struct ref_kmd *k = kmd;
+    const struct vidmm_adapter_info *info = &k->port.info;
+    const uint32_t known = VIDMM_ALLOCATION_CPU_VISIBLE | VIDMM_ALLOCATION_CACHED;
+    struct ref_alloc_private in;
+    if (a->private_data == NULL || a->private_size != sizeof(in)) return VIDMM_INVALID;
+    __builtin_memcpy(&in, a->private_data, sizeof(in));
+    bool sized = in.bytes != 0 && in.bytes <= VIDMM_ALLOC_PAGES_MAX * VIDMM_PAGE_SIZE;
+    bool sane = sized && in.magic == REF_ALLOC_MAGIC && (in.flags & ~known) == 0 &&
+                in.priority <= VIDMM_PRIORITY_MAXIMUM;
+    if (!sane) return VIDMM_INVALID;
+    if (in.alignment != 0 && (!is_pow2(in.alignment) || in.alignment > ALIGNMENT_MAX)) return VIDMM_INVALID;
+    uint32_t supported = in.supported != 0 ? in.supported : system_bit(info);
+    if (!set_valid(info, supported, in.preferred)) return VIDMM_INVALID;
+    /* The client's own memory stays where it is. */
+    if (a->existing_bytes != 0 && (supported != system_bit(info) || in.bytes > a->existing_bytes))
+        return VIDMM_INVALID;
+    a->bytes = in.bytes;
+    a->alignment = in.alignment;
+    a->supported = supported;
+    a->preferred = in.preferred;
+    a->priority = in.priority != 0 ? in.priority : VIDMM_PRIORITY_NORMAL;
+    a->flags = in.flags;
+    return port_allocation_create(&k->port, a);
+}
+
+/* ---- page tables ------------------------------------------------------------------------------- */
+
+static uint64_t ref_get_root_page_table_size(void *kmd, uint32_t *entries)
+{
+    const struct ref_kmd *k = kmd;
+    uint64_t most = 1ull << k->port.format->hw.index_bits[1];
+    uint64_t n = min_u64(align_up(max_u64(*entries, 1), ROOT_GRAIN), most);
+    *entries = (uint32_t)n;
+    return n * k->port.format->hw.entry_bytes;
+}
+
+/* ---- the rest ---------------------------------------------------------------------------------- */
+
+static vidmm_status ref_submit(void *kmd, const struct vidmm_kmd_submit *s)
+{
+    struct ref_kmd *k = kmd;
+    const uint64_t args[SOFTGPU_PACKET_ARGS] = {0};
+    bool aligned = is_aligned(s->va, 8) && is_aligned(s->bytes, 8);
+    if (!aligned || s->private_size > PRIVATE_MAX) return VIDMM_INVALID;
+    if (s->bytes == 0 && (s->flags & VIDMM_SUBMIT_NULL) == 0) return VIDMM_INVALID;
+    return port_submit(&k->port, s, args);
+}
+
+static vidmm_status ref_query_private(void *kmd, void *data, uint32_t bytes)
+{
+    const struct ref_kmd *k = kmd;
+    const struct vidmm_adapter_info *info = &k->port.info;
+    struct ref_info_private out = {.magic = REF_INFO_MAGIC, .format = (uint32_t)k->opt.format,
+                                   .node_count = info->node_count, .segment_count = info->segment_count};
+    if (bytes < sizeof(out)) return VIDMM_INVALID;
+    for (uint32_t i = 0; i < info->segment_count && i < ARRAY_COUNT(out.segment_bytes); i++)
+        out.segment_bytes[i] = info->segment[i].bytes;
+    __builtin_memcpy(data, &out, sizeof(out));
+    return VIDMM_OK;
+}
+
+const struct vidmm_kmd_ops *ref_ops(void)
+{
+    static const struct vidmm_kmd_ops ops = {
+        .struct_size = sizeof(ops), .abi = VIDMM_KMD_ABI,
+        .query_adapter_info = port_query_adapter_info,
+        .start_device = port_start_device, .stop_device = port_stop_device,
+        .create_process = port_create_process, .destroy_process = port_destroy_process,
+        .create_context = port_create_context, .destroy_context = port_destroy_context,
+        .create_allocation = ref_create_allocation, .destroy_allocation = port_destroy_allocation,
+        .pte_attr = port_pte_attr, .update_page_table = port_update_page_table, .pte_decode = port_pte_decode,
+        .get_root_page_table_size = ref_get_root_page_table_size,
+        .set_root_page_table = port_set_root_page_table,
+        .build_paging_buffer = ref_build_paging_buffer, .submit_command_virtual = ref_submit,
+        .reset_engine = port_reset_engine, .map_cpu_host_aperture = port_map_cpu_host_aperture,
+        .query_private = ref_query_private, .escape = port_escape};
+    return &ops;
+}

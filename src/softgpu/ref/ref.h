@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* ref.h - the ref driver for composition roots and tests: our own command set (ref_commands.h) and two
+ * page-table formats behind one ops table. Owns the simulated GPU it drives. */
+#ifndef SOFTGPU_REF_REF_H
+#define SOFTGPU_REF_REF_H
+
+#include <vidmm/kmd.h>
+
+#include "softgpu/softgpu.h"
+
+struct ref_kmd;
+
+enum ref_format {
+    REF_FORMAT_A = 0, /* 4 levels of 9 bits, 8-byte entries, 48-bit addresses; invalid not cached */
+    REF_FORMAT_B = 1  /* 2 levels, 4-byte entries, 40-bit addresses, resizable root; invalid cached */
+};
+
+/* Nodes of the ref GPU. */
+enum { REF_NODE_COMPUTE = 0, REF_NODE_COPY = 1, REF_NODE_PAGING = 2, REF_NODE_COUNT = 3 };
+
+struct ref_segment {
+    uint64_t bytes;        /* multiple of the page size */
+    bool pages_64k, aperture;
+    bool no_cpu_access;    /* memory the CPU cannot reach: no tables there */
+    bool application;      /* counts for the application budget */
+};
+
+struct ref_options {
+    enum ref_format format;
+    struct ref_segment segment[VIDMM_SEGMENTS_MAX]; /* id = index + 1 */
+    uint32_t segment_count;
+    uint32_t table_segment[VIDMM_LEVELS_MAX];        /* per level; 0 = system memory */
+    uint32_t paging_table_segment[VIDMM_LEVELS_MAX]; /* the same for the paging process */
+    uint32_t mmu_flags;             /* vidmm_gpummu_flags announced; set by ref_options_default */
+    uint32_t paging_buffer_bytes;   /* 0: 4096 */
+    uint32_t submit_depth;          /* 0: 4 */
+    bool threads;                   /* engines run by themselves from start_device to stop_device */
+    uint64_t seed;
+    uint32_t tlb_bits, detect;      /* see softgpu_options */
+    uint64_t (*now_ns)(void *ctx);
+    void *now_ctx;
+};
+
+/* Segment 1: 256 MiB in 64 KB pages; 2: 32 MiB in 4 KB pages; 3: the aperture. Format A keeps its tables
+ * in segment 2, format B its leaf tables in system memory and its root in segment 2. */
+void ref_options_default(struct ref_options *, enum ref_format);
+/* VIDMM_INVALID: options contradict each other. VIDMM_NO_MEMORY. */
+vidmm_status ref_create(const struct ref_options *, struct ref_kmd **);
+void ref_destroy(struct ref_kmd *);
+const struct vidmm_kmd_ops *ref_ops(void); /* their kmd argument is the struct ref_kmd */
+struct softgpu *ref_gpu(struct ref_kmd *);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* vram.c - the bytes of the GPU: VRAM, and per 4 KiB page an epoch that counts changes of its content's
+ * owner (a paging operation wrote it, a page table was built in it).
+ * System frames beyond GPU_SYS_EPOCHS share epochs; that can only turn a stale use that exists anyway
+ * into a violation, never invent one. Calls: mmap, platform->sys_address. */
+#include <sys/mman.h>
+
+#include "base/bits.h"
+#include "softgpu/gpu.h"
+
+static void *map_zeroed(uint64_t bytes)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+bool vram_create(struct softgpu *g)
+{
+    g->vram_epoch_bytes = align_up((g->vram_bytes >> VIDMM_PAGE_SHIFT) * 4 + 4, VIDMM_PAGE_SIZE);
+    g->vram = map_zeroed(g->vram_bytes + VIDMM_PAGE_SIZE);
+    g->vram_epoch = map_zeroed(g->vram_epoch_bytes);
+    g->sys_epoch = map_zeroed(GPU_SYS_EPOCHS * 4ull);
+    return g->vram != NULL && g->vram_epoch != NULL && g->sys_epoch != NULL;
+}
+
+void vram_destroy(struct softgpu *g)
+{
+    if (g->vram != NULL) (void)munmap(g->vram, g->vram_bytes + VIDMM_PAGE_SIZE);
+    if (g->vram_epoch != NULL) (void)munmap((void *)g->vram_epoch, g->vram_epoch_bytes);
+    if (g->sys_epoch != NULL) (void)munmap((void *)g->sys_epoch, GPU_SYS_EPOCHS * 4ull);
+}
+
+static const struct gpu_segment *memory_segment(const struct softgpu *g, uint32_t id)
+{
+    if (id == 0 || id > g->opt.segment_count || g->segment[id].aperture) return NULL;
+    return &g->segment[id];
+}
+
+void *softgpu_vram(struct softgpu *g, uint32_t segment, uint64_t offset, uint64_t bytes)
+{
+    const struct gpu_segment *s = memory_segment(g, segment);
+    if (s == NULL || offset > s->bytes || bytes > s->bytes - offset) return NULL;
+    return g->vram + s->vram_offset + offset;
+}
+
+bool vram_resolve(struct softgpu *g, uint32_t segment, uint64_t address, uint64_t bytes,
+                  struct devmem_span *out)
+{
+    out->bytes = bytes;
+    if (segment != 0) {
+        out->kind = DEVMEM_VRAM;
+        out->host = softgpu_vram(g, segment, address, bytes);
+        return out->host != NULL;
+    }
+    uint8_t *frame = g->platform->sys_address(g->platform->ctx, address >> VIDMM_PAGE_SHIFT);
+    out->kind = DEVMEM_SYSTEM;
+    out->host = frame == NULL ? NULL : frame + (address & (VIDMM_PAGE_SIZE - 1));
+    return frame != NULL;
+}
+
+static _Atomic uint32_t *epoch_of(struct softgpu *g, uint32_t segment, uint64_t address)
+{
+    uint64_t page = address >> VIDMM_PAGE_SHIFT;
+    if (segment == 0) return &g->sys_epoch[page & (GPU_SYS_EPOCHS - 1)];
+    const struct gpu_segment *s = memory_segment(g, segment);
+    if (s == NULL || address >= s->bytes) return &g->vram_epoch[g->vram_bytes >> VIDMM_PAGE_SHIFT];
+    return &g->vram_epoch[(s->vram_offset >> VIDMM_PAGE_SHIFT) + page];
+}
+
+uint32_t vram_epoch_get(struct softgpu *g, uint32_t segment, uint64_t address)
+{
+    return atomic_load_explicit(epoch_of(g, segment, address), memory_order_relaxed);
+}
+
+void vram_epoch_bump(struct softgpu *g, uint32_t segment, uint64_t address)
+{
+    (void)atomic_fetch_add_explicit(epoch_of(g, segment, address), 1, memory_order_relaxed);
+}
+
+void softgpu_vram_claimed(struct softgpu *g, const void *cpu, uint64_t bytes)
+{
+    uintptr_t at = (uintptr_t)cpu, base = (uintptr_t)g->vram;
+    if (at < base || at - base >= g->vram_bytes) return;
+    uint64_t page = (at - base) >> VIDMM_PAGE_SHIFT, end = (at - base + bytes + 4095) >> VIDMM_PAGE_SHIFT;
+    for (; page < end; page++) (void)atomic_fetch_add_explicit(&g->vram_epoch[page], 1, memory_order_relaxed);
+}
