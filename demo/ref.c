@@ -115,7 +115,9 @@ static struct ref_memory *allocate(struct ref *r, size_t size, uint32_t supporte
 
     D3DDDI_MAPGPUVIRTUALADDRESS map = {
         .hPagingQueue = r->queue, .hAllocation = m->handle, .SizeInPages = (size + 4095) / 4096,
-        .Protection = D3DDDIGPUVIRTUALADDRESS_PROTECTION_TYPE_Write,
+/* commands are fetched like code */
+        .Protection = D3DDDIGPUVIRTUALADDRESS_PROTECTION_TYPE_Write |
+                      D3DDDIGPUVIRTUALADDRESS_PROTECTION_TYPE_Execute,
     };
     if (CALL(r, MapGpuVirtualAddress, &map)) wait_for(r, r->queue_fence, map.PagingFenceValue);
     m->va = map.VirtualAddress;

@@ -220,7 +220,7 @@ bool vmm_open_step(struct vidmm_open *op)
         op->dying = 2;
         return true;
     }
-    if (!vmm_batch_passed(ad, op->wait_seq)) return false;
+    if (!vmm_batch_passed(ad, op->wait_seq) || ad->move.al == op->al) return false;
     list_remove(&op->on_dying);
     list_remove(&op->on_device);
     destroy_alloc(ad, op);

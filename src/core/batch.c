@@ -79,9 +79,16 @@ enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *ad)
     return EMIT_DONE;
 }
 
+/* Nothing waits to be submitted; with the whole ring in flight there is no open buffer at all. */
+bool vmm_batch_is_empty(const struct vidmm_adapter *ad)
+{
+    const struct vmm_buffer *b = &ad->buffer[ad->buffer_open];
+    return b->busy || b->kmd.used == 0;
+}
+
 bool vmm_batch_step(struct vidmm_adapter *ad)
 {
-    if (vmm_batch_flushes(ad) == EMIT_WAIT || open_buffer(ad)->kmd.used == 0) return false;
+    if (vmm_batch_flushes(ad) == EMIT_WAIT || vmm_batch_is_empty(ad)) return false;
     submit(ad, true);
     return true;
 }

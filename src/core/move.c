@@ -86,8 +86,8 @@ static bool emit_chunk(struct vidmm_adapter *ad)
     struct vmm_move *m = &ad->move;
     if (vmm_batch_flushes(ad) == EMIT_WAIT) return false;
     if ((m->copy || m->fill) && vmm_batch_emit(ad, &m->op, &m->multipass) == EMIT_WAIT) return false;
-    bool empty = ad->buffer[ad->buffer_open].kmd.used == 0; /* nothing was owed and nothing is copied */
-    m->wait_seq = empty ? ad->batch_next - 1 : ad->batch_next;
+    /* Nothing was owed and nothing is copied: what is in flight is all there is to wait for. */
+    m->wait_seq = vmm_batch_is_empty(ad) ? ad->batch_next - 1 : ad->batch_next;
     m->multipass = 0;
     return true;
 }

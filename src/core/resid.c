@@ -255,6 +255,16 @@ static void push_out(struct vidmm_adapter *ad, struct vmm_alloc *v)
     vmm_move_begin(ad, v, VMM_SYSTEM, vmm_alloc_required(v) && (v->segments & 1u));
 }
 
+/* Pages of a destroyed allocation are free as soon as a flush is done: better to wait than to push out. */
+static bool room_is_coming(const struct vidmm_adapter *ad)
+{
+    LIST_FOREACH(it, &ad->dying_opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_dying);
+        if (op->dying == 2 && op->al->segment != VMM_SYSTEM) return true;
+    }
+    return false;
+}
+
 /* One step towards having al in a memory segment. false: nothing can be done for it now. */
 static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, const struct vidmm_device *d,
                             enum victim_class worst)
@@ -345,6 +355,7 @@ static bool promote(struct vidmm_adapter *ad)
 bool vmm_mover_step(struct vidmm_adapter *ad)
 {
     if (ad->move.al != NULL) return vmm_move_step(ad);
+    if (room_is_coming(ad)) return false;
     if (serve_locks(ad)) return true;
     if (ad->missing == 0) return promote(ad);
     bool progress = false;

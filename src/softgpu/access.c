@@ -381,6 +381,7 @@ bool processor_flush_begin(struct softgpu_engine *e, uint32_t space_id, uint64_t
     atomic_fetch_add_explicit(&e->flushes, 1, memory_order_relaxed);
     for (uint32_t n = 0; n < g->opt.node_count; n++) {
         struct softgpu_engine *other = &g->engine[n];
+        if (other->processor == NULL) continue;
         lock_take(&other->tlb_lock);
         if (end == 0) space->tag[n] = atomic_fetch_add_explicit(&g->next_tag, 1, memory_order_relaxed);
         else tlb_clear_range(other, space->tag[n], start, end);

@@ -62,7 +62,7 @@ static void clear_table(struct softgpu_engine *e, uint64_t tag, uint64_t first, 
 void tlb_clear_range(struct softgpu_engine *e, uint64_t tag, uint64_t start, uint64_t end)
 {
     uint64_t first = start >> VIDMM_PAGE_SHIFT, limit = div_up(end, VIDMM_PAGE_SIZE);
-    if (limit - first <= e->gpu->tlb_mask) clear_pages(e, tag, first, limit);
+    if (limit - first <= e->gpu->tlb_mask / 8) clear_pages(e, tag, first, limit);
     else clear_table(e, tag, first, limit);
     for (uint32_t i = 0; i < GPU_WALK_CACHE; i++) {
         struct walk_entry *w = &e->walk[i];

@@ -1,0 +1,679 @@
+/* SPDX-License-Identifier: MIT */
+/* test_face.c - the face on a fake core: if one of these fails, a client's mistake crashes its process, leaks,
+ * or reaches an object it did not name. */
+#include "vt.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "fake_core.h"
+#include "kmt/kmt.h"
+
+#define AT(offset) ((D3DKMT_PTR)(uintptr_t)(client + (offset)))
+#define ARGS 0u        /* where argument structs lie in client memory */
+#define ARRAYS 4096u
+#define READ_ONLY (CLIENT_BYTES - 4096u)
+
+static struct kmt_face *face;
+static struct kmt_process *process;
+
+static uint64_t existing_bytes(const void *data, uint32_t bytes)
+{
+    return bytes != 0 ? ((const uint8_t *)data)[0] * 4096ull : 0;
+}
+
+static void begin(void)
+{
+    fake_reset();
+    const struct kmt_config config = {
+        .env = &fake_env, .adapter = fake_adapter(), .luid = {7, 9}, .driver_store = "/store",
+        .dedicated_bytes = 1 << 20, .existing_bytes = existing_bytes,
+    };
+    face = kmt_face_create(&config);
+    assert_non_null(face);
+    process = kmt_process_create(face);
+    assert_non_null(process);
+}
+
+static void end(void)
+{
+    kmt_process_destroy(process);
+    fake_poll();
+    kmt_face_destroy(face);
+    assert_int_equal(fake.objects, 0);
+    assert_int_equal(fake.env_bytes, 0);
+    assert_null(fake.watches);
+}
+
+/* Calls with the struct at the usual place; it is copied back for the test to read. */
+static NTSTATUS call(enum kmt_op op, void *args)
+{
+    size_t bytes = kmt_entry_info(op).bytes;
+    memcpy(client + ARGS, args, bytes);
+    NTSTATUS status = kmt_dispatch(process, op, AT(ARGS));
+    memcpy(args, client + ARGS, bytes);
+    return status;
+}
+#define CALL(name, ...) call(KMT_OP_##name, __VA_ARGS__)
+
+static D3DKMT_HANDLE open_adapter(void)
+{
+    D3DKMT_OPENADAPTERFROMLUID a = {{7, 9}, 0};
+    assert_int_equal(CALL(OpenAdapterFromLuid, &a), STATUS_SUCCESS);
+    return a.hAdapter;
+}
+
+static D3DKMT_HANDLE create_device(D3DKMT_HANDLE adapter)
+{
+    D3DKMT_CREATEDEVICE a = {.hAdapter = adapter};
+    assert_int_equal(CALL(CreateDevice, &a), STATUS_SUCCESS);
+    return a.hDevice;
+}
+
+static D3DKMT_CREATEPAGINGQUEUE create_queue(D3DKMT_HANDLE device)
+{
+    D3DKMT_CREATEPAGINGQUEUE a = {.hDevice = device};
+    assert_int_equal(CALL(CreatePagingQueue, &a), STATUS_SUCCESS);
+    return a;
+}
+
+/* n allocations with one byte of private data each; element 0 at ARRAYS. */
+static NTSTATUS create_allocations(D3DKMT_CREATEALLOCATION *a, uint32_t n)
+{
+    D3DDDI_ALLOCATIONINFO2 *info = (D3DDDI_ALLOCATIONINFO2 *)(void *)(client + ARRAYS);
+    memset(info, 0, n * sizeof *info);
+    for (uint32_t i = 0; i < n; i++) {
+        info[i].pPrivateDriverData = AT(ARRAYS - 16);
+        info[i].PrivateDriverDataSize = 1;
+    }
+    a->NumAllocations = n;
+    a->pAllocationInfo2 = AT(ARRAYS);
+    return CALL(CreateAllocation2, a);
+}
+
+static D3DKMT_HANDLE allocation(uint32_t i)
+{
+    return ((D3DDDI_ALLOCATIONINFO2 *)(void *)(client + ARRAYS))[i].hAllocation;
+}
+
+static void put_handles(const D3DKMT_HANDLE *h, uint32_t n)
+{
+    memcpy(client + 2 * ARRAYS, h, n * sizeof *h);
+}
+
+/* ---- single services ---------------------------------------------------------------------------- */
+
+static void adapter_and_device_life(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_OPENADAPTERFROMLUID wrong = {{7, 8}, 0};
+    assert_int_equal(CALL(OpenAdapterFromLuid, &wrong), STATUS_INVALID_PARAMETER);
+    D3DKMT_HANDLE a = open_adapter(), b = open_adapter();
+    assert_int_not_equal(a, b);
+    D3DKMT_HANDLE device = create_device(a);
+    create_queue(device);
+    D3DKMT_CLOSEADAPTER close_a = {a}, close_b = {b};
+    assert_int_equal(CALL(CloseAdapter, &close_a), STATUS_SUCCESS);
+    assert_int_equal(CALL(CloseAdapter, &close_a), STATUS_INVALID_PARAMETER);
+    assert_int_equal(CALL(CloseAdapter, &close_b), STATUS_SUCCESS);
+    assert_true(fake.objects > 0); /* the device lives on without adapter handles */
+    D3DKMT_DESTROYDEVICE d = {device};
+    assert_int_equal(CALL(DestroyDevice, &d), STATUS_SUCCESS);
+    assert_int_equal(fake.objects, 0); /* and takes the address space with it */
+    end();
+}
+
+static void handles_of_another_kind(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE adapter = open_adapter(), device = create_device(adapter);
+    D3DKMT_CREATEPAGINGQUEUE q = create_queue(device);
+    D3DKMT_DESTROYDEVICE d = {q.hPagingQueue};
+    assert_int_equal(CALL(DestroyDevice, &d), STATUS_INVALID_PARAMETER);
+    D3DKMT_DESTROYSYNCHRONIZATIONOBJECT s = {q.hSyncObject}; /* the queue's own */
+    assert_int_equal(CALL(DestroySynchronizationObject, &s), STATUS_INVALID_PARAMETER);
+    D3DKMT_DESTROYCONTEXT c = {device};
+    assert_int_equal(CALL(DestroyContext, &c), STATUS_INVALID_PARAMETER);
+    D3DDDI_DESTROYPAGINGQUEUE dq = {q.hPagingQueue};
+    assert_int_equal(CALL(DestroyPagingQueue, &dq), STATUS_SUCCESS);
+    assert_int_equal(CALL(DestroyPagingQueue, &dq), STATUS_INVALID_PARAMETER);
+    end();
+}
+
+/* Two clients on one adapter: the numbers may be equal, the objects never are. */
+static void foreign_handles(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE device = create_device(open_adapter());
+    struct kmt_process *mine = process;
+    process = kmt_process_create(face);
+    D3DKMT_HANDLE adapter = open_adapter();
+    D3DKMT_CREATECONTEXTVIRTUAL c = {.hDevice = device};
+    assert_int_equal(CALL(CreateContextVirtual, &c), STATUS_INVALID_PARAMETER);
+    create_device(adapter);
+    kmt_process_destroy(process);
+    process = mine;
+    assert_int_equal(CALL(CreateContextVirtual, &c), STATUS_SUCCESS);
+    end();
+}
+
+static void create_allocation_rules(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE device = create_device(open_adapter());
+    const struct { uint32_t flags; uint32_t n; NTSTATUS want; } table[] = {
+        {0, 0, STATUS_INVALID_PARAMETER},          /* nothing to make */
+        {0x1, 0, STATUS_SUCCESS},                  /* an empty resource */
+        {0x2, 1, STATUS_INVALID_PARAMETER},        /* shared, no resource */
+        {0x41, 1, STATUS_INVALID_PARAMETER},       /* NT sharing, not shared */
+        {0x43, 1, STATUS_SUCCESS},
+        {0x10001, 1, STATUS_INVALID_PARAMETER},    /* standard without its companions */
+        {0x10000 | 0x20 | 0x2 | 0x1 | 0x800, 1, STATUS_NOT_SUPPORTED},
+        {0x20020, 1, STATUS_INVALID_PARAMETER},    /* memory and section */
+        {0x400000, 1, STATUS_INVALID_PARAMETER},   /* a reserved bit */
+        {0x20, 1, STATUS_INVALID_PARAMETER},       /* existing memory, no pointer */
+        {0x8, 1, STATUS_NOT_SUPPORTED},            /* protected */
+        {0, 100, STATUS_SUCCESS},
+    };
+    for (size_t i = 0; i < VT_COUNT(table); i++) {
+        D3DKMT_CREATEALLOCATION a = {.hDevice = device, .Flags = table[i].flags};
+        if (create_allocations(&a, table[i].n) != table[i].want) fail_msg("row %zu", i);
+        if (table[i].want == STATUS_SUCCESS) assert_int_equal(a.hResource != 0, table[i].flags & 1);
+    }
+    D3DKMT_CREATEALLOCATION a = {.hDevice = device, .NumAllocations = VIDMM_LIST_MAX + 1,
+                                 .pAllocationInfo2 = AT(ARRAYS)};
+    assert_int_equal(CALL(CreateAllocation2, &a), STATUS_INVALID_PARAMETER);
+    end();
+}
+
+/* The second of three fails: nothing is left of the first. */
+static void create_allocation_is_atomic(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE device = create_device(open_adapter());
+    int64_t objects = fake.objects, bytes = fake.env_bytes;
+    D3DKMT_CREATEALLOCATION a = {.hDevice = device, .Flags = 1};
+    fake.fail_core_at = fake.core_calls + 2;
+    fake.fail_status = VIDMM_NO_VIDEO_MEMORY;
+    assert_int_equal(create_allocations(&a, 3), STATUS_GRAPHICS_NO_VIDEO_MEMORY);
+    assert_int_equal(fake.objects, objects);
+    assert_int_equal(fake.last_close_flags, VIDMM_DESTROY_ASSUME_NOT_IN_USE);
+    assert_true(fake.env_bytes >= bytes); /* the handle table may have grown */
+    end();
+}
+
+/* Results that cannot be written to the client are taken back. */
+static void unwritable_results_are_undone(void **state)
+{
+    static const struct { enum kmt_op op; } table[] = {
+        {KMT_OP_OpenAdapterFromLuid}, {KMT_OP_CreateDevice}, {KMT_OP_CreatePagingQueue},
+        {KMT_OP_CreateContextVirtual}, {KMT_OP_CreateSynchronizationObject2}, {KMT_OP_CreateAllocation2},
+        {KMT_OP_ReserveGpuVirtualAddress}, {KMT_OP_MapGpuVirtualAddress}, {KMT_OP_MakeResident},
+    };
+    (void)state;
+    begin();
+    D3DKMT_HANDLE adapter = open_adapter(), device = create_device(adapter);
+    D3DKMT_CREATEPAGINGQUEUE q = create_queue(device);
+    D3DKMT_CREATEALLOCATION made = {.hDevice = device};
+    assert_int_equal(create_allocations(&made, 1), STATUS_SUCCESS);
+    D3DKMT_HANDLE al = allocation(0);
+    put_handles(&al, 1);
+    for (size_t i = 0; i < VT_COUNT(table); i++) {
+        union {
+            D3DKMT_OPENADAPTERFROMLUID open; D3DKMT_CREATEDEVICE device; D3DKMT_CREATEPAGINGQUEUE queue;
+            D3DKMT_CREATECONTEXTVIRTUAL context; D3DKMT_CREATESYNCHRONIZATIONOBJECT2 sync;
+            D3DKMT_CREATEALLOCATION alloc; D3DDDI_RESERVEGPUVIRTUALADDRESS reserve;
+            D3DDDI_MAPGPUVIRTUALADDRESS map; D3DDDI_MAKERESIDENT resident;
+        } u;
+        memset(&u, 0, sizeof u);
+        switch (table[i].op) {
+        case KMT_OP_OpenAdapterFromLuid: u.open.AdapterLuid = (D3DKMT_LUID){7, 9}; break;
+        case KMT_OP_CreateDevice: u.device.hAdapter = adapter; break;
+        case KMT_OP_CreatePagingQueue: u.queue.hDevice = device; break;
+        case KMT_OP_CreateContextVirtual: u.context.hDevice = device; break;
+        case KMT_OP_CreateSynchronizationObject2:
+            u.sync.hDevice = device;
+            u.sync.Info.Type = SYNC_MONITORED_FENCE;
+            break;
+        case KMT_OP_CreateAllocation2:
+            u.alloc.hDevice = device;
+            u.alloc.NumAllocations = 1;
+            u.alloc.Flags = 1;
+            u.alloc.pAllocationInfo2 = AT(ARRAYS);
+            memset(client + ARRAYS, 0, sizeof(D3DDDI_ALLOCATIONINFO2));
+            break;
+        case KMT_OP_ReserveGpuVirtualAddress:
+            u.reserve.hAdapter = adapter;
+            u.reserve.Size = 65536;
+            break;
+        case KMT_OP_MapGpuVirtualAddress:
+            u.map.hPagingQueue = q.hPagingQueue;
+            u.map.hAllocation = al;
+            u.map.SizeInPages = 16;
+            break;
+        default:
+            u.resident.hPagingQueue = q.hPagingQueue;
+            u.resident.NumAllocations = 1;
+            u.resident.AllocationList = AT(2 * ARRAYS);
+            break;
+        }
+        int64_t objects = fake.objects;
+        memcpy(client + READ_ONLY, &u, kmt_entry_info(table[i].op).bytes);
+        NTSTATUS status = kmt_dispatch(process, table[i].op, AT(READ_ONLY));
+        if (status != STATUS_INVALID_PARAMETER) fail_msg("row %zu: %x", i, (unsigned)status);
+        if (fake.objects != objects) fail_msg("row %zu leaves objects", i);
+    }
+    D3DKMT_EVICT e = {.hDevice = device, .NumAllocations = 1, .AllocationList = AT(2 * ARRAYS)};
+    put_handles(&al, 1);
+    assert_int_equal(CALL(Evict, &e), STATUS_INVALID_PARAMETER); /* no residency count was left behind */
+    end();
+}
+
+static void make_resident_answers(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE device = create_device(open_adapter());
+    D3DKMT_CREATEPAGINGQUEUE q = create_queue(device);
+    D3DKMT_CREATEALLOCATION a = {.hDevice = device};
+    assert_int_equal(create_allocations(&a, 2), STATUS_SUCCESS);
+    put_handles((D3DKMT_HANDLE[]){allocation(0), allocation(1)}, 2);
+    D3DDDI_MAKERESIDENT m = {.hPagingQueue = q.hPagingQueue, .NumAllocations = 2,
+                             .AllocationList = AT(2 * ARRAYS), .PriorityList = 1 /* ignored */};
+    fake.fail_core_at = fake.core_calls + 1;
+    fake.fail_status = VIDMM_NO_MEMORY;
+    assert_int_equal(CALL(MakeResident, &m), STATUS_NO_MEMORY);
+    assert_int_equal(m.NumAllocations, 0);
+    assert_int_equal(m.NumBytesToTrim, 4096);
+    m.NumAllocations = 2;
+    fake.pending = true;
+    assert_int_equal(CALL(MakeResident, &m), STATUS_PENDING);
+    assert_int_equal(m.PagingFenceValue, 1);
+    assert_int_equal(m.NumAllocations, 2);
+    /* The queue is destroyed only when it is drained. */
+    D3DDDI_DESTROYPAGINGQUEUE dq = {q.hPagingQueue};
+    assert_int_equal(CALL(DestroyPagingQueue, &dq), STATUS_SUCCESS);
+    assert_int_equal(fake.wait_steps, 5);
+    end();
+}
+
+static D3DKMT_HANDLE waited_device;
+
+static void destroy_device_meanwhile(void)
+{
+    D3DKMT_DESTROYDEVICE d = {waited_device};
+    if (fake.wait_steps != 2) return;
+    memcpy(client + 3 * ARRAYS, &d, sizeof d);
+    assert_int_equal(kmt_dispatch(process, KMT_OP_DestroyDevice, AT(3 * ARRAYS)), STATUS_SUCCESS);
+}
+
+static D3DKMT_HANDLE create_fence(D3DKMT_HANDLE device, uint64_t initial)
+{
+    D3DKMT_CREATESYNCHRONIZATIONOBJECT2 s = {.hDevice = device};
+    s.Info.Type = SYNC_MONITORED_FENCE;
+    s.Info.MonitoredFence.InitialFenceValue = initial;
+    assert_int_equal(CALL(CreateSynchronizationObject2, &s), STATUS_SUCCESS);
+    assert_int_not_equal(s.Info.MonitoredFence.FenceValueCPUVirtualAddress, 0);
+    assert_int_not_equal(s.Info.MonitoredFence.FenceValueGPUVirtualAddress, 0);
+    return s.hSyncObject;
+}
+
+static D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU wait_args(D3DKMT_HANDLE device, D3DKMT_HANDLE fence, uint64_t value)
+{
+    put_handles(&fence, 1);
+    memcpy(client + 3 * ARRAYS + 64, &value, 8);
+    return (D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU){
+        .hDevice = device, .ObjectCount = 1, .ObjectHandleArray = AT(2 * ARRAYS),
+        .FenceValueArray = AT(3 * ARRAYS + 64)};
+}
+
+/* Everything a wait looks at disappears under it. */
+static void objects_die_during_waits(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE adapter = open_adapter();
+    fake.on_wait = destroy_device_meanwhile;
+    waited_device = create_device(adapter);
+    D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU w =
+        wait_args(waited_device, create_fence(waited_device, 3), 4);
+    assert_int_equal(CALL(WaitForSynchronizationObjectFromCpu, &w), STATUS_INVALID_PARAMETER);
+
+    waited_device = create_device(adapter);
+    D3DKMT_CREATEALLOCATION a = {.hDevice = waited_device};
+    assert_int_equal(create_allocations(&a, 1), STATUS_SUCCESS);
+    fake.pending = true;
+    D3DKMT_LOCK2 l = {.hDevice = waited_device, .hAllocation = allocation(0)};
+    assert_int_equal(CALL(Lock2, &l), STATUS_INVALID_PARAMETER);
+
+    waited_device = create_device(adapter);
+    D3DKMT_CREATEPAGINGQUEUE q = create_queue(waited_device);
+    assert_int_equal(create_allocations(&(D3DKMT_CREATEALLOCATION){.hDevice = waited_device}, 1), STATUS_SUCCESS);
+    D3DDDI_MAPGPUVIRTUALADDRESS m = {.hPagingQueue = q.hPagingQueue, .hAllocation = allocation(0), .SizeInPages = 1};
+    assert_int_equal(CALL(MapGpuVirtualAddress, &m), STATUS_PENDING);
+    D3DDDI_DESTROYPAGINGQUEUE dq = {q.hPagingQueue};
+    assert_int_equal(CALL(DestroyPagingQueue, &dq), STATUS_INVALID_PARAMETER);
+    end();
+}
+
+static void asynchronous_wait(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE device = create_device(open_adapter());
+    D3DKMT_HANDLE fence = create_fence(device, 0);
+    D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU w = wait_args(device, fence, 5);
+    w.hAsyncEvent = 33;
+    assert_int_equal(CALL(WaitForSynchronizationObjectFromCpu, &w), STATUS_SUCCESS);
+    fake_poll();
+    assert_int_equal(fake.events, 0);
+    D3DKMT_SIGNALSYNCHRONIZATIONOBJECTFROMCPU s = {
+        .hDevice = device, .ObjectCount = 1, .ObjectHandleArray = w.ObjectHandleArray,
+        .FenceValueArray = w.FenceValueArray};
+    assert_int_equal(CALL(SignalSynchronizationObjectFromCpu, &s), STATUS_SUCCESS);
+    fake_poll();
+    assert_int_equal(fake.events, 1);
+    memcpy(client + 3 * ARRAYS + 64, &(uint64_t){4}, 8);
+    assert_int_equal(CALL(SignalSynchronizationObjectFromCpu, &s), STATUS_INVALID_PARAMETER); /* backwards */
+    /* A wait that is never satisfied ends with its object. */
+    memcpy(client + 3 * ARRAYS + 64, &(uint64_t){99}, 8);
+    assert_int_equal(CALL(WaitForSynchronizationObjectFromCpu, &w), STATUS_SUCCESS);
+    end();
+}
+
+static void addresses_are_folded(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE device = create_device(open_adapter());
+    D3DKMT_CREATECONTEXTVIRTUAL c = {.hDevice = device};
+    assert_int_equal(CALL(CreateContextVirtual, &c), STATUS_SUCCESS);
+    D3DKMT_SUBMITCOMMAND s = {.Commands = 0xffffc00012340000, .BroadcastContextCount = 1};
+    s.BroadcastContext[0] = c.hContext;
+    assert_int_equal(CALL(SubmitCommand, &s), STATUS_SUCCESS);
+    assert_true(fake.last_submit_va == 0xc00012340000);
+    s.Commands = 0x0001c00012340000;
+    assert_int_equal(CALL(SubmitCommand, &s), STATUS_INVALID_PARAMETER);
+    s.Commands = 0xffff000012340000; /* sign bits that do not continue the address */
+    assert_int_equal(CALL(SubmitCommand, &s), STATUS_INVALID_PARAMETER);
+    s.Commands = 0x1000;
+    s.PrivateDriverDataSize = VIDMM_PRIVATE_DATA_MAX + 1;
+    assert_int_equal(CALL(SubmitCommand, &s), STATUS_INVALID_PARAMETER);
+    s.PrivateDriverDataSize = 8; /* at address 0 */
+    assert_int_equal(CALL(SubmitCommand, &s), STATUS_INVALID_PARAMETER);
+    end();
+}
+
+static void driver_store_path(void **state)
+{
+    D3DKMT_QUERYADAPTERINFO a = {.Type = KMTQAITYPE_QUERYREGISTRY, .pPrivateDriverData = AT(ARRAYS)};
+    D3DKMT_QUERYREGISTRY_INFO *r = (D3DKMT_QUERYREGISTRY_INFO *)(void *)(client + ARRAYS);
+    (void)state;
+    begin();
+    a.hAdapter = open_adapter();
+    r->QueryType = QUERYREGISTRY_DRIVERSTOREPATH;
+    a.PrivateDriverDataSize = sizeof *r;
+    assert_int_equal(CALL(QueryAdapterInfo, &a), STATUS_SUCCESS);
+    assert_int_equal(r->Status, QUERYREGISTRY_BUFFER_OVERFLOW);
+    assert_int_equal(r->OutputValueSize, 7 * 4);
+    a.PrivateDriverDataSize = sizeof *r + r->OutputValueSize;
+    assert_int_equal(CALL(QueryAdapterInfo, &a), STATUS_SUCCESS);
+    assert_int_equal(r->Status, QUERYREGISTRY_SUCCESS);
+    const uint32_t *wide = (const uint32_t *)(const void *)(client + ARRAYS + 1064);
+    for (size_t i = 0; i < 7; i++) assert_int_equal(wide[i], "/store"[i]);
+    r->QueryType = 77;
+    assert_int_equal(CALL(QueryAdapterInfo, &a), STATUS_SUCCESS);
+    assert_int_equal(r->Status, QUERYREGISTRY_FAIL);
+    a.PrivateDriverDataSize = 100;
+    assert_int_equal(CALL(QueryAdapterInfo, &a), STATUS_INVALID_PARAMETER);
+    end();
+}
+
+/* Shared by NT handle, opened again by its device, and the first handle destroyed before the second. */
+static void shared_resource(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE adapter = open_adapter(), device = create_device(adapter), other = create_device(adapter);
+    D3DKMT_CREATEALLOCATION a = {.hDevice = device, .Flags = 0x43};
+    assert_int_equal(create_allocations(&a, 2), STATUS_SUCCESS);
+    put_handles(&a.hResource, 1);
+    D3DKMT_SHAREOBJECTS s = {.ObjectCount = 1, .ObjectHandleArray = AT(2 * ARRAYS),
+                             .pSharedNtHandle = AT(2 * ARRAYS + 64)};
+    assert_int_equal(CALL(ShareObjects, &s), STATUS_SUCCESS);
+    uint64_t nt;
+    memcpy(&nt, client + 2 * ARRAYS + 64, 8);
+    assert_int_not_equal(nt, 0);
+    D3DKMT_QUERYRESOURCEINFOFROMNTHANDLE q = {.hDevice = device, .hNtHandle = nt};
+    assert_int_equal(CALL(QueryResourceInfoFromNtHandle, &q), STATUS_SUCCESS);
+    assert_int_equal(q.NumAllocations, 2);
+    assert_int_equal(q.TotalPrivateDriverDataSize, 2);
+    D3DKMT_OPENRESOURCEFROMNTHANDLE o = {
+        .hDevice = other, .hNtHandle = nt, .NumAllocations = 2, .pOpenAllocationInfo2 = AT(3 * ARRAYS),
+        .TotalPrivateDriverDataBufferSize = 2, .pTotalPrivateDriverDataBuffer = AT(2 * ARRAYS + 128)};
+    assert_int_equal(CALL(OpenResourceFromNtHandle, &o), STATUS_NOT_SUPPORTED);
+    o.hDevice = device;
+    assert_int_equal(CALL(OpenResourceFromNtHandle, &o), STATUS_SUCCESS);
+    int64_t objects = fake.objects;
+    D3DKMT_DESTROYALLOCATION2 d = {.hDevice = device, .hResource = a.hResource};
+    assert_int_equal(CALL(DestroyAllocation2, &d), STATUS_SUCCESS);
+    assert_int_equal(fake.objects, objects); /* the second handles keep the opens */
+    assert_int_equal(CALL(QueryResourceInfoFromNtHandle, &q), STATUS_INVALID_PARAMETER);
+    D3DDDI_OPENALLOCATIONINFO2 info;
+    memcpy(&info, client + 3 * ARRAYS, sizeof info);
+    D3DKMT_LOCK2 l = {.hDevice = device, .hAllocation = info.hAllocation};
+    assert_int_equal(CALL(Lock2, &l), STATUS_SUCCESS);
+    d.hResource = o.hResource;
+    assert_int_equal(CALL(DestroyAllocation2, &d), STATUS_SUCCESS);
+    assert_int_equal(fake.objects, objects - 2);
+    end();
+}
+
+static void removed_adapter(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE adapter = open_adapter();
+    fake.removed = true;
+    D3DKMT_CREATEDEVICE d = {.hAdapter = adapter};
+    assert_int_equal(CALL(CreateDevice, &d), STATUS_DEVICE_REMOVED);
+    fake.removed = false;
+    end();
+}
+
+static void absent_services(void **state)
+{
+    unsigned works = 0, absent = 0;
+    (void)state;
+    begin();
+    for (int op = 0; op < KMT_OP_COUNT; op++) {
+        if (kmt_entry_info((enum kmt_op)op).works) works++;
+        else assert_int_equal(kmt_dispatch(process, (enum kmt_op)op, 0), STATUS_NOT_SUPPORTED), absent++;
+    }
+    printf("%u work, %u are not supported\n", works, absent);
+    assert_int_equal(kmt_dispatch(process, (enum kmt_op)KMT_OP_COUNT, 0), STATUS_INVALID_PARAMETER);
+    assert_int_equal(kmt_dispatch(process, (enum kmt_op)-1, 0), STATUS_INVALID_PARAMETER);
+    end();
+}
+
+/* ---- noise -------------------------------------------------------------------------------------- */
+
+static uint64_t random_state;
+
+static uint32_t random32(void)
+{
+    random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
+    return (uint32_t)(random_state >> 16);
+}
+
+enum { POOL = 64 };
+static D3DKMT_HANDLE pool[POOL]; /* numbers seen in answers: handles, former handles, other things */
+
+static uint32_t random_word(void)
+{
+    switch (random32() % 8) {
+    case 0: return 0;
+    case 1: return random32() % 4;
+    case 2: return 1u << random32() % 32;
+    case 3: return random32();
+    default: return pool[random32() % POOL];
+    }
+}
+
+static D3DKMT_PTR random_pointer(void)
+{
+    switch (random32() % 8) {
+    case 0: return 0;
+    case 1: return random32();
+    case 2: return (uint64_t)random32() << 32 | random32();
+    case 3: return AT(READ_ONLY + random32() % 4096);
+    default: return AT(random32() % (CLIENT_BYTES - 4096)) & ~(D3DKMT_PTR)7;
+    }
+}
+
+/* A struct of words that are likely to mean something, with pointers where pointers could be. */
+static void random_args(uint8_t *args, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 4) memcpy(args + i, &(uint32_t){random_word()}, 4);
+    for (size_t i = 0; i + 8 <= bytes; i += 8)
+        if (random32() % 3 == 0) memcpy(args + i, &(D3DKMT_PTR){random_pointer()}, 8);
+}
+
+/* Valid requests now and then, so that the noise meets objects of all kinds. */
+static void valid_request(void)
+{
+    uint8_t args[KMT_OP_COUNT * 16];
+    const D3DKMT_HANDLE h = pool[random32() % POOL];
+    memset(args, 0, sizeof args);
+    switch (random32() % 7) {
+    case 0: memcpy(args, &(D3DKMT_LUID){7, 9}, 8); CALL(OpenAdapterFromLuid, args); break;
+    case 1: memcpy(args, &h, 4); CALL(CreateDevice, args); break;
+    case 2: memcpy(args, &h, 4); CALL(CreatePagingQueue, args); break;
+    case 3: memcpy(args, &h, 4); CALL(CreateContextVirtual, args); break;
+    case 4:
+        memcpy(args, &h, 4);
+        memcpy(args + 8, &(uint32_t){SYNC_MONITORED_FENCE}, 4);
+        CALL(CreateSynchronizationObject2, args);
+        break;
+    case 5:
+        create_allocations(&(D3DKMT_CREATEALLOCATION){.hDevice = h, .Flags = random32() % 4 ? 0 : 0x43},
+                           1 + random32() % 4);
+        pool[random32() % POOL] = allocation(0);
+        break;
+    default:
+        CALL(MakeResident, &(D3DDDI_MAKERESIDENT){.hPagingQueue = h, .NumAllocations = 1,
+                                                  .AllocationList = AT(ARRAYS)});
+        break;
+    }
+    for (size_t i = 0; i < 24; i += 4)
+        if (random32() % 2) memcpy(&pool[random32() % POOL], client + ARGS + i, 4);
+}
+
+/* Any argument bytes, any handles, any order, memory failing now and then: always a status, nothing leaks. */
+static void noise(void **state)
+{
+    static uint32_t succeeded[KMT_OP_COUNT];
+    uint32_t reached = 0, works = 0;
+    (void)state;
+    printf("first seed %llu\n", (unsigned long long)vt_seed());
+    for (uint64_t seed = vt_seed(), last = seed + vt_rounds(60); seed < last; seed++) {
+        random_state = seed * 0x9e3779b97f4a7c15ull | 1;
+        memset(pool, 0, sizeof pool);
+        begin();
+        for (unsigned step = 0; step < 3000; step++) {
+            fake.fail_alloc_at = random32() % 8 == 0 ? fake.allocs + 1 + random32() % 4 : 0;
+            fake.fail_core_at = random32() % 8 == 0 ? fake.core_calls + 1 + random32() % 3 : 0;
+            fake.fail_status = random32() % 2 ? VIDMM_NO_MEMORY : VIDMM_DEVICE_LOST;
+            fake.pending = random32() % 2;
+            if (random32() % 3 == 0) {
+                valid_request();
+                continue;
+            }
+            enum kmt_op op = (enum kmt_op)(random32() % KMT_OP_COUNT);
+            /* Whole-tree destruction too often would leave nothing to play with. */
+            if ((op == KMT_OP_DestroyDevice || op == KMT_OP_CloseAdapter) && random32() % 16 != 0) continue;
+            size_t bytes = kmt_entry_info(op).bytes, at = random32() % 64 == 0 ? READ_ONLY : ARGS;
+            random_args(client + at, bytes);
+            NTSTATUS status = kmt_dispatch(process, op, AT(at));
+            succeeded[op] += status >= 0;
+            if (status >= 0 && bytes >= 4)
+                memcpy(&pool[random32() % POOL], client + at + random32() % (bytes / 4) * 4, 4);
+            if (random32() % 16 == 0) random_args(client + ARRAYS, 2048);
+            if (fake.owned) fail_msg("seed %llu step %u: left as owner", (unsigned long long)seed, step);
+        }
+        fake.fail_alloc_at = fake.fail_core_at = 0;
+        end();
+    }
+    for (int op = 0; op < KMT_OP_COUNT; op++) {
+        struct kmt_entry_info e = kmt_entry_info((enum kmt_op)op);
+        works += e.works;
+        reached += succeeded[op] != 0;
+        if (e.works) printf("%s %u\n", e.name, succeeded[op]);
+    }
+    printf("%u of %u services succeeded under noise\n", reached, works);
+}
+
+/* Every allocation the face makes fails once: status, nothing leaks, and the service works afterwards. */
+static void each_allocation_fails(void **state)
+{
+    (void)state;
+    for (uint64_t k = 1; k < 200; k++) {
+        begin();
+        fake.fail_alloc_at = fake.allocs + k;
+        for (unsigned round = 0; round < 2; round++) {
+            D3DKMT_OPENADAPTERFROMLUID a = {{7, 9}, 0};
+            CALL(OpenAdapterFromLuid, &a);
+            D3DKMT_CREATEDEVICE d = {.hAdapter = a.hAdapter};
+            CALL(CreateDevice, &d);
+            D3DKMT_CREATEPAGINGQUEUE q = {.hDevice = d.hDevice};
+            CALL(CreatePagingQueue, &q);
+            D3DKMT_CREATEALLOCATION al = {.hDevice = d.hDevice, .Flags = 0x43};
+            NTSTATUS status = create_allocations(&al, 3);
+            put_handles(&al.hResource, 1);
+            D3DKMT_SHAREOBJECTS s = {.ObjectCount = 1, .ObjectHandleArray = AT(2 * ARRAYS),
+                                     .pSharedNtHandle = AT(2 * ARRAYS + 64)};
+            CALL(ShareObjects, &s);
+            put_handles((D3DKMT_HANDLE[]){allocation(0), allocation(1)}, 2);
+            D3DDDI_MAKERESIDENT m = {.hPagingQueue = q.hPagingQueue, .NumAllocations = 2,
+                                     .AllocationList = AT(2 * ARRAYS)};
+            NTSTATUS resident = CALL(MakeResident, &m);
+            if (round == 0) {
+                if (fake.allocs < fake.fail_alloc_at) k = 200; /* past the last one */
+                fake.fail_alloc_at = 0;
+                continue;
+            }
+            assert_int_equal(status, STATUS_SUCCESS);
+            assert_int_equal(resident, STATUS_SUCCESS);
+        }
+        end();
+    }
+}
+
+static const struct vt_case cases[] = {
+    VT_TEST(adapter_and_device_life, "", NULL),
+    VT_TEST(handles_of_another_kind, "", NULL),
+    VT_TEST(foreign_handles, "", NULL),
+    VT_TEST(create_allocation_rules, "", NULL),
+    VT_TEST(create_allocation_is_atomic, "", NULL),
+    VT_TEST(unwritable_results_are_undone, "", NULL),
+    VT_TEST(make_resident_answers, "", NULL),
+    VT_TEST(objects_die_during_waits, "", NULL),
+    VT_TEST(asynchronous_wait, "", NULL),
+    VT_TEST(addresses_are_folded, "", NULL),
+    VT_TEST(driver_store_path, "", NULL),
+    VT_TEST(shared_resource, "", NULL),
+    VT_TEST(removed_adapter, "", NULL),
+    VT_TEST(absent_services, "", NULL),
+    VT_TEST(noise, "", NULL),
+    VT_TEST(each_allocation_fails, "", NULL),
+};
+
+int main(int argc, char **argv)
+{
+    return vt_main(argc, argv, "face", cases, VT_COUNT(cases));
+}

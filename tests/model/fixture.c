@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/* fixture.c - see fixture.h. */
+#include "fixture.h"
+
+#include <stdlib.h>
+
+#include "core/breaks.h"
+
+#define RESULT_OFFSET (FX_COMMAND_BYTES - 4096u) /* the last page of the command buffer takes results */
+
+/* ---- break switches ------------------------------------------------------------------------------ */
+
+/* A switch that the core does not know must never look like one that a test noticed. */
+static const char *known_break(void)
+{
+#define ROW_NAME(row) #row,
+    static const char *const names[] = {VMM_ROWS(ROW_NAME)};
+#undef ROW_NAME
+    const char *name = vt_break();
+    if (name == NULL) return NULL;
+    for (size_t i = 0; i < VT_COUNT(names); i++) {
+        size_t k = 0;
+        while (name[k] != 0 && (name[k] == '-' ? '_' : name[k]) == names[i][k]) k++;
+        if (name[k] == 0 && names[i][k] == 0) return name;
+    }
+    vt_break_unknown(name);
+}
+
+/* ---- adapter ------------------------------------------------------------------------------------- */
+
+void fx_options(struct fx_options *o, enum ref_format format)
+{
+    *o = (struct fx_options){.seed = vt_seed(), .frames = 65536};
+    ref_options_default(&o->ref, format);
+    o->ref.segment[0].bytes = MIB(16);
+    o->ref.segment[1].bytes = MIB(4);
+    o->ref.detect = SOFTGPU_DETECT_WALK;
+}
+
+static bool engine_step(struct fixture *f, uint32_t node)
+{
+    return softgpu_engine_step(f->gpu, node) == SOFTGPU_PROGRESS;
+}
+
+static bool step_compute(void *f) { return engine_step(f, REF_NODE_COMPUTE); }
+static bool step_copy(void *f) { return engine_step(f, REF_NODE_COPY); }
+static bool step_paging(void *f) { return engine_step(f, REF_NODE_PAGING); }
+static uint64_t gpu_wake(void *f) { return softgpu_wakeup_ns(((struct fixture *)f)->gpu); }
+
+static void add_engines(struct fixture *f)
+{
+    world_add_actor(f->world, &(struct world_actor){step_compute, gpu_wake, f});
+    world_add_actor(f->world, &(struct world_actor){step_copy, NULL, f});
+    world_add_actor(f->world, &(struct world_actor){step_paging, NULL, f});
+}
+
+static void free_world(struct fixture *f)
+{
+    ref_destroy(f->ref);
+    tap_fini(&f->tap);
+    world_destroy(f->world);
+    f->world = NULL;
+}
+
+vidmm_status fx_open(struct fixture *f, const struct fx_options *o)
+{
+    const char *row = known_break();
+    struct world_options wo = {.seed = o->seed, .frames = o->frames};
+    struct ref_options ro = o->ref;
+    *f = (struct fixture){.format = o->ref.format};
+    f->world = world_create(&wo);
+    assert_non_null(f->world);
+    ro.now_ns = world_now_ns;
+    ro.now_ctx = f->world;
+    assert_int_equal(ref_create(&ro, &f->ref), VIDMM_OK);
+    f->gpu = ref_gpu(f->ref);
+    assert_true(tap_init(&f->tap, ref_ops(), f->ref));
+    f->tap.edit_info = o->edit_info;
+    struct vidmm_adapter_config cfg = {.struct_size = sizeof(cfg), .platform = world_platform(f->world),
+                                       .ops = &f->tap.ops, .kmd = &f->tap, .break_row = row};
+    vidmm_status st = vidmm_adapter_create(&cfg, &f->ad, &f->why);
+    if (st == VIDMM_OK) {
+        add_engines(f);
+        world_own(f->world, f->ad);
+        return st;
+    }
+    if (!o->may_refuse) fail_msg("the adapter was refused: %s", f->why != NULL ? f->why : "no reason");
+    struct world_accounts a;
+    world_get_accounts(f->world, &a);
+    free_world(f);
+    assert_int_equal(a.blocks + a.frames + a.errors, 0);
+    return st;
+}
+
+void fx_open_format(struct fixture *f, enum ref_format format)
+{
+    struct fx_options o;
+    fx_options(&o, format);
+    (void)fx_open(f, &o);
+}
+
+void fx_settle(struct fixture *f)
+{
+    if (!world_settle(f->world, FX_TURNS)) fail_msg("still busy after %u turns", FX_TURNS);
+}
+
+void fx_verify(struct fixture *f)
+{
+    const char *what = "";
+    int number = vidmm_verify(f->ad, &what);
+    if (number != 0) fail_msg("invariant %d does not hold: %s", number, what);
+}
+
+void fx_close(struct fixture *f)
+{
+    struct softgpu_detector d;
+    struct world_accounts a;
+    fx_settle(f);
+    fx_verify(f);
+    while (f->process_count > 0) vidmm_process_destroy(f->process[--f->process_count]);
+    fx_settle(f);
+    assert_true(vidmm_adapter_idle(f->ad));
+    softgpu_get_detector(f->gpu, &d);
+    if (!f->expect_violations && d.violations != 0)
+        fail_msg("the device model saw %llu stale uses; first at %llx", (unsigned long long)d.violations,
+                 (unsigned long long)d.first_violation.va);
+    vidmm_adapter_destroy(f->ad);
+    world_get_accounts(f->world, &a);
+    free_world(f);
+    assert_int_equal(a.errors, 0);
+    assert_int_equal(a.blocks, 0);
+    assert_int_equal(a.bytes, 0);
+    assert_int_equal(a.frames, 0);
+    assert_int_equal(a.imported, 0);
+}
+
+struct softgpu_knobs fx_knobs(struct fixture *f)
+{
+    struct softgpu_knobs k;
+    softgpu_get_knobs(f->gpu, &k);
+    return k;
+}
+
+void fx_set_knobs(struct fixture *f, const struct softgpu_knobs *k) { softgpu_set_knobs(f->gpu, k); }
+
+struct vidmm_process *fx_process(struct fixture *f)
+{
+    assert_in_range(f->process_count, 0, FX_PROCESSES_MAX - 1);
+    struct vidmm_process *p;
+    assert_int_equal(vidmm_process_create(f->ad, &p), VIDMM_OK);
+    f->process[f->process_count++] = p;
+    return p;
+}
+
+void fx_forget(struct fixture *f, struct vidmm_process *p)
+{
+    for (uint32_t i = 0; i < f->process_count; i++) {
+        if (f->process[i] != p) continue;
+        f->process[i] = f->process[--f->process_count];
+        return;
+    }
+}
+
+/* ---- clients ------------------------------------------------------------------------------------- */
+
+void client_open(struct client *c, struct fixture *f, struct vidmm_process *p)
+{
+    struct vidmm_context_desc d = {.node = REF_NODE_COMPUTE};
+    *c = (struct client){.fx = f, .process = p != NULL ? p : fx_process(f)};
+    assert_int_equal(vidmm_device_create(c->process, &c->device), VIDMM_OK);
+    assert_int_equal(vidmm_queue_create(c->device, 0, &c->queue), VIDMM_OK);
+    assert_int_equal(vidmm_context_create(c->device, &d, &c->context), VIDMM_OK);
+    assert_int_equal(vidmm_fence_create(c->device, 0, 0, &c->fence), VIDMM_OK);
+    c->buffer = client_alloc(c, &(struct fx_alloc){.bytes = FX_COMMAND_BYTES});
+    client_resident(c, c->buffer);
+    c->buffer_va = client_map(c, c->buffer, 0, 0, 0, VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE);
+    void *cpu = NULL;
+    assert_int_equal(vidmm_open_lock(c->buffer, &cpu), VIDMM_OK);
+    c->buffer_cpu = cpu;
+}
+
+struct vidmm_context *client_context(struct client *c, uint32_t node)
+{
+    struct vidmm_context_desc d = {.node = node};
+    struct vidmm_context *ctx;
+    assert_int_equal(vidmm_context_create(c->device, &d, &ctx), VIDMM_OK);
+    return ctx;
+}
+
+vidmm_status client_try_alloc(struct client *c, const struct fx_alloc *a, struct vidmm_open **out)
+{
+    uint32_t align = a->alignment == 0 && (a->set & SET_64K) != 0 ? (uint32_t)VIDMM_PAGE_64K : a->alignment;
+    struct ref_alloc_private p = {.magic = REF_ALLOC_MAGIC, .alignment = align, .bytes = a->bytes,
+                                  .supported = a->set, .preferred = a->preferred, .flags = a->flags,
+                                  .priority = a->priority};
+    struct vidmm_alloc_desc d = {.private_data = &p, .private_size = sizeof(p)};
+    return vidmm_alloc_create(c->device, &d, out);
+}
+
+struct vidmm_open *client_alloc(struct client *c, const struct fx_alloc *a)
+{
+    struct vidmm_open *op = NULL;
+    assert_int_equal(client_try_alloc(c, a, &op), VIDMM_OK);
+    assert_non_null(op);
+    return op;
+}
+
+struct reach { const struct vidmm_fence *fence; const struct vidmm_device *device; uint64_t value; };
+
+static bool reached(void *arg)
+{
+    const struct reach *r = arg;
+    return vidmm_fence_value(r->fence) >= r->value || vidmm_device_state(r->device) != VIDMM_DEVICE_ACTIVE;
+}
+
+void client_wait(struct client *c, struct vidmm_fence *fence, uint64_t value)
+{
+    struct reach r = {fence, c->device, value};
+    if (!world_until(c->fx->world, FX_TURNS, reached, &r))
+        fail_msg("a fence stays at %llu, waited for %llu", (unsigned long long)vidmm_fence_value(fence),
+                 (unsigned long long)value);
+}
+
+vidmm_status client_try_map(struct client *c, const struct vidmm_map *m, uint64_t *va)
+{
+    uint64_t value = 0;
+    vidmm_status st = vidmm_va_map(c->queue, m, va, &value);
+    if (st < 0) return st;
+    assert_int_equal(st, value == 0 ? VIDMM_OK : VIDMM_PENDING);
+    client_wait(c, vidmm_queue_fence(c->queue), value);
+    return VIDMM_OK;
+}
+
+uint64_t client_map(struct client *c, struct vidmm_open *op, uint64_t base, uint64_t offset, uint64_t bytes,
+                    uint64_t protection)
+{
+    struct vidmm_map m = {.base = base, .open = op, .offset = offset, .protection = protection,
+                          .bytes = bytes != 0 || op == NULL ? bytes : vidmm_open_bytes(op) - offset};
+    uint64_t va = 0;
+    assert_int_equal(client_try_map(c, &m, &va), VIDMM_OK);
+    assert_true(va != 0 && va % PAGE == 0);
+    return va;
+}
+
+void client_resident(struct client *c, struct vidmm_open *op)
+{
+    uint64_t value = 0, trim = 0;
+    vidmm_status st = vidmm_make_resident(c->queue, &op, 1, 0, &value, &trim);
+    assert_int_equal(st, value == 0 ? VIDMM_OK : VIDMM_PENDING);
+    client_wait(c, vidmm_queue_fence(c->queue), value);
+}
+
+void client_evict(struct client *c, struct vidmm_open *op)
+{
+    uint64_t trim = 0;
+    assert_int_equal(vidmm_evict(c->device, &op, 1, 0, &trim), VIDMM_OK);
+}
+
+struct vidmm_open *client_memory(struct client *c, uint64_t bytes, uint32_t set, uint64_t *va)
+{
+    uint32_t preferred = (set & SET_64K) != 0 ? 1 : (set & SET_4K) != 0 ? 2 : 0;
+    struct vidmm_open *op = client_alloc(c, &(struct fx_alloc){.bytes = bytes, .set = set, .preferred = preferred});
+    client_resident(c, op);
+    *va = client_map(c, op, 0, 0, 0, VIDMM_PROT_WRITE);
+    return op;
+}
+
+vidmm_status client_reserve(struct client *c, uint64_t base, uint64_t bytes)
+{
+    struct vidmm_reserve r = {.base = base, .bytes = bytes};
+    uint64_t va = 0, value = 0;
+    return vidmm_va_reserve(c->process, NULL, &r, &va, &value);
+}
+
+bool client_range_free(struct client *c, uint64_t base, uint64_t bytes)
+{
+    if (client_reserve(c, base, bytes) != VIDMM_OK) return false;
+    assert_int_equal(vidmm_va_free(c->process, base, bytes), VIDMM_OK);
+    return true;
+}
+
+/* ---- commands ------------------------------------------------------------------------------------ */
+
+uint64_t client_commands(struct client *c, const uint64_t *words, uint32_t n, uint32_t *bytes)
+{
+    uint32_t size = (n + 1) * 8;
+    if (c->used + size > RESULT_OFFSET) c->used = 0; /* callers wait for what they submit */
+    uint64_t *at = (uint64_t *)(void *)(c->buffer_cpu + c->used);
+    memcpy(at, words, n * 8u);
+    (void)ref_emit_end(at + n);
+    uint64_t va = c->buffer_va + c->used;
+    c->used += size;
+    *bytes = size;
+    return va;
+}
+
+vidmm_status client_submit_on(struct client *c, struct vidmm_context *ctx, const uint64_t *words, uint32_t n)
+{
+    uint32_t bytes;
+    uint64_t va = client_commands(c, words, n, &bytes);
+    return vidmm_context_submit(ctx, va, bytes, NULL, 0, 0);
+}
+
+bool client_run_on(struct client *c, struct vidmm_context *ctx, const uint64_t *words, uint32_t n)
+{
+    assert_int_equal(client_submit_on(c, ctx, words, n), VIDMM_OK);
+    uint64_t value = ++c->issued;
+    assert_int_equal(vidmm_context_signal(ctx, &c->fence, &value, 1), VIDMM_OK);
+    client_wait(c, c->fence, value);
+    return vidmm_device_state(c->device) == VIDMM_DEVICE_ACTIVE;
+}
+
+bool client_run(struct client *c, const uint64_t *words, uint32_t n)
+{
+    return client_run_on(c, c->context, words, n);
+}
+
+static void must_run(struct client *c, struct vidmm_context *ctx, const uint64_t *words, uint32_t n)
+{
+    struct vidmm_page_fault f = {0};
+    if (client_run_on(c, ctx, words, n)) return;
+    (void)vidmm_device_fault(c->device, &f);
+    fail_msg("the device is in state %d; fault at %llx, code %u", vidmm_device_state(c->device),
+             (unsigned long long)f.va, f.error_code);
+}
+
+void gpu_fill(struct client *c, uint64_t va, uint32_t pattern, uint64_t bytes)
+{
+    uint64_t words[REF_WORDS_MAX];
+    must_run(c, c->context, words, ref_emit_fill(words, va, pattern, bytes));
+}
+
+void gpu_copy(struct client *c, uint64_t dst, uint64_t src, uint64_t bytes)
+{
+    uint64_t words[REF_WORDS_MAX];
+    must_run(c, c->context, words, ref_emit_copy(words, dst, src, bytes));
+}
+
+static uint64_t *result(struct client *c) { return (uint64_t *)(void *)(c->buffer_cpu + RESULT_OFFSET); }
+
+uint64_t gpu_sum(struct client *c, uint64_t va, uint64_t bytes)
+{
+    uint64_t words[REF_WORDS_MAX];
+    *result(c) = 0;
+    must_run(c, c->context, words, ref_emit_checksum(words, va, bytes, c->buffer_va + RESULT_OFFSET));
+    return *result(c);
+}
+
+uint32_t gpu_read_on(struct client *c, struct vidmm_context *ctx, uint64_t va)
+{
+    uint64_t words[REF_WORDS_MAX];
+    *result(c) = 0;
+    must_run(c, ctx, words, ref_emit_copy(words, c->buffer_va + RESULT_OFFSET, va, 4));
+    return (uint32_t)*result(c);
+}
+
+uint32_t gpu_read(struct client *c, uint64_t va) { return gpu_read_on(c, c->context, va); }
+
+static void must_fault(struct client *c, const uint64_t *words, uint32_t n, uint64_t va)
+{
+    struct vidmm_page_fault f = {0};
+    if (client_run(c, words, n)) fail_msg("no fault at %llx", (unsigned long long)va);
+    assert_int_equal(vidmm_device_state(c->device), VIDMM_DEVICE_PAGE_FAULT);
+    assert_int_equal(vidmm_device_fault(c->device, &f), VIDMM_OK);
+    assert_int_equal(f.va, va);
+}
+
+void gpu_read_faults(struct client *c, uint64_t va)
+{
+    uint64_t words[REF_WORDS_MAX];
+    must_fault(c, words, ref_emit_copy(words, c->buffer_va + RESULT_OFFSET, va, 4), va);
+}
+
+void gpu_write_faults(struct client *c, uint64_t va)
+{
+    uint64_t words[REF_WORDS_MAX];
+    must_fault(c, words, ref_emit_fill(words, va, 1, 4), va);
+}
+
+uint64_t sum_of_pattern(uint32_t pattern, uint64_t bytes)
+{
+    uint32_t *copy = malloc(bytes);
+    assert_non_null(copy);
+    for (uint64_t i = 0; i < bytes / 4; i++) copy[i] = pattern;
+    uint64_t sum = ref_checksum(copy, bytes);
+    free(copy);
+    return sum;
+}
