@@ -63,6 +63,7 @@ static bool meets(const struct figure *f, double bar)
     return f->lower ? measure(f) <= bar : measure(f) >= bar;
 }
 
+/* The columns: ratio = figure / floor; goal and peer are compared with it, or with the figure without a floor. */
 static void print_table(const struct bench_out *out)
 {
     printf("%-40s %10s %-8s %8s %8s %8s %5s %8s %6s  %s\n", "figure", "value", "unit", "floor", "ratio", "goal",
@@ -110,6 +111,9 @@ int main(int argc, char **argv)
         return 2;
     }
     bench_span(&out);
+    if (bench_pagepool) bench_pagepool(&out);
+    if (bench_pte) bench_pte(&out);
+    if (bench_services) bench_services(&out);
     print_table(&out);
     if (!write_json(&out, path)) {
         fprintf(stderr, "bench: cannot write %s\n", path);

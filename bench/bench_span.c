@@ -4,7 +4,8 @@
  *
  * The floor is the same harness around an allocator that only moves a pointer: same stream, same indirect
  * calls, same slot table, measured in the same run, round by round in turn with the index. A figure is the
- * median of ROUNDS rounds of CPU time. Memory is reserved before the stream starts. Failure rates, addresses
+ * median of ROUNDS rounds of CPU time. Memory for all slots is reserved before the stream starts, and every
+ * claim begins with a reserve of one, as the manager does it. Failure rates, addresses
  * and invariants are checked in a separate, untimed round. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ static void floor_free(struct subject *s, uintptr_t handle)
 
 static struct span *index_claim(struct subject *s, const struct wl_op *op)
 {
+    if (!span_reserve(&s->index, 1)) return NULL;
     if (op->kind == WL_ALLOC_AT) return span_insert(&s->index, op->a, op->a + op->size);
     struct span_want want = {op->size, (uint64_t)1 << op->align_lg2, op->a, op->b, s->dir};
     return span_alloc(&s->index, &want);
@@ -78,8 +80,11 @@ static void address_free(struct subject *s, uintptr_t handle)
 static void *count_alloc(void *ctx, size_t bytes, size_t align)
 {
     struct subject *s = ctx;
+    void *p = aligned_alloc(align, (bytes + align - 1) / align * align);
+    if (p == NULL) return NULL;
+    memset(p, 0, bytes); /* first touch belongs to the reserve, not to the operations measured */
     s->bytes_held += bytes;
-    return aligned_alloc(align, (bytes + align - 1) / align * align);
+    return p;
 }
 
 static void count_free(void *ctx, void *p, size_t bytes)
@@ -246,7 +251,10 @@ static struct audit run_audit(struct subject *s, const struct wl_stream *st)
 
 /* --- the workloads ------------------------------------------------------------------------------------ */
 
-/* Bars and goals: `ratio` are multiples of the floor, best peer and stretch; fails in percent. */
+/* Bars and goals: `ratio` are multiples of the floor, best peer and stretch; fails in percent. The peers were
+ * measured on another machine with a floor of its own, hence the quotients.
+ * W8: the bar is the fastest peer that grants a 64 KiB aligned range in a 120 KiB hole (drm_mm, mode EVICT, 18 600
+ * and 427 ns). Faster ones refuse every such request: maple tree 86 and 316 ns, OffsetAllocator 4.6 and 34 ns. */
 struct bar {
     const char *name, *peer;
     double peer_ratio, goal_ratio;
@@ -261,7 +269,7 @@ static const struct bar bars[] = {
     {"W2b", "VMA TLSF", 37 / 9.9, 22 / 9.9, 0, 0, false},
     {"W3a", "maple tree", 398 / 13.0, 80 / 13.0, 0.085, 0.085, false},
     {"W3b", "maple tree", 474 / 16.9, 90 / 16.9, 0, 0, false},
-    {"W8", "maple tree", 86 / 9.0, 86 / 9.0, 0, 0, true},
+    {"W8", "drm_mm EVICT", 18600 / 9.0, 86 / 9.0, 0, 0, true},
 };
 
 static void report(struct bench_out *out, const struct bar *b, const struct result *r, const struct audit *a)
@@ -283,7 +291,7 @@ static void report(struct bench_out *out, const struct bar *b, const struct resu
     if (!w8) return;
     snprintf(name, sizeof name, "%s prefill, 8K at 64K", b->name);
     bench_add(out, name, r[1].prefill_ns, "ns/op", 0, 60, true);
-    bench_peer(out, "OffsetAllocator", 34);
+    bench_peer(out, "drm_mm EVICT", 427);
 }
 
 static void run_workload(struct bench_out *out, const struct bar *b)

@@ -11,20 +11,10 @@
 #include "base/span_park.h"
 #include "base/span_tree.h"
 
-enum { CHUNK_NODES = 20, CHUNK_ALIGN = 64 };
+enum { CACHE_LINE = 64, TABLE_MIN = 16 };
 
-struct node_chunk {
-    void *next; /* begins like struct span_chunk */
-    size_t bytes;
-    uint64_t pad[6];
-    struct span_node node[CHUNK_NODES];
-};
-
-_Static_assert(sizeof(struct span) == 32, "two hot halves share a cache line");
-_Static_assert(sizeof(struct span_rest) == sizeof(struct span), "halves of one size, so one distance fits all");
-_Static_assert(offsetof(struct span_chunk, rest) - offsetof(struct span_chunk, span) ==
-               CHUNK_SPANS * sizeof(struct span), "rest() relies on it");
-_Static_assert(sizeof(struct span_node) % 64 == 0, "nodes stay on cache lines");
+_Static_assert(sizeof(struct span) == 32, "two spans share a cache line");
+_Static_assert(sizeof(struct span_node) % CACHE_LINE == 0, "nodes stay on cache lines");
 
 bool span_init(struct span_index *x, uint64_t lo, uint64_t hi, uint64_t pick_lo,
                const struct base_memory *memory)
@@ -36,99 +26,182 @@ bool span_init(struct span_index *x, uint64_t lo, uint64_t hi, uint64_t pick_lo,
     x->lo = lo;
     x->hi = hi;
     x->pick_lo = pick_lo;
+    x->free_span = SPAN_NONE;
     return true;
 }
 
-static size_t slots_bytes(uint32_t cap)
-{
-    return cap * (sizeof(struct span_slot) + sizeof(uint16_t));
-}
+/* --- memory ------------------------------------------------------------------------------------------ */
+
+static size_t slots_bytes(uint32_t cap) { return cap * (sizeof(struct span_slot) + sizeof(uint16_t)); }
+
+static size_t sets_bytes(uint32_t words) { return SPAN_CLASSES * sizeof(uint64_t) * (words + (words + 63) / 64); }
 
 void span_fini(struct span_index *x)
 {
-    for (struct span_chunk *c = x->chunks, *next; c; c = next) {
-        next = c->next;
-        memory_free(&x->memory, c, c->bytes);
+    const struct base_memory *m = &x->memory;
+    for (uint32_t i = 0; i < x->span_chunks; i++) memory_free(m, x->span_chunk[i], CHUNK_SPANS * sizeof(struct span));
+    for (uint32_t i = 0; i < x->node_chunks; i++) {
+        memory_free(m, x->node_chunk[i], CHUNK_NODES * sizeof(struct span_node));
     }
-    if (x->slot) memory_free(&x->memory, x->slot, slots_bytes(x->slot_cap));
+    memory_free(m, x->span_chunk, x->span_chunk_cap * sizeof(void *));
+    memory_free(m, x->node_chunk, x->node_chunk_cap * sizeof(void *));
+    memory_free(m, x->slot, slots_bytes(x->slot_cap));
+    memory_free(m, x->class_set, sets_bytes(x->class_set_words));
     memset(x, 0, sizeof *x);
 }
 
-static void give_span(struct span_index *x, struct span *s)
+static void give_span(struct span_index *x, uint32_t id)
 {
-    s->owner = x->free_spans;
-    x->free_spans = s;
+    span_at(x, id)->kind = x->free_span;
+    x->free_span = id;
     x->nfree_spans++;
 }
 
-static struct span *take_span(struct span_index *x)
+static struct span *take_span(struct span_index *x, uint32_t *id)
 {
-    struct span *s = x->free_spans;
-    CHECK(s != NULL);
-    x->free_spans = s->owner;
+    CHECK(x->nfree_spans != 0);
+    struct span *s = span_at(x, *id = x->free_span);
+    x->free_span = s->kind;
     x->nfree_spans--;
     s->owner = NULL;
     s->kind = 0;
-    s->slot = 0;
+    s->parked = 0;
     return s;
+}
+
+/* The table of chunks holds one more, or becomes twice as long. */
+static bool table_room(struct span_index *x, void *table, uint32_t *cap, uint32_t used)
+{
+    void **old, **wide;
+    if (used < *cap) return true;
+    uint32_t n = *cap ? 2 * *cap : TABLE_MIN;
+    wide = memory_alloc(&x->memory, n * sizeof *wide, CACHE_LINE);
+    if (!wide) return false;
+    memcpy(&old, table, sizeof old);
+    if (used) memcpy(wide, old, used * sizeof *wide);
+    memory_free(&x->memory, old, *cap * sizeof *wide);
+    memcpy(table, &wide, sizeof wide);
+    *cap = n;
+    return true;
 }
 
 static bool more_spans(struct span_index *x)
 {
-    struct span_chunk *c = memory_alloc(&x->memory, sizeof *c, CHUNK_ALIGN);
+    if (!table_room(x, &x->span_chunk, &x->span_chunk_cap, x->span_chunks)) return false;
+    struct span *c = memory_alloc(&x->memory, CHUNK_SPANS * sizeof *c, CACHE_LINE);
     if (!c) return false;
-    c->next = x->chunks;
-    c->bytes = sizeof *c;
-    x->chunks = c;
-    for (uint32_t i = CHUNK_SPANS; i-- != 0;) give_span(x, &c->span[i]);
-    x->nspans += CHUNK_SPANS;
+    x->span_chunk[x->span_chunks++] = c;
+    for (uint32_t i = CHUNK_SPANS; i-- != 0;) give_span(x, (x->span_chunks - 1) * CHUNK_SPANS + i);
+    return true;
+}
+
+/* Class sets for twice as many leaves. */
+static bool more_sets(struct span_index *x)
+{
+    uint32_t words = x->class_set_words ? 2 * x->class_set_words : 1, sums = (words + 63) / 64;
+    uint64_t *set = memory_alloc(&x->memory, sets_bytes(words), CACHE_LINE), *sum;
+    if (!set) return false;
+    memset(set, 0, sets_bytes(words));
+    sum = set + (size_t)SPAN_CLASSES * words;
+    for (uint32_t c = 0; c < SPAN_CLASSES; c++) {
+        for (uint32_t w = 0; w < x->class_set_words; w++) {
+            uint64_t bits = x->class_set[(size_t)c * x->class_set_words + w];
+            set[(size_t)c * words + w] = bits;
+            if (bits) sum[(size_t)c * sums + w / 64] |= (uint64_t)1 << (w % 64);
+        }
+    }
+    memory_free(&x->memory, x->class_set, sets_bytes(x->class_set_words));
+    x->class_set = set;
+    x->class_sum = sum;
+    x->class_set_words = words;
     return true;
 }
 
 static bool more_nodes(struct span_index *x)
 {
-    struct node_chunk *c = memory_alloc(&x->memory, sizeof *c, CHUNK_ALIGN);
+    uint32_t first = x->node_chunks * CHUNK_NODES;
+    if (first + CHUNK_NODES > NODES_MAX) return false;
+    if (first + CHUNK_NODES > 64 * x->class_set_words && !more_sets(x)) return false;
+    if (!table_room(x, &x->node_chunk, &x->node_chunk_cap, x->node_chunks)) return false;
+    struct span_node *c = memory_alloc(&x->memory, CHUNK_NODES * sizeof *c, CACHE_LINE);
     if (!c) return false;
-    c->next = x->chunks;
-    c->bytes = sizeof *c;
-    x->chunks = c;
+    x->node_chunk[x->node_chunks++] = c;
     for (uint32_t i = CHUNK_NODES; i-- != 0;) {
-        c->node[i].parent = x->free_nodes;
-        x->free_nodes = &c->node[i];
+        c[i].id = first + i;
+        c[i].parent = x->free_nodes;
+        x->free_nodes = &c[i];
     }
     x->nfree_nodes += CHUNK_NODES;
-    x->nnodes += CHUNK_NODES;
     return true;
 }
 
-/* The empty tree: the sentinel, which owns the one gap. */
-static void start(struct span_index *x)
+/* The empty tree: the sentinel, which owns the one gap. It is the first span ever taken, so its id is 0. */
+static bool start(struct span_index *x)
 {
-    x->end = take_span(x);
-    x->end->start = x->end->end = x->hi;
-    rest(x->end)->gap = x->lo;
+    uint32_t id;
+    if (x->span_chunks == 0 && !more_spans(x)) return false;
+    if (x->node_chunks == 0 && !more_nodes(x)) return false;
+    struct span *end = take_span(x, &id);
+    CHECK(id == 0);
+    end->start = end->end = x->hi;
     tree_start(x);
-    gap_link(x, x->end, gap_class(x, x->lo, x->hi));
+    return true;
 }
+
+/* --- release ----------------------------------------------------------------------------------------- */
 
 /* Ends the wait of a parked or just removed span: its range joins the gap of its successor. */
 static void merge_span(struct span_index *x, struct span *s)
 {
-    uint32_t at = node_find(rest(s)->leaf, s->start);
-    struct span *t = tree_after(s, at);
-    uint32_t old = gap_class(x, rest(t)->gap, t->start);
-    gap_unlink(x, s, gap_class(x, rest(s)->gap, s->start));
-    rest(t)->gap = rest(s)->gap;
-    gap_relink(x, t, old);
-    tree_leave(x, s, at, t);
-    give_span(x, s);
+    struct span_spot p = spot_of(x, s);
+    uint32_t id = p.leaf->span[p.at];
+    tree_leave(x, p);
+    give_span(x, id);
 }
 
-static void merge_oldest(struct span_index *x)
+/* Merges n parked spans, at most PARK_BATCH. All leaves are fetched before the first is needed, so that n merges
+ * wait little longer than one. */
+static void merge_slots(struct span_index *x, const uint32_t *slot, uint32_t n)
 {
-    uint32_t newer = x->slot[x->slot_oldest - 1].newer;
-    if (newer) park_fetch(x, newer);
-    merge_span(x, park_take(x, x->slot_oldest));
+    struct span *batch[PARK_BATCH];
+    for (uint32_t i = 0; i < n; i++) {
+        batch[i] = park_take(x, slot[i]);
+        node_fetch(node_at(x, batch[i]->leaf));
+    }
+    for (uint32_t i = 0; i < n; i++) merge_span(x, batch[i]);
+}
+
+/* Merges a batch of parked spans, the next in the order of slots, and fetches the spans of the batch after it.
+ * The order is not that of age, but a slot is emptied by the next claim of its size: what the hand finds full
+ * has mostly been there for a while. */
+static void merge_batch(struct span_index *x)
+{
+    uint32_t slot[PARK_BATCH] = {0}, n = 0, hand = x->slot_hand;
+    for (uint32_t seen = 0; n < PARK_BATCH && seen < x->slot_top; seen++) {
+        if (hand >= x->slot_top) hand = 0;
+        if (x->slot[hand++].span) slot[n++] = hand;
+    }
+    merge_slots(x, slot, n);
+    x->slot_hand = hand;
+    x->park_credit -= min_u32(x->park_credit, n);
+    for (uint32_t i = hand; i < hand + PARK_BATCH && i < x->slot_top; i++) {
+        if (x->slot[i].span) __builtin_prefetch(x->slot[i].span, 1);
+    }
+}
+
+/* Merges all parked spans that reach into [min,max). */
+static void merge_parked_near(struct span_index *x, uint64_t min, uint64_t max)
+{
+    uint32_t slot[PARK_BATCH] = {0}, n = 0, left = x->parked;
+    for (uint32_t i = 0; left != 0 || n != 0; i++) {
+        const struct span_slot *s = &x->slot[i];
+        left -= s->span != NULL;
+        if (s->span && s->start < max && s->start + park_key_size(s->key) > min) slot[n++] = i + 1;
+        if (n != PARK_BATCH && left != 0) continue;
+        merge_slots(x, slot, n);
+        n = 0;
+    }
+    if (x->parked == 0) x->slot_top = x->slot_unused = x->slot_hand = 0;
 }
 
 /* The oldest removed handle is looked at: it joins the park, which may have to let others go. */
@@ -142,9 +215,8 @@ static void settle_one(struct span_index *x)
         merge_span(x, s);
         return;
     }
-    if (x->slot_unused == 0) merge_oldest(x);
     park_put(x, s);
-    for (int n = 0; n < 2 && park_is_over(x); n++) merge_oldest(x);
+    if (x->parked == x->slot_cap || park_is_over(x)) merge_batch(x);
 }
 
 static void settle(struct span_index *x)
@@ -152,75 +224,84 @@ static void settle(struct span_index *x)
     while (x->narriving != 0) settle_one(x);
 }
 
-static void merge_all_parked(struct span_index *x)
+/* The first entry whose span ends above addr. Needs: addr in the space. */
+static struct span_spot spot_from(const struct span_index *x, uint64_t addr)
 {
-    while (x->parked != 0) merge_oldest(x);
+    struct span_spot p = tree_seek(x, addr), before = spot_before(p);
+    return before.leaf && before.leaf->end[before.at] > addr ? before : p;
 }
 
-/* Merges the parked spans that overlap [start,end); true if there were any. */
-static bool merge_parked_in(struct span_index *x, uint64_t start, uint64_t end)
+/* Merges the parked spans that overlap [start,end). */
+static void merge_parked_in(struct span_index *x, uint64_t start, uint64_t end)
 {
-    bool any = false;
     for (uint64_t at = start; at < end;) {
-        struct span *t = tree_seek(x, at);
-        struct span *s = rest(t)->gap > at ? tree_before(t) : t;
-        if (s->start >= end || s == x->end) return any;
+        struct span *s = spot_span(x, spot_from(x, at));
+        if (s->start >= end) return;
         at = s->end;
-        if (s->slot == 0) continue;
-        merge_span(x, park_take(x, s->slot));
-        any = true;
+        if s->parked merge_span(x, park_take(x, s->kind));
     }
-    return any;
 }
 
 /* A bigger park. Not having it costs speed only, but the caller asked for memory and shall hear of it. */
 static bool more_slots(struct span_index *x)
 {
     uint32_t cap = x->slot_cap ? 4 * x->slot_cap : SPAN_SLOTS_MIN;
-    void *mem = memory_alloc(&x->memory, slots_bytes(cap), CHUNK_ALIGN);
+    void *mem = memory_alloc(&x->memory, slots_bytes(cap), CACHE_LINE);
     if (!mem) return false;
     if (x->slot) {
-        merge_all_parked(x);
+        merge_parked_near(x, 0, UINT64_MAX);
         memory_free(&x->memory, x->slot, slots_bytes(x->slot_cap));
     }
     memset(mem, 0, slots_bytes(cap));
     x->slot = mem;
     x->bucket = (uint16_t *)(void *)(x->slot + cap);
     x->slot_cap = cap;
-    for (uint32_t i = 1; i < cap; i++) x->slot[i - 1].newer = (uint16_t)(i + 1);
-    x->slot_unused = 1;
+    x->slot_top = x->slot_unused = x->slot_hand = 0;
     return true;
 }
 
 bool span_reserve(struct span_index *x, uint32_t n)
 {
-    uint32_t sentinel = x->root ? 0 : 1;
-    while (x->nfree_spans < n + sentinel || x->nfree_spans < n) {
+    if (!x->root && !start(x)) return false;
+    if (x->nfree_spans >= n && x->spans_ready == x->span_chunks) return true;
+    while (x->nfree_spans < n) {
         if (!more_spans(x)) return false;
     }
-    uint64_t spans = (uint64_t)(x->nspans - x->nfree_spans) + n + sentinel; /* in the tree at most */
-    while (x->nnodes < tree_nodes_max(spans)) {
+    /* Every span there is may come to be in the tree: then later reserves need only count free spans. */
+    uint64_t spans = (uint64_t)x->span_chunks * CHUNK_SPANS;
+    while ((uint64_t)x->node_chunks * CHUNK_NODES < tree_nodes_max(spans)) {
         if (!more_nodes(x)) return false;
     }
     while (x->slot_cap < SPAN_SLOTS_MAX && PARK_FEW + spans / PARK_SHARE > x->slot_cap) {
         if (!more_slots(x)) return false;
     }
-    if (!x->root) start(x);
+    x->spans_ready = x->span_chunks;
     return true;
 }
 
-/* Claims [start,end) from the gap of t, in which it lies. */
-static struct span *carve(struct span_index *x, struct span *t, uint64_t start, uint64_t end)
+/* --- claim ------------------------------------------------------------------------------------------- */
+
+/* A creation is possible. Spans in the park are spare ones too; those that a failed reserve left without nodes
+ * are not. */
+static bool span_to_spare(struct span_index *x)
 {
-    struct span *s = take_span(x);
-    uint32_t old = gap_class(x, rest(t)->gap, t->start);
+    uint32_t unready = (x->span_chunks - x->spans_ready) * CHUNK_SPANS;
+    if (x->nfree_spans > unready) return true;
+    settle(x);
+    if (x->nfree_spans <= unready && x->parked != 0) merge_batch(x);
+    return x->nfree_spans > unready;
+}
+
+/* Claims [start,end) from the gap of p, in which it lies. */
+static struct span *carve(struct span_index *x, struct span_spot p, uint64_t start, uint64_t end)
+{
+    uint32_t id;
+    struct span *s = take_span(x, &id);
     s->start = start;
     s->end = end;
-    rest(s)->gap = rest(t)->gap;
-    rest(t)->gap = end;
-    gap_relink(x, t, old);
-    gap_link(x, s, gap_class(x, rest(s)->gap, start));
-    tree_enter(x, s, t);
+    tree_enter(x, p, s, id);
+    x->count++;
+    x->bytes += end - start;
     return s;
 }
 
@@ -234,20 +315,23 @@ static bool want_valid(const struct span_index *x, const struct span_want *in, s
     return w->size <= w->max - w->min;
 }
 
-/* The span whose gap shall be carved at *start. */
-static struct span *place_in_gaps(const struct span_index *x, const struct span_want *w, uint64_t *start)
+/* The entry whose gap shall be carved at *start; leaf == NULL: nothing fits. */
+static struct span_spot place_in_gaps(const struct span_index *x, const struct span_want *w, uint64_t *start)
 {
-    struct span *t = w->max > x->pick_lo ? gap_pick(x, w, start) : NULL;
-    return t ? t : tree_search(x, w, start);
+    if (w->max > x->pick_lo) {
+        struct span_spot p = gap_pick(x, w, start);
+        if (p.leaf) return p;
+    }
+    return tree_search(x, w, start);
 }
 
-/* As place_in_gaps; if the parked ranges are in the way they are merged, so that a NULL is the truth. */
-static struct span *place(struct span_index *x, const struct span_want *w, uint64_t *start)
+/* As place_in_gaps; if the parked ranges are in the way they are merged, so that a refusal is the truth. */
+static struct span_spot place(struct span_index *x, const struct span_want *w, uint64_t *start)
 {
-    struct span *t = place_in_gaps(x, w, start);
-    if (t || x->parked + x->narriving == 0) return t;
+    struct span_spot p = place_in_gaps(x, w, start);
+    if (p.leaf || x->parked + x->narriving == 0) return p;
     settle(x);
-    merge_all_parked(x);
+    merge_parked_near(x, w->min, w->max);
     return place_in_gaps(x, w, start);
 }
 
@@ -255,18 +339,20 @@ struct span *span_alloc(struct span_index *x, const struct span_want *want)
 {
     struct span_want w;
     uint64_t start;
-    if (!x->root || x->nfree_spans == 0 || !want_valid(x, want, &w)) return NULL;
-    uint32_t id = park_find(x, &w);
-    struct span *s, *t;
-    if (id) {
-        s = park_take(x, id);
-        s->owner = NULL;
-        s->kind = 0;
-    } else {
-        t = place(x, &w, &start);
-        if (!t) return NULL;
-        s = carve(x, t, start, start + w.size);
+    if (!want_valid(x, want, &w) || !span_to_spare(x)) return NULL;
+    uint32_t slot = park_find(x, &w);
+    if (slot == 0 && x->narriving != 0) {
+        settle(x);
+        slot = park_find(x, &w);
     }
+    if (slot == 0) {
+        struct span_spot p = place(x, &w, &start);
+        return p.leaf ? carve(x, p, start, start + w.size) : NULL;
+    }
+    struct span *s = park_take(x, slot);
+    park_earn(x);
+    s->owner = NULL;
+    s->kind = 0;
     x->count++;
     x->bytes += w.size;
     return s;
@@ -277,9 +363,9 @@ bool span_fit(struct span_index *x, const struct span_want *want, uint64_t *star
     struct span_want w;
     if (!want_valid(x, want, &w)) return false;
     if (!x->root) return want_fits(&w, x->lo, x->hi, start);
-    uint32_t id = park_find(x, &w);
-    if (id) *start = x->slot[id - 1].start;
-    return id || place(x, &w, start);
+    uint32_t slot = park_find(x, &w);
+    if (slot) *start = x->slot[slot - 1].start;
+    return slot || place(x, &w, start).leaf;
 }
 
 static bool range_valid(const struct span_index *x, uint64_t start, uint64_t end)
@@ -287,30 +373,28 @@ static bool range_valid(const struct span_index *x, uint64_t start, uint64_t end
     return start < end && ((start | end) & (SPAN_PAGE - 1)) == 0 && start >= x->lo && end <= x->hi;
 }
 
-/* The span whose gap contains all of [start,end), or NULL if that is not free. */
-static struct span *gap_around(struct span_index *x, uint64_t start, uint64_t end)
+/* The entry whose gap contains all of [start,end); leaf == NULL: not free. */
+static struct span_spot gap_around(struct span_index *x, uint64_t start, uint64_t end)
 {
-    settle(x);
-    struct span *t = tree_seek(x, start);
-    if (rest(t)->gap <= start && end <= t->start) return t;
-    if (x->parked == 0 || !merge_parked_in(x, start, end)) return NULL;
-    t = tree_seek(x, start);
-    return rest(t)->gap <= start && end <= t->start ? t : NULL;
+    struct span_spot p = tree_seek(x, start);
+    if (gap_start(p.leaf, p.at) <= start && end <= p.leaf->key[p.at]) return p;
+    settle(x); /* only now: handles that are still on their way would have to be waited for */
+    merge_parked_in(x, start, end);
+    p = tree_seek(x, start);
+    if (gap_start(p.leaf, p.at) <= start && end <= p.leaf->key[p.at]) return p;
+    return (struct span_spot){NULL, 0};
 }
 
 bool span_is_free(struct span_index *x, uint64_t start, uint64_t end)
 {
-    return range_valid(x, start, end) && (!x->root || gap_around(x, start, end));
+    return range_valid(x, start, end) && (!x->root || gap_around(x, start, end).leaf);
 }
 
 struct span *span_insert(struct span_index *x, uint64_t start, uint64_t end)
 {
-    if (!x->root || x->nfree_spans == 0 || !range_valid(x, start, end)) return NULL;
-    struct span *t = gap_around(x, start, end);
-    if (!t) return NULL;
-    x->count++;
-    x->bytes += end - start;
-    return carve(x, t, start, end);
+    if (!range_valid(x, start, end) || !span_to_spare(x)) return NULL;
+    struct span_spot p = gap_around(x, start, end);
+    return p.leaf ? carve(x, p, start, end) : NULL;
 }
 
 void span_remove(struct span_index *x, struct span *s)
@@ -321,35 +405,17 @@ void span_remove(struct span_index *x, struct span *s)
     x->arriving[(x->arrived_at + x->narriving++) % SPAN_ARRIVING] = s;
 }
 
-/* s ends at `end` instead: the range above joins the gap of its successor. */
-static void trim_high(struct span_index *x, struct span *s, uint64_t end)
-{
-    struct span *t = tree_after(s, node_find(rest(s)->leaf, s->start));
-    uint32_t old = gap_class(x, rest(t)->gap, t->start);
-    s->end = rest(t)->gap = end;
-    gap_relink(x, t, old);
-    tree_changed(t, t->start);
-}
-
-static void trim_low(struct span_index *x, struct span *s, uint64_t start)
-{
-    uint32_t old = gap_class(x, rest(s)->gap, s->start);
-    uint64_t old_start = s->start;
-    s->start = start;
-    gap_relink(x, s, old);
-    tree_changed(s, old_start);
-}
-
 /* Both halves remain: s shrinks to the low one, the high one is carved out of the gap this leaves. */
 static struct span *split_off(struct span_index *x, struct span *s, uint64_t start, uint64_t end)
 {
     uint64_t high_end = s->end;
-    trim_high(x, s, start);
-    struct span *t = tree_after(s, node_find(rest(s)->leaf, s->start));
-    struct span *r = carve(x, t, end, high_end);
+    struct span_spot p = spot_of(x, s);
+    s->end = start;
+    x->bytes -= high_end - start;
+    tree_trimmed(x, p, s);
+    struct span *r = carve(x, spot_after(p), end, high_end);
     r->owner = s->owner;
     r->kind = s->kind;
-    x->count++;
     return r;
 }
 
@@ -359,33 +425,39 @@ bool span_cut(struct span_index *x, struct span *s, uint64_t start, uint64_t end
     bool low = start > s->start, high = end < s->end;
     *out = (struct span_halves){NULL, NULL};
     if (!range_valid(x, start, end) || start < s->start || end > s->end) return false;
-    if (low && high && x->nfree_spans == 0) return false;
+    if (low && high && !span_to_spare(x)) return false;
     if (!low && !high) {
         span_remove(x, s);
         return true;
     }
-    x->bytes -= end - start;
     out->left = low ? s : NULL;
-    if (low && high) out->right = split_off(x, s, start, end);
-    else if (low) trim_high(x, s, start);
-    else trim_low(x, s, end);
-    if (!low) out->right = s;
+    out->right = low ? NULL : s;
+    if (low && high) {
+        out->right = split_off(x, s, start, end);
+        return true;
+    }
+    struct span_spot p = spot_of(x, s);
+    if (low) s->end = start;
+    else s->start = end;
+    x->bytes -= end - start;
+    tree_trimmed(x, p, s);
     return true;
 }
 
-/* s, or the first live claim after it; NULL at the sentinel. */
-static struct span *live_from(const struct span_index *x, struct span *s)
+/* --- questions --------------------------------------------------------------------------------------- */
+
+/* The span at p, or the first live claim after it; NULL at the sentinel. */
+static struct span *live_from(const struct span_index *x, struct span_spot p)
 {
-    while (s->slot != 0) s = tree_after(s, node_find(rest(s)->leaf, s->start));
-    return s == x->end ? NULL : s;
+    while (spot_span(x, p)->parked) p = spot_after(p);
+    return p.leaf->span[p.at] != 0 ? spot_span(x, p) : NULL;
 }
 
 struct span *span_find_first(struct span_index *x, uint64_t addr)
 {
-    settle(x);
     if (!x->root || addr >= x->hi) return NULL;
-    struct span *t = tree_seek(x, addr);
-    return live_from(x, rest(t)->gap > addr && rest(t)->gap > x->lo ? tree_before(t) : t);
+    settle(x);
+    return live_from(x, spot_from(x, addr));
 }
 
 struct span *span_find(struct span_index *x, uint64_t addr)
@@ -397,15 +469,15 @@ struct span *span_find(struct span_index *x, uint64_t addr)
 struct span *span_next(struct span_index *x, const struct span *s)
 {
     settle(x);
-    return live_from(x, tree_after(s, node_find(rest(s)->leaf, s->start)));
+    return live_from(x, spot_after(spot_of(x, s)));
 }
 
 struct span *span_prev(struct span_index *x, const struct span *s)
 {
     settle(x);
-    struct span *p = tree_before(s);
-    while (p && p->slot != 0) p = tree_before(p);
-    return p;
+    struct span_spot p = spot_before(spot_of(x, s));
+    while (p.leaf && (spot_span(x, p)->parked)) p = spot_before(p);
+    return p.leaf ? spot_span(x, p) : NULL;
 }
 
 uint32_t span_count(const struct span_index *x) { return x->count; }
@@ -423,7 +495,7 @@ static const char *park_check(const struct span_index *x)
         const struct span *s = x->slot[i].span;
         if (!s) continue;
         parked++;
-        if (s->slot != i + 1 || x->slot[i].start != s->start) return "park: slot link";
+        if (!s->parked || s->kind != i + 1 || x->slot[i].start != s->start) return "park: slot link";
         if (x->slot[i].key != park_key(x, s->start, s->end - s->start)) return "park: key";
     }
     uint32_t chained = 0;
@@ -452,5 +524,5 @@ const char *span_check(struct span_index *x)
     }
     if (at > x->hi) return "span: beyond the space";
     if (count != x->count || bytes != x->bytes) return "span: totals";
-    return count + 1 + x->parked + x->nfree_spans == x->nspans ? NULL : "span: spans lost";
+    return count + 1 + x->parked + x->nfree_spans == x->span_chunks * CHUNK_SPANS ? NULL : "span: spans lost";
 }

@@ -1,41 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 /* span_park.h - removed spans that wait before their gap is merged. Internal to span*.
  *
- *   span_remove -> [ arriving: 16 handles, untouched ] -> [ slots: oldest ... newest ] -> merge_span
+ *   span_remove -> [ arriving: 16 handles, untouched ] -> [ slots, a hand goes round ] -> merge_span
  *                    only fetched ahead                     \ bucket by size: last parked first
  *                                                            `-> span_alloc of that size takes it again whole
  *
  * Why: programs free and claim the same few sizes. Taking a parked span again touches neither tree nor
  * lists. And the cost of a removal is not its work but the cache lines it has to wait for: a handle waits
  * until its line has arrived, a merge is known so far ahead that its leaf is there when it happens.
- * A parked span has slot != 0; start, end, gap and its tree entry are as in life.
+ * A parked span has `parked` set and its slot in `kind`; its bounds and tree entry are as in life.
  * Bounded: SPAN_SLOTS_MAX, 1/16 of the live spans plus a few, and (but for a few) 1/16 of the free bytes. */
 #ifndef VIDMM_BASE_SPAN_PARK_H
 #define VIDMM_BASE_SPAN_PARK_H
 
+#include "base/bits.h"
 #include "base/span_tree.h"
 
-enum { SPAN_SLOTS_MIN = 16, PARK_PROBES = 4, PARK_FEW = 4 }; 
-#ifndef PARK_SHARE
-#define PARK_SHARE 16
-#endif
-enum { ZZ };
+enum { SPAN_SLOTS_MIN = 16, PARK_PROBES = 4, PARK_FEW = 8, PARK_BASE = 1024, PARK_PAY = 16, PARK_BATCH = 8 };
 #ifndef SPAN_SLOTS_MAX
-#define SPAN_SLOTS_MAX 4096
+#define SPAN_SLOTS_MAX 16384
+#endif
+#ifndef PARK_SHARE
+#define PARK_SHARE 4
 #endif
 
 struct span_slot {
-    struct span *span;     /* NULL: the slot is unused */
-    uint64_t start;        /* of the span, so that a search need not touch it */
-    uint32_t key;          /* park_key of the span */
-    uint16_t next, prev;   /* slots of the same bucket; all links are slot + 1, 0 = none */
-    uint16_t newer, older; /* slots in order of arrival; unused slots are chained by `newer` */
+    struct span *span;   /* NULL: the slot is unused */
+    uint64_t start;      /* of the span, so that a search need not touch it */
+    uint32_t key;        /* park_key of the span */
+    uint16_t next, prev; /* slots of the same bucket, or of the unused chain (next); slot + 1, 0 = none */
 };
 
+/* What the park may hold. It earns its size: every span taken again pays for PARK_PAY merges, so where sizes
+ * do not repeat the park stays small and the cache is left to others. */
 static inline uint32_t park_limit(const struct span_index *x)
 {
-    uint32_t limit = PARK_FEW + x->count / PARK_SHARE;
-    return limit < x->slot_cap ? limit : x->slot_cap;
+    uint32_t limit = PARK_FEW + min_u32(x->count / PARK_SHARE, PARK_BASE + x->park_credit / PARK_PAY);
+    return min_u32(limit, x->slot_cap);
 }
 
 /* Too many are parked, or too much of what is free. */
@@ -45,10 +46,15 @@ static inline bool park_is_over(const struct span_index *x)
     return x->parked > PARK_FEW && x->parked_bytes > (x->hi - x->lo - x->bytes) / 16;
 }
 
-/* Sizes and sides of pick_lo are not mixed: a parked low range must not serve a request that may go high. */
+static inline void park_earn(struct span_index *x)
+{
+    if (x->park_credit / PARK_PAY < x->slot_cap) x->park_credit += PARK_PAY;
+}
+
+/* Needs: size < 2^42. Sizes and sides of pick_lo are not mixed: a parked low range must not serve a request that may go high. */
 static inline uint32_t park_key(const struct span_index *x, uint64_t start, uint64_t size)
 {
-    return pages_saturated(size) << 1 | (start >= x->pick_lo);
+    return (uint32_t)(size / SPAN_PAGE) << 1 | (start >= x->pick_lo);
 }
 
 static inline uint64_t park_key_size(uint32_t key) { return (uint64_t)(key >> 1) * SPAN_PAGE; }
@@ -66,18 +72,14 @@ static inline uint16_t *park_bucket(const struct span_index *x, uint32_t key)
 static inline struct span *park_take(struct span_index *x, uint32_t id)
 {
     struct span_slot *slot = &x->slot[id - 1];
+    struct span *s = slot->span;
     if (slot->next) x->slot[slot->next - 1].prev = slot->prev;
     if (slot->prev) x->slot[slot->prev - 1].next = slot->next;
     else *park_bucket(x, slot->key) = slot->next;
-    if (slot->newer) x->slot[slot->newer - 1].older = slot->older;
-    else x->slot_newest = slot->older;
-    if (slot->older) x->slot[slot->older - 1].newer = slot->newer;
-    else x->slot_oldest = slot->newer;
-    struct span *s = slot->span;
     slot->span = NULL;
-    slot->newer = (uint16_t)x->slot_unused;
+    slot->next = (uint16_t)x->slot_unused;
     x->slot_unused = id;
-    s->slot = 0;
+    s->parked = 0;
     x->parked--;
     x->parked_bytes -= park_key_size(slot->key);
     return s;
@@ -87,8 +89,14 @@ static inline struct span *park_take(struct span_index *x, uint32_t id)
 static inline void park_put(struct span_index *x, struct span *s)
 {
     uint32_t id = x->slot_unused;
-    struct span_slot *slot = &x->slot[id - 1];
-    x->slot_unused = slot->newer;
+    struct span_slot *slot;
+    if (id != 0) {
+        slot = &x->slot[id - 1];
+        x->slot_unused = slot->next;
+    } else {
+        id = ++x->slot_top;
+        slot = &x->slot[id - 1];
+    }
     slot->span = s;
     slot->start = s->start;
     slot->key = park_key(x, s->start, s->end - s->start);
@@ -97,12 +105,8 @@ static inline void park_put(struct span_index *x, struct span *s)
     slot->prev = 0;
     if (*bucket) x->slot[*bucket - 1].prev = (uint16_t)id;
     *bucket = (uint16_t)id;
-    slot->newer = 0;
-    slot->older = (uint16_t)x->slot_newest;
-    if (slot->older) x->slot[slot->older - 1].newer = (uint16_t)id;
-    else x->slot_oldest = id;
-    x->slot_newest = id;
-    s->slot = id;
+    s->kind = id;
+    s->parked = 1;
     x->parked++;
     x->parked_bytes += s->end - s->start;
 }
@@ -118,18 +122,6 @@ static inline uint32_t park_find(const struct span_index *x, const struct span_w
         if ((slot->start & (w->align - 1)) == 0) return id;
     }
     return 0;
-}
-
-/* Fetches what merging the parked span of slot `id` will touch next, and the first step to it for the one
- * after that. */
-static inline void park_fetch(const struct span_index *x, uint32_t id)
-{
-    const struct span_slot *slot = &x->slot[id - 1];
-    const struct span_rest *r = rest(slot->span);
-    if (slot->newer) __builtin_prefetch(rest(x->slot[slot->newer - 1].span), 1);
-    for (size_t i = 0; i < sizeof(struct span_node); i += 64) __builtin_prefetch((const char *)r->leaf + i, 1);
-    if (r->gap_next) __builtin_prefetch(rest(r->gap_next), 1);
-    if (r->gap_prev) __builtin_prefetch(rest(r->gap_prev), 1);
 }
 
 #endif

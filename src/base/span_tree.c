@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* span_tree.c - the address order of spans (drawing and invariants in span_tree.h).
- * Owns: struct span_node while in use, the leaf links of spans.  Calls: nothing.
- * Leaves and inner nodes have one shape, so that split, merge and balance are written once. */
+ * Owns: struct span_node while in use, span.leaf.  Calls: span_gap for the classes of moved gaps.
+ * Split, merge and balance are written once; node_shift and node_copy know the two shapes of a node. */
 #include "base/span_tree.h"
 
 #include <string.h>
 
 #include "base/check.h"
+#include "base/span_gap.h"
+
+static uint32_t node_fan(const struct span_node *n) { return n->level ? INNER_FAN : LEAF_FAN; }
+static uint32_t node_min(const struct span_node *n) { return n->level ? INNER_MIN : LEAF_MIN; }
+static uint32_t node_merge(const struct span_node *n) { return n->level ? INNER_MERGE : LEAF_MERGE; }
 
 static struct span_node *node_take(struct span_index *x, uint32_t level)
 {
@@ -17,7 +22,7 @@ static struct span_node *node_take(struct span_index *x, uint32_t level)
     n->parent = n->next = n->prev = NULL;
     n->wide_max = n->tail_max = 0;
     n->n = 0;
-    n->level = level;
+    n->level = (uint16_t)level;
     return n;
 }
 
@@ -32,59 +37,97 @@ static void node_give(struct span_index *x, struct span_node *n)
 static uint32_t node_place(const struct span_node *parent, const struct span_node *child)
 {
     uint32_t i = 0;
-    while (parent->ptr[i] != child) i++;
+    while (parent->child[i] != child) i++;
     return i;
 }
 
-/* The entries [at, at+n) just arrived here. */
-static void node_adopt(struct span_node *n, uint32_t at, uint32_t end)
+/* Copies k entries; the two ranges may overlap in one node. */
+static void node_copy(struct span_node *dst, uint32_t to, const struct span_node *src, uint32_t from, size_t k)
 {
-    for (uint32_t i = at; i < end; i++) {
-        if (n->level == 0) rest(node_span(n, i))->leaf = n;
-        else ((struct span_node *)n->ptr[i])->parent = n;
+    memmove(&dst->key[to], &src->key[from], k * sizeof dst->key[0]);
+    if (dst->level == 0) {
+        memmove(&dst->end[to], &src->end[from], k * sizeof dst->end[0]);
+        memmove(&dst->span[to], &src->span[from], k * sizeof dst->span[0]);
+        memmove(&dst->cls[to], &src->cls[from], k * sizeof dst->cls[0]);
+    } else {
+        memmove(&dst->child[to], &src->child[from], k * sizeof dst->child[0]);
+        memmove(&dst->wide[to], &src->wide[from], k * sizeof dst->wide[0]);
+        memmove(&dst->tail[to], &src->tail[from], k * sizeof dst->tail[0]);
     }
 }
 
 /* Shifts the entries from `from` on to `to`, leaving a hole or closing one. */
 static void node_shift(struct span_node *n, uint32_t from, uint32_t to)
 {
-    size_t k = n->n - from;
-    memmove(&n->key[to], &n->key[from], k * sizeof n->key[0]);
-    memmove(&n->ptr[to], &n->ptr[from], k * sizeof n->ptr[0]);
-    memmove(&n->wide[to], &n->wide[from], k * sizeof n->wide[0]);
-    memmove(&n->tail[to], &n->tail[from], k * sizeof n->tail[0]);
-    n->n = n->n + to - from;
+    node_copy(n, to, n, from, n->n - from);
+    n->n = (uint16_t)(n->n + to - from);
 }
 
 /* Moves k entries of src from `from` on to the hole that opens in dst at `to`. */
-static void node_move(struct span_node *dst, uint32_t to, struct span_node *src, uint32_t from, uint32_t k)
+static void node_move(struct span_index *x, struct span_node *dst, uint32_t to, struct span_node *src,
+                      uint32_t from, uint32_t k)
 {
     node_shift(dst, to, to + k);
-    memcpy(&dst->key[to], &src->key[from], k * sizeof dst->key[0]);
-    memcpy(&dst->ptr[to], &src->ptr[from], k * sizeof dst->ptr[0]);
-    memcpy(&dst->wide[to], &src->wide[from], k * sizeof dst->wide[0]);
-    memcpy(&dst->tail[to], &src->tail[from], k * sizeof dst->tail[0]);
+    node_copy(dst, to, src, from, k);
     node_shift(src, from + k, from);
-    node_adopt(dst, to, to + k);
+    for (uint32_t i = to; i < to + k; i++) {
+        if (dst->level != 0) {
+            dst->child[i]->parent = dst;
+        } else {
+            span_at(x, dst->span[i])->leaf = dst->id & (NODES_MAX - 1);
+        }
+    }
+}
+
+static struct span_sum node_maxima(const struct span_node *n)
+{
+    struct span_sum max = {0, 0};
+    if (n->level != 0) {
+        for (uint32_t i = 0; i < n->n; i++) {
+            max.wide = n->wide[i] > max.wide ? n->wide[i] : max.wide;
+            max.tail = n->tail[i] > max.tail ? n->tail[i] : max.tail;
+        }
+        return max;
+    }
+    uint64_t from = n->lo, wide = 0, tail = 0;
+    for (uint32_t i = 0; i < n->n; from = n->end[i++]) {
+        uint64_t t = gap_tail(from, n->key[i]);
+        wide = n->key[i] - from > wide ? n->key[i] - from : wide;
+        tail = t > tail ? t : tail;
+    }
+    return (struct span_sum){pages_summary(wide), pages_summary(tail)};
 }
 
 /* The maxima of a node may have changed: carries them up as far as they did. */
 static void node_refresh(struct span_node *n)
 {
     for (;;) {
-        uint32_t wide = 0, tail = 0;
-        for (uint32_t i = 0; i < n->n; i++) {
-            wide = n->wide[i] > wide ? n->wide[i] : wide;
-            tail = n->tail[i] > tail ? n->tail[i] : tail;
-        }
-        if (wide == n->wide_max && tail == n->tail_max) return;
-        n->wide_max = wide;
-        n->tail_max = tail;
+        struct span_sum max = node_maxima(n);
+        if (max.wide == n->wide_max && max.tail == n->tail_max) return;
+        n->wide_max = max.wide;
+        n->tail_max = max.tail;
         struct span_node *p = n->parent;
         if (p == NULL) return;
         uint32_t i = node_place(p, n);
-        p->wide[i] = wide;
-        p->tail[i] = tail;
+        p->wide[i] = max.wide;
+        p->tail[i] = max.tail;
+        n = p;
+    }
+}
+
+/* A gap of the leaf grew: classes and maxima follow, the latter without a scan. */
+static void gap_grew(struct span_index *x, struct span_node *n, uint32_t at)
+{
+    struct span_sum sum = gap_sum(gap_start(n, at), n->key[at]);
+    gap_reclass(x, n, at);
+    while (sum.wide > n->wide_max || sum.tail > n->tail_max) {
+        if (sum.wide > n->wide_max) n->wide_max = sum.wide;
+        if (sum.tail > n->tail_max) n->tail_max = sum.tail;
+        struct span_node *p = n->parent;
+        if (p == NULL) return;
+        uint32_t i = node_place(p, n);
+        p->wide[i] = n->wide_max;
+        p->tail[i] = n->tail_max;
         n = p;
     }
 }
@@ -99,35 +142,23 @@ static void node_rekey(struct span_node *n)
     }
 }
 
-/* Writes the gap of leaf entry `at`. The maxima are scanned only if this entry was one of them. */
-static void leaf_set_gap(struct span_node *n, uint32_t at, uint64_t start, uint64_t end)
+static void child_enter(struct span_node *p, uint32_t at, struct span_node *child)
 {
-    uint32_t wide = pages_saturated(end - start), tail = pages_saturated(gap_tail(start, end));
-    uint32_t old_wide = n->wide[at], old_tail = n->tail[at];
-    n->wide[at] = wide;
-    n->tail[at] = tail;
-    bool wide_same = wide == n->wide_max || (wide < n->wide_max && old_wide < n->wide_max);
-    bool tail_same = tail == n->tail_max || (tail < n->tail_max && old_tail < n->tail_max);
-    if (!wide_same || !tail_same) node_refresh(n);
-}
-
-/* Opens entry `at` for a new child or span. Needs: room. */
-static void node_open(struct span_node *n, uint32_t at, uint64_t key, void *ptr)
-{
-    node_shift(n, at, at + 1);
-    n->key[at] = key;
-    n->ptr[at] = ptr;
-    n->wide[at] = n->tail[at] = 0;
+    node_shift(p, at, at + 1);
+    p->key[at] = child->key[0];
+    p->child[at] = child;
+    p->wide[at] = child->wide_max;
+    p->tail[at] = child->tail_max;
+    child->parent = p;
 }
 
 static struct span_node *root_grow(struct span_index *x)
 {
-    struct span_node *old = x->root, *p = node_take(x, old->level + 1);
-    CHECK(p->level < NODE_LEVELS_MAX);
-    node_open(p, 0, old->key[0], old);
-    p->wide[0] = p->wide_max = old->wide_max;
-    p->tail[0] = p->tail_max = old->tail_max;
-    old->parent = p;
+    struct span_node *old = x->root, *p = node_take(x, old->level + 1u);
+    CHECK(p->level < LEVELS_MAX);
+    child_enter(p, 0, old);
+    p->wide_max = old->wide_max;
+    p->tail_max = old->tail_max;
     x->root = p;
     return p;
 }
@@ -135,40 +166,49 @@ static struct span_node *root_grow(struct span_index *x)
 /* Cuts a full node in two at `cut`. Needs: its parent has room. */
 static void node_split(struct span_index *x, struct span_node *n, uint32_t cut)
 {
-    struct span_node *p = n->parent ? n->parent : root_grow(x);
-    struct span_node *r = node_take(x, n->level);
-    node_move(r, 0, n, cut, n->n - cut);
+    struct span_node *p = n->parent ? n->parent : root_grow(x), *r = node_take(x, n->level);
+    if (n->level == 0) gap_forget_leaf(x, n);
+    node_move(x, r, 0, n, cut, n->n - cut);
     if (n->level == 0) {
+        r->lo = n->end[n->n - 1];
         r->next = n->next;
         r->prev = n;
         if (r->next) r->next->prev = r;
         n->next = r;
+        gap_record_leaf(x, n);
+        gap_record_leaf(x, r);
     }
-    node_open(p, node_place(p, n) + 1, r->key[0], r);
-    r->parent = p;
+    child_enter(p, node_place(p, n) + 1, r);
     node_refresh(r);
     node_refresh(n);
 }
 
-/* Gives the leaf of t room for one more entry just before t. Splits from the highest full node down, each
+/* Gives the leaf of p room for one more entry just before p. Splits from the highest full node down, each
  * time under a parent with room. Runs that grow at one end leave fuller nodes behind them. */
-static void leaf_make_room(struct span_index *x, struct span *t)
+static struct span_spot leaf_make_room(struct span_index *x, struct span_spot p)
 {
-    while (rest(t)->leaf->n == NODE_FAN) {
-        struct span_node *n = rest(t)->leaf;
-        while (n->parent && n->parent->n == NODE_FAN) n = n->parent;
-        uint32_t cut = NODE_FAN / 2;
-        if (n->key[NODE_FAN - 1] <= t->start) cut = NODE_FAN - NODE_MIN;
-        else if (n->key[0] >= t->start) cut = NODE_MIN;
+    uint64_t key = p.leaf->key[p.at];
+    while (p.leaf->n == LEAF_FAN) {
+        struct span_node *n = p.leaf;
+        while (n->parent && n->parent->n == INNER_FAN) n = n->parent;
+        uint32_t cut = node_fan(n) / 2;
+        if (n->key[n->n - 1] <= key) cut = node_fan(n) - node_min(n);
+        else if (n->key[0] >= key) cut = node_min(n);
         node_split(x, n, cut);
+        if (n != p.leaf || p.at < cut) continue;
+        p.leaf = n->next;
+        p.at -= cut;
     }
+    return p;
 }
 
 static void nodes_merge(struct span_index *x, struct span_node *p, uint32_t at)
 {
-    struct span_node *l = p->ptr[at], *r = p->ptr[at + 1];
-    node_move(l, l->n, r, 0, r->n);
+    struct span_node *l = p->child[at], *r = p->child[at + 1];
+    if (l->level == 0) gap_forget_leaf(x, r);
+    node_move(x, l, l->n, r, 0, r->n);
     if (l->level == 0) {
+        gap_record_leaf(x, l);
         l->next = r->next;
         if (l->next) l->next->prev = l;
     }
@@ -178,27 +218,35 @@ static void nodes_merge(struct span_index *x, struct span_node *p, uint32_t at)
     node_refresh(p);
 }
 
-static void nodes_balance(struct span_node *p, uint32_t at)
+static void nodes_balance(struct span_index *x, struct span_node *p, uint32_t at)
 {
-    struct span_node *l = p->ptr[at], *r = p->ptr[at + 1];
-    uint32_t half = (l->n + r->n) / 2;
-    if (l->n < half) node_move(l, l->n, r, 0, half - l->n);
-    else node_move(r, 0, l, half, l->n - half);
+    struct span_node *l = p->child[at], *r = p->child[at + 1];
+    uint32_t half = (l->n + r->n) / 2u;
+    if (l->level == 0) {
+        gap_forget_leaf(x, l);
+        gap_forget_leaf(x, r);
+    }
+    if (l->n < half) node_move(x, l, l->n, r, 0, half - l->n);
+    else node_move(x, r, 0, l, half, l->n - half);
+    if (l->level == 0) {
+        r->lo = l->end[l->n - 1];
+        gap_record_leaf(x, l);
+        gap_record_leaf(x, r);
+    }
     p->key[at + 1] = r->key[0];
     node_refresh(l);
     node_refresh(r);
 }
 
-/* A node lost an entry: keeps every node but the root at NODE_MIN or more. */
+/* A node lost an entry: keeps every node but the root at node_min or more. */
 static void node_refill(struct span_index *x, struct span_node *n)
 {
-    while (n->parent && n->n < NODE_MIN) {
+    while (n->parent && n->n < node_min(n)) {
         struct span_node *p = n->parent;
         uint32_t at = node_place(p, n);
         if (at != 0) at--;
-        const struct span_node *l = p->ptr[at], *r = p->ptr[at + 1];
-        if (l->n + r->n > NODE_MERGE) {
-            nodes_balance(p, at);
+        if (p->child[at]->n + p->child[at + 1]->n > (int)node_merge(n)) {
+            nodes_balance(x, p, at);
             return;
         }
         nodes_merge(x, p, at);
@@ -206,7 +254,7 @@ static void node_refill(struct span_index *x, struct span_node *n)
     }
     while (x->root->level != 0 && x->root->n == 1) {
         struct span_node *old = x->root;
-        x->root = old->ptr[0];
+        x->root = old->child[0];
         x->root->parent = NULL;
         node_give(x, old);
     }
@@ -214,123 +262,156 @@ static void node_refill(struct span_index *x, struct span_node *n)
 
 void tree_start(struct span_index *x)
 {
-    x->root = node_take(x, 0);
-    node_open(x->root, 0, x->hi, x->end);
-    rest(x->end)->leaf = x->root;
-    leaf_set_gap(x->root, 0, x->lo, x->hi);
+    struct span_node *n = x->root = node_take(x, 0);
+    n->lo = x->lo;
+    n->n = 1;
+    n->key[0] = n->end[0] = x->hi;
+    n->span[0] = 0;
+    n->cls[0] = CLASS_NONE;
+    span_at(x, 0)->leaf = n->id & (NODES_MAX - 1);
+    gap_grew(x, n, 0);
 }
 
-struct span *tree_seek(const struct span_index *x, uint64_t addr)
+struct span_spot tree_seek(const struct span_index *x, uint64_t addr)
 {
-    const struct span_node *n = x->root;
+    struct span_node *n = x->root;
     for (;;) {
         uint32_t at = 0;
         for (uint32_t i = 0; i < n->n; i++) at += n->key[i] <= addr;
-        if (n->level == 0) return at < n->n ? node_span(n, at) : node_span(n->next, 0);
-        n = n->ptr[at ? at - 1 : 0];
+        if (n->level == 0) return at < n->n ? (struct span_spot){n, at} : (struct span_spot){n->next, 0};
+        n = n->child[at ? at - 1 : 0];
+        if (n->level == 0) node_fetch(n);
     }
 }
 
-struct span *tree_before(const struct span *s)
+void tree_enter(struct span_index *x, struct span_spot p, struct span *s, uint32_t id)
 {
-    const struct span_node *leaf = rest(s)->leaf;
-    uint32_t at = node_find(leaf, s->start);
-    if (at != 0) return node_span(leaf, at - 1);
-    return leaf->prev ? node_span(leaf->prev, leaf->prev->n - 1) : NULL;
+    if (p.leaf->n == LEAF_FAN) p = leaf_make_room(x, p);
+    struct span_node *n = p.leaf;
+    uint64_t from = gap_start(n, p.at), to = n->key[p.at];
+    struct span_sum old = gap_sum(from, to), low = gap_sum(from, s->start), high = gap_sum(s->end, to);
+    bool scan = (old.wide == n->wide_max && max_u32(low.wide, high.wide) != old.wide) ||
+                (old.tail == n->tail_max && max_u32(low.tail, high.tail) != old.tail);
+    node_shift(n, p.at, p.at + 1);
+    n->key[p.at] = s->start;
+    n->end[p.at] = s->end;
+    n->span[p.at] = id;
+    n->cls[p.at] = CLASS_NONE;
+    s->leaf = n->id & (NODES_MAX - 1);
+    gap_reclass(x, n, p.at);
+    gap_reclass(x, n, p.at + 1);
+    if (p.at == 0) node_rekey(n);
+    if (scan) node_refresh(n);
 }
 
-void tree_enter(struct span_index *x, struct span *s, struct span *t)
+void tree_leave(struct span_index *x, struct span_spot p)
 {
-    if (rest(t)->leaf->n == NODE_FAN) leaf_make_room(x, t);
-    struct span_node *leaf = rest(t)->leaf;
-    uint32_t at = node_find(leaf, t->start);
-    node_open(leaf, at, s->start, s);
-    rest(s)->leaf = leaf;
-    if (at == 0) node_rekey(leaf);
-    leaf_set_gap(leaf, at, rest(s)->gap, s->start);
-    leaf_set_gap(leaf, at + 1, rest(t)->gap, t->start);
-}
-
-void tree_leave(struct span_index *x, struct span *s, uint32_t at, struct span *t)
-{
-    struct span_node *leaf = rest(s)->leaf;
-    bool scan = leaf->wide[at] == leaf->wide_max || leaf->tail[at] == leaf->tail_max;
-    node_shift(leaf, at + 1, at);
-    if (at == 0) node_rekey(leaf);
-    if (rest(t)->leaf == leaf) {
-        leaf_set_gap(leaf, at, rest(t)->gap, t->start); /* at least as wide as the gap of s, which is part of it */
+    struct span_node *n = p.leaf, *m = n->next;
+    uint64_t from = gap_start(n, p.at), to = n->key[p.at];
+    uint8_t cls = n->cls[p.at];
+    bool last = p.at + 1u == n->n;
+    node_shift(n, p.at + 1, p.at);
+    if (cls != CLASS_NONE) {
+        bool other = false;
+        for (uint32_t i = 0; i < n->n; i++) other |= n->cls[i] == cls;
+        if (!other) class_drop(x, cls, n->id);
+    }
+    if (p.at == 0) node_rekey(n);
+    if (!last) {
+        gap_grew(x, n, p.at);
     } else {
-        leaf_set_gap(rest(t)->leaf, 0, rest(t)->gap, t->start);
-        if (scan) node_refresh(leaf);
+        m->lo = from;
+        gap_grew(x, m, 0);
+        struct span_sum gone = gap_sum(from, to);
+        if (gone.wide == n->wide_max || gone.tail == n->tail_max) node_refresh(n);
     }
-    if (leaf->n < NODE_MIN) node_refill(x, leaf);
+    if (n->n < LEAF_MIN) node_refill(x, n);
 }
 
-void tree_changed(struct span *s, uint64_t old_start)
+void tree_trimmed(struct span_index *x, struct span_spot p, const struct span *s)
 {
-    struct span_node *leaf = rest(s)->leaf;
-    uint32_t at = node_find(leaf, old_start);
-    if (old_start != s->start) {
-        leaf->key[at] = s->start;
-        if (at == 0) node_rekey(leaf);
+    struct span_node *n = p.leaf;
+    if (n->key[p.at] != s->start) {
+        n->key[p.at] = s->start;
+        if (p.at == 0) node_rekey(n);
+        gap_grew(x, n, p.at);
     }
-    leaf_set_gap(leaf, at, rest(s)->gap, s->start);
+    if (n->end[p.at] != s->end) {
+        struct span_spot after = spot_after(p);
+        n->end[p.at] = s->end;
+        if (after.at == 0) after.leaf->lo = s->end;
+        gap_grew(x, after.leaf, after.at);
+    }
 }
 
-/* Next entry after `at` upwards, or before it downwards, that may hold the wanted gap: climbs while a node is
- * exhausted, descends where the summary promises room. A promise is broken only at the window's edges and for
- * alignments beyond 64 KiB. */
-struct span *tree_search(const struct span_index *x, const struct span_want *want, uint64_t *start)
+/* What a summary must at least say if there is room; saturated like it, but not rounded. */
+static uint32_t pages_wanted(uint64_t bytes)
 {
-    bool up = want->dir == SPAN_UP;
-    uint32_t pages = pages_saturated(want->size), tail = want->align < SPAN_UNIT ? 0 : pages;
-    const struct span_node *n = x->root;
-    if (n->wide_max < pages || n->tail_max < tail) return NULL;
-    const struct span *first = tree_seek(x, up ? want->min : want->max - 1);
-    n = rest(first)->leaf;
-    uint32_t at = node_find(n, first->start);
+    return bytes / SPAN_PAGE < UINT32_MAX ? (uint32_t)(bytes / SPAN_PAGE) : UINT32_MAX;
+}
+
+static bool entry_promises(const struct span_node *n, uint32_t at, uint32_t pages, uint32_t tail)
+{
+    if (n->level != 0) return n->wide[at] >= pages && n->tail[at] >= tail;
+    return n->key[at] - gap_start(n, at) >= (uint64_t)pages * SPAN_PAGE;
+}
+
+/* Climbs while a node is exhausted, descends where the summary promises room. A promise is broken only at the
+ * window's edges and for alignments beyond 64 KiB. */
+struct span_spot tree_search(const struct span_index *x, const struct span_want *want, uint64_t *start)
+{
+    const struct span_spot none = {NULL, 0};
+    uint32_t step = want->dir == SPAN_UP ? 1u : ~0u;
+    uint32_t pages = pages_wanted(want->size), tail = want->align < SPAN_UNIT ? 0 : pages;
+    if (x->root->wide_max < pages || x->root->tail_max < tail) return none;
+    struct span_spot p = tree_seek(x, want->dir == SPAN_UP ? want->min : want->max - 1);
     for (;;) {
-        while (at < n->n && (n->wide[at] < pages || n->tail[at] < tail)) at += up ? 1u : ~0u;
-        if (at >= n->n) { /* also where a downward step wrapped below 0 */
-            if (n->parent == NULL) return NULL;
-            at = node_place(n->parent, n) + (up ? 1u : ~0u);
-            n = n->parent;
+        struct span_node *n = p.leaf;
+        while (p.at < n->n && !entry_promises(n, p.at, pages, tail)) p.at += step;
+        if (p.at >= n->n) { /* also where a downward step wrapped below 0 */
+            if (n->parent == NULL) return none;
+            p = (struct span_spot){n->parent, node_place(n->parent, n) + step};
         } else if (n->level != 0) {
-            n = n->ptr[at];
-            at = up ? 0 : n->n - 1;
+            n = n->child[p.at];
+            p = (struct span_spot){n, step == 1u ? 0 : n->n - 1u};
         } else {
-            struct span *s = node_span(n, at);
-            if (want_fits(want, rest(s)->gap, s->start, start)) return s;
-            if (up ? rest(s)->gap >= want->max : s->start <= want->min) return NULL;
-            at += up ? 1u : ~0u;
+            uint64_t from = gap_start(n, p.at);
+            if (want_fits(want, from, n->key[p.at], start)) return p;
+            if (step == 1u ? from >= want->max : n->key[p.at] <= want->min) return none;
+            p.at += step;
         }
     }
+}
+
+static const char *leaf_check(const struct span_index *x, const struct span_node *n)
+{
+    for (uint32_t i = 0; i < n->n; i++) {
+        const struct span *s = span_at(x, n->span[i]);
+        if (s->leaf != n->id) return "tree: leaf of span";
+        if (s->start != n->key[i] || s->end != n->end[i]) return "tree: bounds of span";
+        if (gap_start(n, i) > n->key[i] || n->key[i] > n->end[i]) return "tree: overlap";
+    }
+    if (n->lo != (n->prev ? n->prev->end[n->prev->n - 1] : x->lo)) return "tree: lo of leaf";
+    return n->next || n->span[n->n - 1] == 0 ? NULL : "tree: sentinel";
 }
 
 static const char *node_check(const struct span_index *x, const struct span_node *n)
 {
-    uint32_t wide = 0, tail = 0;
-    if (n->n > NODE_FAN || n->n == 0) return "tree: entry count";
-    if (n != x->root && n->n < NODE_MIN) return "tree: node too empty";
+    struct span_sum max = node_maxima(n);
+    if (n->n > node_fan(n) || n->n == 0) return "tree: entry count";
+    if (n != x->root && n->n < node_min(n)) return "tree: node too empty";
     if ((n == x->root) != (n->parent == NULL)) return "tree: parent of root";
-    for (uint32_t i = 0; i < n->n; i++) {
-        if (i != 0 && n->key[i - 1] >= n->key[i]) return "tree: key order";
-        if (n->wide[i] > wide) wide = n->wide[i];
-        if (n->tail[i] > tail) tail = n->tail[i];
-        if (n->level == 0) {
-            const struct span *s = n->ptr[i];
-            if (rest(s)->leaf != n) return "tree: leaf link";
-            if (s->start != n->key[i]) return "tree: key of span";
-            if (n->wide[i] != pages_saturated(s->start - rest(s)->gap)) return "tree: wide";
-            if (n->tail[i] != pages_saturated(gap_tail(rest(s)->gap, s->start))) return "tree: tail";
-            continue;
-        }
-        const struct span_node *c = n->ptr[i];
+    for (uint32_t i = 1; i < n->n; i++) {
+        if (n->key[i - 1] >= n->key[i]) return "tree: key order";
+    }
+    for (uint32_t i = 0; i < n->n && n->level; i++) {
+        const struct span_node *c = n->child[i];
         if (c->parent != n || c->level + 1 != n->level) return "tree: child link";
         if (c->key[0] != n->key[i]) return "tree: key of child";
         if (c->wide_max != n->wide[i] || c->tail_max != n->tail[i]) return "tree: summary of child";
     }
-    return wide == n->wide_max && tail == n->tail_max ? NULL : "tree: maxima";
+    if (max.wide != n->wide_max || max.tail != n->tail_max) return "tree: maxima";
+    return n->level ? NULL : leaf_check(x, n);
 }
 
 /* Visits nodes in depth-first order without a stack: the successor is found through the parent links. */
@@ -346,14 +427,14 @@ const char *tree_check(const struct span_index *x)
             if (n->prev != last_leaf || (last_leaf && last_leaf->next != n)) return "tree: leaf chain";
             last_leaf = n;
         }
-        const struct span_node *down = n->level ? n->ptr[0] : NULL;
+        const struct span_node *down = n->level ? n->child[0] : NULL;
         while (down == NULL && n->parent) {
             uint32_t at = node_place(n->parent, n) + 1;
             n = n->parent;
-            down = at < n->n ? n->ptr[at] : NULL;
+            down = at < n->n ? n->child[at] : NULL;
         }
         n = down;
     }
     if (last_leaf && last_leaf->next) return "tree: leaf chain end";
-    return nodes + x->nfree_nodes == x->nnodes ? NULL : "tree: nodes lost";
+    return nodes + x->nfree_nodes == x->node_chunks * CHUNK_NODES ? NULL : "tree: nodes lost";
 }

@@ -233,14 +233,14 @@ bool vidmm_adapter_idle(const struct vidmm_adapter *ad)
         if (ad->node[i].running_count > 0 || !list_empty(&ad->node[i].paging)) return false;
     for (int i = 0; i < 3; i++)
         if (!list_empty(&ad->active[i])) return false;
-    return ad->move.al == NULL && list_empty(&ad->dying_opens) && list_empty(&ad->flush_spaces) &&
-           list_empty(&ad->limbo);
+    return list_empty(&ad->processes) && ad->move.al == NULL && list_empty(&ad->dying_opens) &&
+           list_empty(&ad->flush_spaces) && list_empty(&ad->limbo);
 }
 
 void vidmm_adapter_destroy(struct vidmm_adapter *ad)
 {
     CHECK(list_empty(&ad->processes));
-    CHECK(ad->lost || vidmm_adapter_idle(ad));
+    CHECK(vidmm_adapter_idle(ad) || ad->lost);
     free_adapter(ad);
 }
 

@@ -91,6 +91,7 @@ vidmm_status vmm_space_init(struct vmm_space *, struct vidmm_adapter *, struct v
 void vmm_space_fini(struct vmm_space *);
 void vmm_space_flush(struct vmm_space *, struct range);  /* to be emitted; flush_seq = its batch */
 bool vmm_space_flush_pending(const struct vmm_space *);
+void vmm_space_forget_flushes(struct vmm_space *);
 void vmm_space_offer_root(struct vmm_space *, struct vmm_table *); /* takes it over; swapped in while idle */
 void vmm_space_shrink(struct vmm_space *);               /* call time: offers a smaller root if that pays */
 bool vmm_space_root_step(struct vmm_space *);

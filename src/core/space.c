@@ -58,6 +58,14 @@ void vmm_space_flush(struct vmm_space *sp, struct range r)
     sp->flush[sp->flush_count++] = r;
 }
 
+void vmm_space_forget_flushes(struct vmm_space *sp)
+{
+    list_remove(&sp->on_flush);
+    sp->flush_count = 0;
+    sp->flush_all = false;
+    sp->flush_seq = 0;
+}
+
 /* ---- the resizable root of two-level spaces ---- */
 
 void vmm_space_offer_root(struct vmm_space *sp, struct vmm_table *root)

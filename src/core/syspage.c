@@ -50,6 +50,7 @@ vidmm_status vmm_paging_init(struct vidmm_adapter *ad, const char **why)
     st = ad->ops->create_context(ad->kmd, &kc);
     if (st != VIDMM_OK) return st;
     ad->paging_context = kc.handle;
+    vmm_space_forget_flushes(sp); /* no engine has seen the space yet */
     return VIDMM_OK;
 }
 

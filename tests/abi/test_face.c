@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_face.c - the face on a fake core: if one of these fails, a client's mistake crashes its process, leaks,
- * or reaches an object it did not name. */
+/* test_face.c - the face on a fake core: if one of these fails, a client's mistake crashes its process,
+ * leaks, or reaches an object it did not name. */
 #include "vt.h"
 
 #include <stdio.h>
@@ -323,7 +323,8 @@ static D3DKMT_HANDLE create_fence(D3DKMT_HANDLE device, uint64_t initial)
     return s.hSyncObject;
 }
 
-static D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU wait_args(D3DKMT_HANDLE device, D3DKMT_HANDLE fence, uint64_t value)
+static D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU wait_args(D3DKMT_HANDLE device, D3DKMT_HANDLE fence,
+                                                            uint64_t value)
 {
     put_handles(&fence, 1);
     memcpy(client + 3 * ARRAYS + 64, &value, 8);
@@ -353,8 +354,10 @@ static void objects_die_during_waits(void **state)
 
     waited_device = create_device(adapter);
     D3DKMT_CREATEPAGINGQUEUE q = create_queue(waited_device);
-    assert_int_equal(create_allocations(&(D3DKMT_CREATEALLOCATION){.hDevice = waited_device}, 1), STATUS_SUCCESS);
-    D3DDDI_MAPGPUVIRTUALADDRESS m = {.hPagingQueue = q.hPagingQueue, .hAllocation = allocation(0), .SizeInPages = 1};
+    a = (D3DKMT_CREATEALLOCATION){.hDevice = waited_device};
+    assert_int_equal(create_allocations(&a, 1), STATUS_SUCCESS);
+    D3DDDI_MAPGPUVIRTUALADDRESS m = {
+        .hPagingQueue = q.hPagingQueue, .hAllocation = allocation(0), .SizeInPages = 1};
     assert_int_equal(CALL(MapGpuVirtualAddress, &m), STATUS_PENDING);
     D3DDDI_DESTROYPAGINGQUEUE dq = {q.hPagingQueue};
     assert_int_equal(CALL(DestroyPagingQueue, &dq), STATUS_INVALID_PARAMETER);
@@ -501,123 +504,6 @@ static void absent_services(void **state)
     end();
 }
 
-/* ---- noise -------------------------------------------------------------------------------------- */
-
-static uint64_t random_state;
-
-static uint32_t random32(void)
-{
-    random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
-    return (uint32_t)(random_state >> 16);
-}
-
-enum { POOL = 64 };
-static D3DKMT_HANDLE pool[POOL]; /* numbers seen in answers: handles, former handles, other things */
-
-static uint32_t random_word(void)
-{
-    switch (random32() % 8) {
-    case 0: return 0;
-    case 1: return random32() % 4;
-    case 2: return 1u << random32() % 32;
-    case 3: return random32();
-    default: return pool[random32() % POOL];
-    }
-}
-
-static D3DKMT_PTR random_pointer(void)
-{
-    switch (random32() % 8) {
-    case 0: return 0;
-    case 1: return random32();
-    case 2: return (uint64_t)random32() << 32 | random32();
-    case 3: return AT(READ_ONLY + random32() % 4096);
-    default: return AT(random32() % (CLIENT_BYTES - 4096)) & ~(D3DKMT_PTR)7;
-    }
-}
-
-/* A struct of words that are likely to mean something, with pointers where pointers could be. */
-static void random_args(uint8_t *args, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i += 4) memcpy(args + i, &(uint32_t){random_word()}, 4);
-    for (size_t i = 0; i + 8 <= bytes; i += 8)
-        if (random32() % 3 == 0) memcpy(args + i, &(D3DKMT_PTR){random_pointer()}, 8);
-}
-
-/* Valid requests now and then, so that the noise meets objects of all kinds. */
-static void valid_request(void)
-{
-    uint8_t args[KMT_OP_COUNT * 16];
-    const D3DKMT_HANDLE h = pool[random32() % POOL];
-    memset(args, 0, sizeof args);
-    switch (random32() % 7) {
-    case 0: memcpy(args, &(D3DKMT_LUID){7, 9}, 8); CALL(OpenAdapterFromLuid, args); break;
-    case 1: memcpy(args, &h, 4); CALL(CreateDevice, args); break;
-    case 2: memcpy(args, &h, 4); CALL(CreatePagingQueue, args); break;
-    case 3: memcpy(args, &h, 4); CALL(CreateContextVirtual, args); break;
-    case 4:
-        memcpy(args, &h, 4);
-        memcpy(args + 8, &(uint32_t){SYNC_MONITORED_FENCE}, 4);
-        CALL(CreateSynchronizationObject2, args);
-        break;
-    case 5:
-        create_allocations(&(D3DKMT_CREATEALLOCATION){.hDevice = h, .Flags = random32() % 4 ? 0 : 0x43},
-                           1 + random32() % 4);
-        pool[random32() % POOL] = allocation(0);
-        break;
-    default:
-        CALL(MakeResident, &(D3DDDI_MAKERESIDENT){.hPagingQueue = h, .NumAllocations = 1,
-                                                  .AllocationList = AT(ARRAYS)});
-        break;
-    }
-    for (size_t i = 0; i < 24; i += 4)
-        if (random32() % 2) memcpy(&pool[random32() % POOL], client + ARGS + i, 4);
-}
-
-/* Any argument bytes, any handles, any order, memory failing now and then: always a status, nothing leaks. */
-static void noise(void **state)
-{
-    static uint32_t succeeded[KMT_OP_COUNT];
-    uint32_t reached = 0, works = 0;
-    (void)state;
-    printf("first seed %llu\n", (unsigned long long)vt_seed());
-    for (uint64_t seed = vt_seed(), last = seed + vt_rounds(60); seed < last; seed++) {
-        random_state = seed * 0x9e3779b97f4a7c15ull | 1;
-        memset(pool, 0, sizeof pool);
-        begin();
-        for (unsigned step = 0; step < 3000; step++) {
-            fake.fail_alloc_at = random32() % 8 == 0 ? fake.allocs + 1 + random32() % 4 : 0;
-            fake.fail_core_at = random32() % 8 == 0 ? fake.core_calls + 1 + random32() % 3 : 0;
-            fake.fail_status = random32() % 2 ? VIDMM_NO_MEMORY : VIDMM_DEVICE_LOST;
-            fake.pending = random32() % 2;
-            if (random32() % 3 == 0) {
-                valid_request();
-                continue;
-            }
-            enum kmt_op op = (enum kmt_op)(random32() % KMT_OP_COUNT);
-            /* Whole-tree destruction too often would leave nothing to play with. */
-            if ((op == KMT_OP_DestroyDevice || op == KMT_OP_CloseAdapter) && random32() % 16 != 0) continue;
-            size_t bytes = kmt_entry_info(op).bytes, at = random32() % 64 == 0 ? READ_ONLY : ARGS;
-            random_args(client + at, bytes);
-            NTSTATUS status = kmt_dispatch(process, op, AT(at));
-            succeeded[op] += status >= 0;
-            if (status >= 0 && bytes >= 4)
-                memcpy(&pool[random32() % POOL], client + at + random32() % (bytes / 4) * 4, 4);
-            if (random32() % 16 == 0) random_args(client + ARRAYS, 2048);
-            if (fake.owned) fail_msg("seed %llu step %u: left as owner", (unsigned long long)seed, step);
-        }
-        fake.fail_alloc_at = fake.fail_core_at = 0;
-        end();
-    }
-    for (int op = 0; op < KMT_OP_COUNT; op++) {
-        struct kmt_entry_info e = kmt_entry_info((enum kmt_op)op);
-        works += e.works;
-        reached += succeeded[op] != 0;
-        if (e.works) printf("%s %u\n", e.name, succeeded[op]);
-    }
-    printf("%u of %u services succeeded under noise\n", reached, works);
-}
-
 /* Every allocation the face makes fails once: status, nothing leaks, and the service works afterwards. */
 static void each_allocation_fails(void **state)
 {
@@ -669,7 +555,6 @@ static const struct vt_case cases[] = {
     VT_TEST(shared_resource, "", NULL),
     VT_TEST(removed_adapter, "", NULL),
     VT_TEST(absent_services, "", NULL),
-    VT_TEST(noise, "", NULL),
     VT_TEST(each_allocation_fails, "", NULL),
 };
 

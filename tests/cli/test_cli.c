@@ -217,6 +217,35 @@ static void verbose_shows_the_choice(void **state)
     command_has(o->err, "preload (as asked)");
 }
 
+/* The real library, asked by way of the interface that drivers use. */
+static void adapters_as_programs_see_them(void **state)
+{
+    (void)state;
+    if (!TEST_REAL_LIBRARY) vt_skip("libdxcore.so is not built here, or with a runtime the command lacks");
+    struct outcome *o = command_run_plain("$vidmm adapters");
+    assert_int_equal(o->status, 0);
+    command_has(o->out, "dg2   ");
+    command_has(o->out, "Intel");
+    command_has(o->out, "vendor 8086  device 5690");
+    command_has(o->out, "\nref   ");
+    assert_string_equal(o->err, "");
+    o = command_run_plain("$vidmm adapters --profile ref");
+    assert_int_equal(o->status, 0);
+    command_has_not(o->out, "dg2   ");
+}
+
+/* Without any library of ours the message must say where it was looked for. */
+static void missing_library_is_named(void **state)
+{
+    (void)state;
+    struct outcome *o = command_run_plain("d=$(mktemp -d); cp $vidmm $d/vidmm; $d/vidmm run -- true; s=$?;"
+                                          "rm -r $d; exit $s");
+    if (o->status == 0) vt_skip("an installed libdxcore.so was found");
+    assert_int_equal(o->status, 125);
+    one_line(o->err);
+    command_has(o->err, "libdxcore.so is neither near /");
+}
+
 int main(int argc, char **argv)
 {
     static const struct vt_case cases[] = {
@@ -234,6 +263,8 @@ int main(int argc, char **argv)
         VT_TEST(report_file_is_tried_before_the_start, "", NULL),
         VT_TEST(signals_sent_to_us_reach_the_program, "", NULL),
         VT_TEST(verbose_shows_the_choice, "", NULL),
+        VT_TEST(adapters_as_programs_see_them, "", NULL),
+        VT_TEST(missing_library_is_named, "", NULL),
     };
     return vt_main(argc, argv, "cli", cases, VT_COUNT(cases));
 }

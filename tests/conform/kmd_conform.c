@@ -45,7 +45,8 @@ static const char *levels_conform(const struct vidmm_adapter_info *d)
         bool root = d->level_count == 2 && i == 1;
         bits += l->index_bits;
         if (root != (l->table_bytes == 0) || l->table_bytes % 4096 != 0) WRONG("level %u: table size", i);
-        if (l->segment > d->segment_count || l->paging_segment > d->segment_count) WRONG("level %u: segment", i);
+        if (l->segment > d->segment_count) WRONG("level %u: segment", i);
+        if (l->paging_segment > d->segment_count) WRONG("level %u: paging segment", i);
         if (l->segment == 0 && l->table_bytes > 4096) WRONG("level %u: too big for system memory", i);
     }
     if (bits != d->va_bits) WRONG("levels cover %u bits of %u", bits, d->va_bits);
@@ -56,7 +57,8 @@ const char *kmd_conform_description(struct rig *r)
 {
     const struct vidmm_adapter_info *d = &r->info;
     if (d->level_count < VIDMM_LEVELS_MIN || d->level_count > VIDMM_LEVELS_MAX) WRONG("level count");
-    if (d->node_count == 0 || d->node_count > VIDMM_NODES_MAX || d->paging_node >= d->node_count) WRONG("nodes");
+    if (d->node_count == 0 || d->node_count > VIDMM_NODES_MAX) WRONG("node count");
+    if (d->paging_node >= d->node_count) WRONG("paging node");
     if (!d->node[d->paging_node].gpummu) WRONG("the paging node has no address model");
     if (d->submit_depth == 0 || d->paging_buffer_bytes == 0) WRONG("depth or paging buffer");
     if (d->segment_count == 0 || d->segment_count > VIDMM_SEGMENTS_MAX) WRONG("segment count");
@@ -69,8 +71,9 @@ const char *kmd_conform_description(struct rig *r)
 static void put(struct rig *r, uint32_t level, void *table, uint32_t index, const struct vidmm_pte_run *runs,
                 uint32_t run_count)
 {
-    struct vidmm_update_page_table u = {.level = level, .mode = VIDMM_UPDATE_CPU_VIRTUAL, .start_index = index,
-                                        .runs = runs, .run_count = run_count, .table.cpu_virtual = table};
+    struct vidmm_update_page_table u = {.level = level, .mode = VIDMM_UPDATE_CPU_VIRTUAL,
+                                        .start_index = index, .runs = runs, .run_count = run_count,
+                                        .table.cpu_virtual = table};
     for (uint32_t i = 0; i < run_count; i++) u.count += runs[i].count;
     r->ops->update_page_table(r->kmd, &u);
 }
@@ -85,7 +88,8 @@ static uint32_t flags_able(const struct rig *r)
     return flags;
 }
 
-static const char *entry_conforms(struct rig *r, void *table, const struct vidmm_pte_kind *k, uint64_t address)
+static const char *entry_conforms(struct rig *r, void *table, const struct vidmm_pte_kind *k,
+                                  uint64_t address)
 {
     struct vidmm_pte_kind got;
     uint64_t got_address = 1;
@@ -96,7 +100,8 @@ static const char *entry_conforms(struct rig *r, void *table, const struct vidmm
     if (!r->ops->pte_decode(r->kmd, k->level, table, 5, &got, &got_address)) WRONG("not decodable");
     if (got.flags != k->flags) WRONG("level %u flags %x came back as %x", k->level, k->flags, got.flags);
     if (!valid || zero) return NULL;
-    if (got.segment != k->segment) WRONG("level %u segment %u came back as %u", k->level, k->segment, got.segment);
+    if (got.segment != k->segment)
+        WRONG("level %u segment %u came back as %u", k->level, k->segment, got.segment);
     if (got_address != address) WRONG("level %u address %llx came back as %llx", k->level,
                                       (unsigned long long)address, (unsigned long long)got_address);
     return NULL;
@@ -118,7 +123,8 @@ static const char *segment_conforms(struct rig *r, void *table, uint32_t level, 
         struct vidmm_pte_kind k = {.level = level, .flags = flags, .segment = segment};
         for (uint64_t address = 4096; address <= last_page(r, segment); address *= 2) {
             const char *wrong = entry_conforms(r, table, &k, address);
-            if (wrong == NULL) wrong = entry_conforms(r, table, &k, last_page(r, segment) & ~(address - 4096));
+            uint64_t high = last_page(r, segment) & ~(address - 4096);
+            if (wrong == NULL) wrong = entry_conforms(r, table, &k, high);
             if (wrong != NULL) return wrong;
         }
     }
@@ -130,7 +136,8 @@ const char *kmd_conform_entries(struct rig *r)
     static uint64_t table[8192];
     for (uint32_t level = 0; level < r->info.level_count; level++) {
         for (uint32_t segment = 0; segment <= r->info.segment_count; segment++) {
-            bool aperture = segment != 0 && (r->info.segment[segment - 1].flags & VIDMM_SEGMENT_APERTURE) != 0;
+            uint32_t flags = segment == 0 ? 0 : r->info.segment[segment - 1].flags;
+            bool aperture = (flags & VIDMM_SEGMENT_APERTURE) != 0;
             const char *wrong = aperture ? NULL : segment_conforms(r, table, level, segment);
             if (wrong != NULL) return wrong;
         }
@@ -267,7 +274,8 @@ static const char *paging_with(struct rig *r, struct paging *p, uint32_t bytes, 
     for (uint32_t i = 0; i < PAGES * 4096; i++) source[i] = (uint8_t)draw(&seed);
     memset(target, 0xee, PAGES * 4096);
     struct vidmm_op fill = {.code = VIDMM_OP_VIRTUAL_FILL,
-                            .fill = {.bytes = 3 * 4096, .destination_va = TARGET_VA + 4096, .pattern = 0x11223344}};
+                            .fill = {.bytes = 3 * 4096, .destination_va = TARGET_VA + 4096,
+                                     .pattern = 0x11223344}};
     struct vidmm_op move = {.code = VIDMM_OP_VIRTUAL_TRANSFER,
                             .transfer = {.bytes = (PAGES - 8) * 4096, .source_va = SOURCE_VA,
                                          .destination_va = TARGET_VA + 8 * 4096,
@@ -297,7 +305,8 @@ const char *kmd_conform_paging(struct rig *r)
     for (k.buffer_full_every = 1; k.buffer_full_every < 5 && wrong == NULL; k.buffer_full_every++) {
         softgpu_set_knobs(r->gpu, &k);
         wrong = paging_with(r, p, 256, other);
-        if (wrong == NULL && memcmp(first, other, sizeof(first)) != 0) wrong = "BUFFER_FULL changed the memory";
+        if (wrong == NULL && memcmp(first, other, sizeof(first)) != 0)
+            wrong = "BUFFER_FULL changed the memory";
     }
     paging_close(r, p);
     free(p);
@@ -322,7 +331,7 @@ const char *kmd_conform_objects(struct rig *r)
                                         .flags = VIDMM_CONTEXT_VIRTUAL};
     if (r->ops->create_context(r->kmd, &outside) == VIDMM_OK) WRONG("context on a node that is not there");
     struct vidmm_kmd_allocation nothing = {0};
-    if (r->ops->create_allocation(r->kmd, &nothing) != VIDMM_INVALID) WRONG("allocation without private data");
+    if (r->ops->create_allocation(r->kmd, &nothing) != VIDMM_INVALID) WRONG("allocation from nothing");
     uint8_t zeros[64] = {0};
     struct vidmm_kmd_allocation empty = {.private_data = zeros, .private_size = sizeof(zeros)};
     if (r->ops->create_allocation(r->kmd, &empty) != VIDMM_INVALID) WRONG("allocation from zeros");

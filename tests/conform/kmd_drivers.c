@@ -7,7 +7,10 @@
 
 typedef const char *(*check_fn)(struct rig *);
 
-static const char *runs_check(struct rig *r) { return kmd_conform_runs(r, vt_seed(), (uint32_t)vt_rounds(300)); }
+static const char *runs_check(struct rig *r)
+{
+    return kmd_conform_runs(r, vt_seed(), (uint32_t)vt_rounds(300));
+}
 
 static void check(check_fn fn, struct rig *r, const char *driver)
 {

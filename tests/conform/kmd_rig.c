@@ -54,7 +54,8 @@ static bool rig_copy(void *ctx, void *dst, const void *src, size_t bytes)
         uint64_t v = __atomic_load_n((const uint64_t *)(const void *)(s + i), __ATOMIC_RELAXED);
         __atomic_store_n((uint64_t *)(void *)(d + i), v, __ATOMIC_RELAXED);
     }
-    for (; i < bytes; i++) __atomic_store_n(d + i, __atomic_load_n(s + i, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+    for (; i < bytes; i++)
+        __atomic_store_n(d + i, __atomic_load_n(s + i, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
     return true;
 }
 
@@ -71,7 +72,10 @@ void vidmm_notify_completed(struct vidmm_adapter *a, uint32_t node, uint64_t fen
     atomic_store(&r->completed[node], fence_id);
 }
 
-void vidmm_notify_fence_signaled(struct vidmm_adapter *a) { atomic_fetch_add(&rig_of(a)->fence_interrupts, 1); }
+void vidmm_notify_fence_signaled(struct vidmm_adapter *a)
+{
+    atomic_fetch_add(&rig_of(a)->fence_interrupts, 1);
+}
 
 void vidmm_notify_page_fault(struct vidmm_adapter *a, const struct vidmm_page_fault *f)
 {
@@ -144,7 +148,8 @@ static void write_entries(struct rig *r, struct rig_space *s, const struct rig_t
     r->ops->update_page_table(r->kmd, &u);
 }
 
-static void table_make(struct rig *r, struct rig_space *s, struct rig_table *t, uint32_t level, uint32_t entries)
+static void table_make(struct rig *r, struct rig_space *s, struct rig_table *t, uint32_t level,
+                       uint32_t entries)
 {
     const struct vidmm_level_desc *d = &r->info.level[level];
     uint32_t n = entries;
@@ -183,18 +188,20 @@ struct rig_table *rig_table(struct rig *r, struct rig_space *s, uint64_t va, uin
             child = &s->table[s->tables++];
             table_make(r, s, child, at - 1, 1u << r->info.level[at - 1].index_bits);
             child->prefix = va >> shift;
-            struct vidmm_pte_kind kind = {.level = at, .flags = VIDMM_PTE_VALID, .segment = child->at.segment};
+            struct vidmm_pte_kind kind = {.level = at, .flags = VIDMM_PTE_VALID,
+                                          .segment = child->at.segment};
             struct vidmm_pte_run run = {.address = child->at.offset, .count = 1,
                                         .attr = r->ops->pte_attr(r->kmd, &kind)};
-            write_entries(r, s, t, (uint32_t)(va >> shift & mask_low64(r->info.level[at].index_bits)), &run, 0);
+            uint64_t index = va >> shift & mask_low64(r->info.level[at].index_bits);
+            write_entries(r, s, t, (uint32_t)index, &run, 0);
         }
         t = child;
     }
     return t;
 }
 
-void rig_map(struct rig *r, struct rig_space *s, uint64_t va, uint32_t segment, uint64_t address, uint64_t pages,
-             uint32_t flags)
+void rig_map(struct rig *r, struct rig_space *s, uint64_t va, uint32_t segment, uint64_t address,
+             uint64_t pages, uint32_t flags)
 {
     uint64_t entries = 1ull << r->info.level[0].index_bits;
     struct vidmm_pte_kind kind = {.flags = flags, .segment = segment};

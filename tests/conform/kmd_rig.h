@@ -54,8 +54,8 @@ void rig_space_open(struct rig *, struct rig_space *, bool system);
 void rig_space_close(struct rig *, struct rig_space *);
 /* Maps pages at va: system frames (segment 0, address = frame * 4096) or segment bytes. flags as in a
  * vidmm_pte_kind; 0 unmaps. No flush. */
-void rig_map(struct rig *, struct rig_space *, uint64_t va, uint32_t segment, uint64_t address, uint64_t pages,
-             uint32_t flags);
+void rig_map(struct rig *, struct rig_space *, uint64_t va, uint32_t segment, uint64_t address,
+             uint64_t pages, uint32_t flags);
 /* The table of a level on the way to va, created when missing. */
 struct rig_table *rig_table(struct rig *, struct rig_space *, uint64_t va, uint32_t level);
 

@@ -8,6 +8,10 @@
 
 #define RESULT_OFFSET (FX_COMMAND_BYTES - 4096u) /* the last page of the command buffer takes results */
 
+/* Command buffers stay out of the way of the addresses that cases name. */
+#define BUFFER_MIN_A 0x600000000000ull
+#define BUFFER_MIN_B 0x1c000000ull
+
 /* ---- break switches ------------------------------------------------------------------------------ */
 
 /* A switch that the core does not know must never look like one that a test noticed. */
@@ -173,7 +177,9 @@ void client_open(struct client *c, struct fixture *f, struct vidmm_process *p)
     assert_int_equal(vidmm_fence_create(c->device, 0, 0, &c->fence), VIDMM_OK);
     c->buffer = client_alloc(c, &(struct fx_alloc){.bytes = FX_COMMAND_BYTES});
     client_resident(c, c->buffer);
-    c->buffer_va = client_map(c, c->buffer, 0, 0, 0, VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE);
+    struct vidmm_map m = {.min = f->format == REF_FORMAT_A ? BUFFER_MIN_A : BUFFER_MIN_B, .open = c->buffer,
+                          .bytes = FX_COMMAND_BYTES, .protection = VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE};
+    assert_int_equal(client_try_map(c, &m, &c->buffer_va), VIDMM_OK);
     void *cpu = NULL;
     assert_int_equal(vidmm_open_lock(c->buffer, &cpu), VIDMM_OK);
     c->buffer_cpu = cpu;

@@ -426,10 +426,37 @@ static void reserve_fails_cleanly(void **state)
             assert_non_null(s);
             model_set(&w, s->start, s->end, s);
         }
+        for (uint32_t i = 0; i < 4000 && !ok; i++) { /* more than promised may work or not, but never harms */
+            struct span *s = span_insert(&w.x, va(&w, 4106 + i), va(&w, 4107 + i));
+            if (s) model_set(&w, s->start, s->end, s);
+        }
         expect_same(&w);
         w.fail_in = UINT32_MAX;
         world_end(&w);
     }
+}
+
+/* One reservation is enough for any number of claims of which no more than that live at a time. */
+static void removal_gives_the_reservation_back(void **state)
+{
+    static struct world w;
+    static struct span *live[3000];
+    (void)state;
+    world_start(&w, 16, 16384, 0, vt_seed());
+    assert_true(span_reserve(&w.x, 3000));
+    w.fail_in = 0;
+    for (uint32_t i = 0; i < vt_rounds(30000); i++) {
+        uint32_t k = i < 3000 ? i : (uint32_t)draw(&w, 3000);
+        struct span_want q = {(1 + draw(&w, 4)) * PAGE, PAGE, 0, UINT64_MAX, SPAN_UP};
+        if (i >= 3000) do_remove(&w, live[k]);
+        live[k] = span_alloc(&w.x, &q);
+        assert_non_null(live[k]);
+        expect_good_place(&w, &q, live[k]->start);
+        model_set(&w, live[k]->start, live[k]->end, live[k]);
+    }
+    expect_same(&w);
+    w.fail_in = UINT32_MAX;
+    world_end(&w);
 }
 
 /* Without a reservation creations fail, removals and trims do not. */
@@ -534,6 +561,7 @@ static const struct vt_case cases[] = {
     VT_TEST(every_short_sequence_on_eight_pages, "INV-01", NULL),
     VT_TEST(cut_shapes_keep_owner_and_handle, "", NULL),
     VT_TEST(reserve_fails_cleanly, "", NULL),
+    VT_TEST(removal_gives_the_reservation_back, "", NULL),
     VT_TEST(nothing_but_reserve_allocates, "", NULL),
     VT_TEST(bad_arguments_are_refused, "", NULL),
     VT_TEST(huge_spans, "", NULL),

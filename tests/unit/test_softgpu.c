@@ -38,7 +38,8 @@ static void random_commands(struct bench *b, uint64_t seed, uint64_t rounds)
     memset(model, 0, AREA);
     for (uint64_t i = 0; i < rounds; i++) {
         uint32_t half = AREA / 2, n = (uint32_t)(bench_draw(&seed) % (i % 8 == 0 ? half : 300));
-        uint32_t src = (uint32_t)(bench_draw(&seed) % (half - n)), dst = half + (uint32_t)(bench_draw(&seed) % (half - n));
+        uint32_t src = (uint32_t)(bench_draw(&seed) % (half - n));
+        uint32_t dst = half + (uint32_t)(bench_draw(&seed) % (half - n));
         uint32_t pattern = (uint32_t)bench_draw(&seed);
         if (bench_draw(&seed) % 2 == 0) {
             assert_true(bench_run(b, i & 1, ref_emit_copy(b->cmd[i & 1], DATA_VA + dst, DATA_VA + src, n)));
@@ -146,13 +147,15 @@ static void faults_name_their_cause(void **state)
     uint64_t frame = rig_frames(&b->rig, 4), far = 1ull << 40;
     uint64_t *cmd = b->cmd[0];
     rig_map(&b->rig, &b->client, DATA_VA, 0, frame * 4096, 1, VIDMM_PTE_VALID);
-    rig_map(&b->rig, &b->client, DATA_VA + 4096, 0, frame * 4096 + 4096, 1, VIDMM_PTE_VALID | VIDMM_PTE_READ_ONLY);
+    rig_map(&b->rig, &b->client, DATA_VA + 4096, 0, frame * 4096 + 4096, 1,
+            VIDMM_PTE_VALID | VIDMM_PTE_READ_ONLY);
     rig_map(&b->rig, &b->client, DATA_VA + 0x5000, 0, frame * 4096 + 8192, 1,
             VIDMM_PTE_VALID | VIDMM_PTE_NO_EXECUTE);
     rig_map(&b->rig, &b->client, DATA_VA + 0x8000, 0, (uint64_t)RIG_FRAMES * 4096, 1, VIDMM_PTE_VALID);
     expect_fault(b, ref_emit_write64(cmd, DATA_VA + 0x2000, 1),
                  (struct expected){DATA_VA + 0x2000, 0, SOFTGPU_ERROR_NOT_PRESENT, true});
-    expect_fault(b, ref_emit_copy(cmd, DATA_VA, far, 8), (struct expected){far, 3, SOFTGPU_ERROR_NOT_PRESENT, false});
+    expect_fault(b, ref_emit_copy(cmd, DATA_VA, far, 8),
+                 (struct expected){far, 3, SOFTGPU_ERROR_NOT_PRESENT, false});
     expect_fault(b, ref_emit_fill(cmd, DATA_VA, 1, 8192),
                  (struct expected){DATA_VA + 4096, 0, SOFTGPU_ERROR_READ_ONLY, true});
     expect_fault(b, ref_emit_write64(cmd, DATA_VA + 0x8000, 1),
@@ -239,7 +242,8 @@ static void malformed_commands_fault(void **state)
         b->cmd[0][0] = bad[i].header;
         expect_fault(b, bad[i].words, (struct expected){CMD_VA, 0, bad[i].code, false});
     }
-    struct vidmm_kmd_submit s = {.context = b->compute.handle, .node = REF_NODE_COMPUTE, .va = CMD_VA, .fence_id = 99};
+    struct vidmm_kmd_submit s = {.context = b->compute.handle, .node = REF_NODE_COMPUTE, .va = CMD_VA,
+                                 .fence_id = 99};
     assert_int_equal(b->rig.ops->submit_command_virtual(b->rig.kmd, &s), VIDMM_INVALID);
     s.bytes = 12;
     assert_int_equal(b->rig.ops->submit_command_virtual(b->rig.kmd, &s), VIDMM_INVALID);

@@ -44,7 +44,8 @@ static struct bench *bench_open(void)
     rig_space_open(&b->rig, &b->space, false);
     rig_context_open(&b->rig, &b->copy, &b->space, DG2_NODE_COPY);
     rig_context_open(&b->rig, &b->compute, &b->space, DG2_NODE_COMPUTE);
-    uint64_t cmd = rig_frames(&b->rig, 4), data = rig_frames(&b->rig, DATA_PAGES), fence = rig_frames(&b->rig, 1);
+    uint64_t cmd = rig_frames(&b->rig, 4), data = rig_frames(&b->rig, DATA_PAGES);
+    uint64_t fence = rig_frames(&b->rig, 1);
     b->cmd = (uint32_t *)(void *)rig_frame_cpu(&b->rig, cmd);
     b->data = rig_frame_cpu(&b->rig, data);
     b->fence = (uint64_t *)(void *)rig_frame_cpu(&b->rig, fence);
@@ -64,13 +65,14 @@ static void bench_close(struct bench *b)
     dg2_destroy(b->kmd);
 }
 
-static uint64_t submit(struct bench *b, struct rig_context *c, uint32_t dwords, uint64_t fence_va, uint64_t value)
+static uint64_t submit(struct bench *b, struct rig_context *c, uint32_t dwords, uint64_t fence_va,
+                       uint64_t value)
 {
     struct vidmm_dg2_command_header h = {
         .head = {VIDMM_DG2_COMMAND, VIDMM_DG2_VERSION, sizeof(h), 0},
         .monitored_fence_va = fence_va, .monitored_fence_value = value, .umd_context_type = 5};
-    struct vidmm_kmd_submit s = {.context = c->handle, .node = c->node, .va = CMD_VA | SIGN, .bytes = dwords * 4,
-                                 .private_data = &h, .private_size = sizeof(h),
+    struct vidmm_kmd_submit s = {.context = c->handle, .node = c->node, .va = CMD_VA | SIGN,
+                                 .bytes = dwords * 4, .private_data = &h, .private_size = sizeof(h),
                                  .fence_id = ++b->rig.fence[c->node]};
     assert_int_equal(b->rig.ops->submit_command_virtual(b->rig.kmd, &s), VIDMM_OK);
     return s.fence_id;
@@ -146,7 +148,10 @@ static uint32_t words(const struct bench *b, const uint32_t *at) { return (uint3
 
 static void fill_random(uint8_t *p, uint64_t n, uint64_t seed)
 {
-    for (uint64_t i = 0; i < n; i++) p[i] = (uint8_t)((seed = seed * 6364136223846793005ull + 1442695040888963407ull) >> 56);
+    for (uint64_t i = 0; i < n; i++) {
+        seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+        p[i] = (uint8_t)(seed >> 56);
+    }
 }
 
 /* 16384 bytes wide, whole rows, then one remainder row: how every buffer transfer is cut. */
@@ -183,7 +188,8 @@ static void rectangles_keep_their_rows(void **state)
     uint8_t *model = calloc(1, 65536), *local = softgpu_vram(b->rig.gpu, 1, 0, 65536);
     fill_random(b->data, 65536, 2);
     memset(local, 0, 65536);
-    for (uint32_t y = 0; y < 7; y++) memcpy(model + (y + 2) * 600 + 4 * 4, b->data + (y + 1) * 256 + 3 * 4, 20 * 4);
+    for (uint32_t y = 0; y < 7; y++)
+        memcpy(model + (y + 2) * 600 + 4 * 4, b->data + (y + 1) * 256 + 3 * 4, 20 * 4);
     uint32_t *at = emit_copy(b->cmd, 2, (struct surface){DATA_VA + DATA_PAGES * 4096, 600, 4, 2},
                              (struct surface){DATA_VA, 256, 3, 1}, 20, 7);
     assert_true(run(b, &b->copy, words(b, emit_end(at))));
@@ -204,7 +210,8 @@ static void fills_repeat_their_colour(void **state)
     for (size_t d = 0; d < ARRAY_COUNT(depth); d++) {
         uint32_t n = depth[d].bytes;
         memset(b->data, 0, 8192);
-        uint32_t *at = emit_fill(b->cmd, depth[d].depth, (struct surface){DATA_VA + 32, 1000, 1, 1}, 30, 3, colour);
+        struct surface to = {DATA_VA + 32, 1000, 1, 1};
+        uint32_t *at = emit_fill(b->cmd, depth[d].depth, to, 30, 3, colour);
         assert_true(run(b, &b->copy, words(b, emit_end(at))));
         for (uint32_t i = 0; i < 8000; i++) {
             int64_t x = (int64_t)i - 32 - n;
@@ -361,10 +368,11 @@ static struct vidmm_dg2_resource_info resource(uint64_t bytes, uint32_t flags)
         .bytes = bytes, .flags = flags, .type = 6};
 }
 
-static struct vidmm_kmd_allocation create(struct bench *b, const struct vidmm_dg2_resource_info *r, uint64_t existing,
-                                          vidmm_status want)
+static struct vidmm_kmd_allocation create(struct bench *b, const struct vidmm_dg2_resource_info *r,
+                                          uint64_t existing, vidmm_status want)
 {
-    struct vidmm_kmd_allocation a = {.private_data = r, .private_size = sizeof(*r), .existing_bytes = existing};
+    struct vidmm_kmd_allocation a = {.private_data = r, .private_size = sizeof(*r),
+                                     .existing_bytes = existing};
     assert_int_equal(b->rig.ops->create_allocation(b->rig.kmd, &a), want);
     if (want == VIDMM_OK) b->rig.ops->destroy_allocation(b->rig.kmd, a.handle);
     return a;

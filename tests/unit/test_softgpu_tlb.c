@@ -121,7 +121,8 @@ static void neighbours_are_prefetched(void **state)
         uint64_t fence = bench_submit(b, 0, ref_emit_write64(b->cmd[0], DATA_VA + i * 4096, 1)), aborted;
         rig_step(&b->rig, 1000);
         survivors += rig_completed(&b->rig, &b->compute, fence);
-        if (!rig_completed(&b->rig, &b->compute, fence)) (void)b->rig.ops->reset_engine(b->rig.kmd, 0, &aborted);
+        if (!rig_completed(&b->rig, &b->compute, fence))
+            (void)b->rig.ops->reset_engine(b->rig.kmd, 0, &aborted);
     }
     assert_true(survivors > 0);
     assert_int_equal(bench_detector(b).stale_uses, survivors);
@@ -135,7 +136,8 @@ static void invalid_entries_follow_the_cap(void **state)
     for (int f = REF_FORMAT_A; f <= REF_FORMAT_B; f++) {
         struct bench *b = bench_open((enum ref_format)f);
         uint64_t frame = rig_frames(&b->rig, 1), aborted;
-        rig_map(&b->rig, &b->client, DATA_VA + 8 * 4096, 0, frame * 4096, 1, VIDMM_PTE_VALID); /* makes the table */
+        /* makes the table */
+        rig_map(&b->rig, &b->client, DATA_VA + 8 * 4096, 0, frame * 4096, 1, VIDMM_PTE_VALID);
         assert_false(bench_run(b, 0, ref_emit_write64(b->cmd[0], DATA_VA, 1)));
         (void)b->rig.ops->reset_engine(b->rig.kmd, 0, &aborted);
         rig_map(&b->rig, &b->client, DATA_VA, 0, frame * 4096, 1, VIDMM_PTE_VALID);
@@ -165,7 +167,8 @@ static void upper_entries_are_cached_too(void **state)
     struct vidmm_update_page_table u = {.level = 1, .table.cpu_virtual = above->cpu, .start_index = slot,
                                         .count = 1, .runs = &gone, .run_count = 1};
     b->rig.ops->update_page_table(b->rig.kmd, &u);
-    assert_true(bench_run(b, 0, ref_emit_write64(b->cmd[0], neighbour, 1))); /* through the cached upper entry */
+    /* through the cached upper entry */
+    assert_true(bench_run(b, 0, ref_emit_write64(b->cmd[0], neighbour, 1)));
     struct softgpu_detector d = bench_detector(b);
     assert_true(d.stale_uses > 0);
     assert_int_equal(d.first_stale.level, 1);

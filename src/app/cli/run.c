@@ -29,6 +29,7 @@ struct run {
     struct libraries libraries;
     struct program program;
     enum via via;
+    const char *why_via;
     FILE *report;
     int counters_fd;
     struct vidmm_counters *counters;
@@ -120,14 +121,24 @@ static bool linker_can_audit(void)
     return major > 2 || (major == 2 && minor >= 35);
 }
 
+/* Gives the way for this program and says in *why what decided. */
+static enum via best_via(const struct run *r, const char **why)
+{
+    *why = r->program.why_namespace;
+    if (*why != NULL) return VIA_NAMESPACE;
+    bool sanitized = r->libraries.sanitizer[0] != '\0';
+    *why = sanitized ? "libdxcore.so carries a sanitizer" : "the dynamic linker can redirect it";
+    if (r->libraries.audit[0] != '\0' && linker_can_audit() && !sanitized) return VIA_AUDIT;
+    if (r->libraries.preload[0] != '\0') return VIA_PRELOAD;
+    *why = "the redirection libraries are missing";
+    return VIA_NAMESPACE;
+}
+
 static int choose_via(struct run *r)
 {
     r->via = r->o->via;
-    if (r->via == VIA_AUTO) {
-        if (r->program.why_namespace != NULL) r->via = VIA_NAMESPACE;
-        else if (r->libraries.audit[0] != '\0' && linker_can_audit()) r->via = VIA_AUDIT;
-        else r->via = r->libraries.preload[0] != '\0' ? VIA_PRELOAD : VIA_NAMESPACE;
-    }
+    r->why_via = "as asked";
+    if (r->via == VIA_AUTO) r->via = best_via(r, &r->why_via);
     if (r->via == VIA_AUDIT && r->libraries.audit[0] == '\0')
         return complain(EXIT_OWN_FAILURE,
                         "libvidmm-audit.so is not beside libdxcore.so: reinstall, or build all of it");
@@ -139,11 +150,9 @@ static int choose_via(struct run *r)
 
 static void say_choice(const struct run *r)
 {
-    const char *why = r->program.why_namespace;
     fprintf(stderr, "vidmm: program   %s\n", r->program.path);
     fprintf(stderr, "vidmm: libdxcore %s\n", r->libraries.dxcore);
-    fprintf(stderr, "vidmm: via       %s (%s)\n", via_name(r->via),
-            r->o->via != VIA_AUTO ? "as asked" : why != NULL ? why : "the dynamic linker can redirect it");
+    fprintf(stderr, "vidmm: via       %s (%s)\n", via_name(r->via), r->why_via);
     fprintf(stderr,
             "vidmm: profile   %s, %llu MiB simulated, the driver is told %llu MiB, paging delay %u ms\n",
             r->o->profile, (unsigned long long)(r->o->vram_bytes >> 20),
@@ -201,12 +210,12 @@ static _Noreturn void child_main(const struct run *r, pid_t parent)
         child_fail(r, EXIT_OWN_FAILURE, line);
     }
     run_environment(r->o, &r->libraries, r->counters_fd);
-    if (r->via == VIA_PRELOAD) set_list("LD_PRELOAD", r->libraries.preload, ":");
-    if (r->via == VIA_AUDIT) set_list("LD_AUDIT", r->libraries.audit, ":");
     if (r->libraries.sanitizer[0] != '\0') {
         set_list("LD_PRELOAD", r->libraries.sanitizer, ":");
-        setenv(REDIRECT_ENV_NO_DEEPBIND, "1", 1);
+        set_list("ASAN_OPTIONS", "verify_asan_link_order=0", ":");     /* our own dlopen comes before it */
     }
+    if (r->via == VIA_PRELOAD) set_list("LD_PRELOAD", r->libraries.preload, ":");
+    if (r->via == VIA_AUDIT) set_list("LD_AUDIT", r->libraries.audit, ":");
     execvp(r->program.path, r->o->program);      /* of the two only this one runs scripts without "#!" */
     snprintf(line, sizeof line, "cannot run %s: %s", r->o->program[0], strerror(errno));
     child_fail(r, EXIT_CANNOT_RUN, line);

@@ -4,8 +4,10 @@
  * Calls: getenv once, in la_version; afterwards nothing, because these hooks run inside the dynamic linker.
  * The wrappers run on the program's threads and call the program's own C library, so its errno is right.
  *
- * Why this one is tried first: an auditor sees every binding, also those of libraries opened with
- * RTLD_DEEPBIND (the OpenCL loader does that), which never see a preloaded definition. */
+ * Why this one is tried first: it needs no change to how libraries are opened.  An auditor is asked for the
+ * file of every dlopen and for the binding of every called function, also in libraries opened with
+ * RTLD_DEEPBIND, which never see a preloaded definition.  It is not asked about functions whose address is
+ * taken as data; that is why dlopen is redirected by file and not by function. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <link.h>
@@ -27,9 +29,7 @@ HOOKS_PATH_SECOND(HOOK_SLOT)
 HOOKS_PATH_THIRD(HOOK_SLOT)
 HOOKS_DEFINE
 
-static uintptr_t real_dlopen;
 static char library[4096];
-static bool no_deepbind;
 
 /* Marks the program's C library among the cookies.  Only its definitions are wrapped, so that an interposer
  * (fakeroot, a sanitizer) keeps its place: it is bound as before, and what it calls in turn is wrapped. */
@@ -41,24 +41,15 @@ struct hook {
     uintptr_t *real;
 };
 
-static void *hook_dlopen(const char *path, int flags)
-{
-    if (no_deepbind) flags &= ~RTLD_DEEPBIND;
-    return ((void *(*)(const char *, int))real_dlopen)(path, flags);
-}
-
 #define HOOK_ROW(name) {#name, (uintptr_t)hook_##name, &real_##name},
 static const struct hook hooks[] = {
     HOOKS_PATH_FIRST(HOOK_ROW) HOOKS_PATH_SECOND(HOOK_ROW) HOOKS_PATH_THIRD(HOOK_ROW)
-    {"dlopen", (uintptr_t)hook_dlopen, &real_dlopen},
 };
 
 PUBLIC unsigned la_version(unsigned version)
 {
     const char *path = getenv(REDIRECT_ENV_LIBRARY);
-    const char *strip = getenv(REDIRECT_ENV_NO_DEEPBIND);
     if (path != NULL && strlen(path) < sizeof library) strcpy(library, path);
-    no_deepbind = strip != NULL && strcmp(strip, "1") == 0;
     return version < LAV_CURRENT ? version : LAV_CURRENT;
 }
 

@@ -15,8 +15,6 @@
 
 /* Environment: the absolute path of our libdxcore.so, set by `vidmm run`. */
 #define REDIRECT_ENV_LIBRARY "VIDMM_LIBRARY"
-/* Environment: set to 1 when RTLD_DEEPBIND must go because our library carries a sanitizer runtime. */
-#define REDIRECT_ENV_NO_DEEPBIND "VIDMM_NO_DEEPBIND"
 
 /* Gives path itself, or, when it names /dev/dri or something below it, a path that never exists. */
 const char *hide_path(const char *path);

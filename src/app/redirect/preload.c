@@ -4,7 +4,7 @@
  * Calls: getenv, dlsym.
  *
  * RTLD_DEEPBIND is taken away from every dlopen: a library opened with it binds past a preloaded definition,
- * and the OpenCL loader opens the driver that way.  The audit library leaves the flag alone. */
+ * and sanitizer runtimes refuse the flag.  The audit library leaves it alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdatomic.h>

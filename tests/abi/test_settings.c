@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* test_settings.c - if it fails, a mistyped variable is silently taken for something else. */
+#include "vt.h"
+
+#include <string.h>
+
+#include "app/libdxcore/settings.h"
+
+static struct { const char *name; char *value; } variables[4];
+
+static char *get(const char *name)
+{
+    for (size_t i = 0; i < VT_COUNT(variables); i++)
+        if (variables[i].name != NULL && strcmp(variables[i].name, name) == 0) return variables[i].value;
+    return NULL;
+}
+
+static bool read_one(const char *name, char *value, struct settings *s)
+{
+    const char *why = NULL;
+    memset(variables, 0, sizeof variables);
+    variables[0].name = name;
+    variables[0].value = value;
+    bool ok = settings_read(s, get, &why);
+    if (!ok) assert_non_null(strstr(why, name)); /* the message names the variable */
+    return ok;
+}
+
+static void defaults(void **state)
+{
+    struct settings s;
+    (void)state;
+    assert_true(read_one("NOTHING", "", &s));
+    assert_int_equal(s.profile, PROFILE_DG2);
+    assert_int_equal(s.vram_bytes | s.vram_reported_bytes | s.paging_delay_ms, 0);
+    assert_int_equal(s.counters_fd, -1);
+}
+
+static void values(void **state)
+{
+    struct settings s;
+    (void)state;
+    assert_true(read_one("VIDMM_PROFILE", "ref", &s));
+    assert_int_equal(s.profile, PROFILE_REF);
+    assert_true(read_one("VIDMM_VRAM", "64M", &s));
+    assert_int_equal(s.vram_bytes, 64 << 20);
+    assert_true(read_one("VIDMM_VRAM", "67108864", &s));
+    assert_int_equal(s.vram_bytes, 64 << 20);
+    assert_true(read_one("VIDMM_VRAM_REPORTED", "4g", &s));
+    assert_true(s.vram_reported_bytes == 1ull << 32);
+    assert_true(read_one("VIDMM_PAGING_DELAY_MS", "20", &s));
+    assert_int_equal(s.paging_delay_ms, 20);
+    assert_true(read_one("VIDMM_COUNTERS_FD", "7", &s));
+    assert_int_equal(s.counters_fd, 7);
+}
+
+static void mistakes(void **state)
+{
+    struct settings s;
+    (void)state;
+    assert_false(read_one("VIDMM_PROFILE", "dg3", &s));
+    assert_false(read_one("VIDMM_VRAM", "64MB", &s));
+    assert_false(read_one("VIDMM_VRAM", "M", &s));
+    assert_false(read_one("VIDMM_VRAM", "-1", &s));
+    assert_false(read_one("VIDMM_VRAM", " 1", &s));
+    assert_false(read_one("VIDMM_VRAM", "99999999999999999999", &s));
+    assert_false(read_one("VIDMM_VRAM", "18446744073709551615K", &s));
+    assert_false(read_one("VIDMM_VRAM_REPORTED", "4T", &s));
+    assert_false(read_one("VIDMM_PAGING_DELAY_MS", "20ms", &s));
+    assert_false(read_one("VIDMM_PAGING_DELAY_MS", "60001", &s));
+    assert_false(read_one("VIDMM_COUNTERS_FD", "three", &s));
+}
+
+static const struct vt_case cases[] = {
+    VT_TEST(defaults, "", NULL),
+    VT_TEST(values, "", NULL),
+    VT_TEST(mistakes, "", NULL),
+};
+
+int main(int argc, char **argv)
+{
+    return vt_main(argc, argv, "settings", cases, VT_COUNT(cases));
+}

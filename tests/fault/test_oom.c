@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/* test_oom.c - every call of the client API with its k-th allocation failing, for k = 1, 2, 3 ... until it
+ * succeeds: once for bookkeeping memory, once for system frames, once for the driver's create calls.
+ * After each failure the logical state must be what it was before, the invariants must hold, and in the
+ * end nothing may be left over. */
+#include "../model/fixture.h"
+
+enum { TRIES_MAX = 400 };
+
+struct oom {
+    struct fixture fx;
+    struct client c;
+    struct vidmm_open *open, *second;
+    uint64_t mapped, reserved;
+    void *host;
+    struct vidmm_process *process;
+};
+
+struct operation {
+    const char *name;
+    vidmm_status (*run)(struct oom *);
+    void (*prepare)(struct oom *);
+};
+
+/* ---- the operations ------------------------------------------------------------------------------ */
+
+static vidmm_status run_process(struct oom *o)
+{
+    vidmm_status st = vidmm_process_create(o->fx.ad, &o->process);
+    if (st == VIDMM_OK) vidmm_process_destroy(o->process);
+    return st;
+}
+
+static vidmm_status run_device(struct oom *o)
+{
+    struct vidmm_device *d;
+    return vidmm_device_create(o->c.process, &d);
+}
+
+static vidmm_status run_queue(struct oom *o)
+{
+    struct vidmm_queue *q;
+    return vidmm_queue_create(o->c.device, 1, &q);
+}
+
+static vidmm_status run_context(struct oom *o)
+{
+    struct vidmm_context_desc in = { .node = REF_NODE_COPY };
+    struct vidmm_context *c;
+    return vidmm_context_create(o->c.device, &in, &c);
+}
+
+/* The slots of the first page are used up, so that a page, a claim and tables are needed. */
+static void fill_fence_page(struct oom *o)
+{
+    struct vidmm_fence *f;
+    for (int i = 0; i < 70; i++) assert_int_equal(vidmm_fence_create(o->c.device, 0, 0, &f), VIDMM_OK);
+}
+
+static vidmm_status run_fences(struct oom *o)
+{
+    struct vidmm_fence *f;
+    return vidmm_fence_create(o->c.device, 7, 0, &f);
+}
+
+static void leave_one_fence_slot_less(struct oom *o)
+{
+    struct vidmm_fence *f;
+    fill_fence_page(o);
+    for (int i = 0; i < 64 * 2 - 70 - 2; i++) assert_int_equal(vidmm_fence_create(o->c.device, 0, 0, &f), VIDMM_OK);
+}
+
+static vidmm_status run_alloc(struct oom *o)
+{
+    struct fx_alloc in = { .bytes = MIB(1), .set = SET_64K | SET_SYSTEM, .preferred = 1, .alignment = 65536 };
+    struct vidmm_open *op;
+    return client_try_alloc(&o->c, &in, &op);
+}
+
+static vidmm_status run_import(struct oom *o)
+{
+    struct ref_alloc_private p = { .magic = REF_ALLOC_MAGIC, .bytes = KIB(16), .supported = SET_SYSTEM };
+    struct vidmm_alloc_desc in = { &p, sizeof p, o->host, KIB(16) };
+    struct vidmm_open *op;
+    return vidmm_alloc_create(o->c.device, &in, &op);
+}
+
+static void make_open(struct oom *o)
+{
+    struct fx_alloc in = { .bytes = MIB(1), .set = SET_64K | SET_SYSTEM, .preferred = 1, .alignment = 65536 };
+    o->open = client_alloc(&o->c, &in);
+    o->second = client_alloc(&o->c, &in);
+}
+
+static vidmm_status run_reserve(struct oom *o)
+{
+    struct vidmm_reserve in = { .bytes = MIB(4) };
+    uint64_t va, value;
+    return vidmm_va_reserve(o->c.process, o->c.queue, &in, &va, &value);
+}
+
+static vidmm_status run_reserve_zero(struct oom *o)
+{
+    struct vidmm_reserve in = { .bytes = MIB(8), .type = VIDMM_RESERVE_ZERO };
+    uint64_t va, value;
+    if (!(vidmm_adapter_info(o->fx.ad)->mmu_flags & VIDMM_MMU_ZERO_IN_PTE)) in.type = VIDMM_RESERVE_NO_ACCESS;
+    return vidmm_va_reserve(o->c.process, o->c.queue, &in, &va, &value);
+}
+
+static vidmm_status map_at(struct oom *o, struct vidmm_open *op, uint64_t base, uint64_t bytes)
+{
+    struct vidmm_map in = { .base = base, .open = op, .bytes = bytes, .protection = VIDMM_PROT_WRITE };
+    uint64_t va, value;
+    return vidmm_va_map(o->c.queue, &in, &va, &value);
+}
+
+static vidmm_status run_map(struct oom *o) { return map_at(o, o->open, 0, MIB(1)); }
+static vidmm_status run_map_far(struct oom *o) { return map_at(o, o->open, GIB(200) + MIB(3), MIB(1)); }
+static vidmm_status run_map_over(struct oom *o) { return map_at(o, o->second, o->mapped + KIB(256), KIB(64)); }
+
+static void make_mapping(struct oom *o)
+{
+    make_open(o);
+    client_resident(&o->c, o->open);
+    o->mapped = client_map(&o->c, o->open, 0, 0, 0, VIDMM_PROT_WRITE);
+}
+
+static vidmm_status run_free_all(struct oom *o) { return vidmm_va_free(o->c.process, o->mapped, MIB(1)); }
+static vidmm_status run_free_middle(struct oom *o)
+{
+    return vidmm_va_free(o->c.process, o->mapped + KIB(128), KIB(64));
+}
+
+/* Two maps wait on the queue over the range that will be freed. */
+static void make_pending(struct oom *o)
+{
+    make_mapping(o);
+    vidmm_queue_delay(o->c.queue, UINT64_MAX);
+    assert_int_equal(map_at(o, o->second, o->mapped + KIB(64), KIB(256)), VIDMM_PENDING);
+    assert_int_equal(map_at(o, o->second, o->mapped + KIB(128), KIB(128)), VIDMM_PENDING);
+}
+
+static vidmm_status run_resident(struct oom *o)
+{
+    struct vidmm_open *both[] = { o->open, o->second, o->open };
+    uint64_t value, trim;
+    return vidmm_make_resident(o->c.queue, both, 3, 0, &value, &trim);
+}
+
+static vidmm_status run_submit(struct oom *o)
+{
+    uint64_t words[8];
+    uint32_t bytes;
+    uint64_t va = client_commands(&o->c, words, ref_emit_spin(words, 1), &bytes);
+    return vidmm_context_submit(o->c.context, va, bytes, NULL, 0, 0);
+}
+
+static vidmm_status run_wait(struct oom *o)
+{
+    uint64_t value = 0;
+    return vidmm_context_wait(o->c.context, &o->c.fence, &value, 1);
+}
+
+static vidmm_status run_signal(struct oom *o)
+{
+    uint64_t value = ++o->c.issued;
+    return vidmm_context_signal(o->c.context, &o->c.fence, &value, 1);
+}
+
+static const struct operation operations[] = {
+    { "process_create", run_process, NULL },
+    { "device_create", run_device, NULL },
+    { "queue_create", run_queue, NULL },
+    { "context_create", run_context, NULL },
+    { "fence_create", run_fences, NULL },
+    { "fence_create, new page", run_fences, leave_one_fence_slot_less },
+    { "alloc_create", run_alloc, NULL },
+    { "alloc_create, imported", run_import, NULL },
+    { "va_reserve", run_reserve, NULL },
+    { "va_reserve, zero", run_reserve_zero, NULL }, /* refused where entries cannot be zero */
+    { "va_map", run_map, make_open },
+    { "va_map, far away", run_map_far, make_open },
+    { "va_map, over another", run_map_over, make_mapping },
+    { "va_free", run_free_all, make_mapping },
+    { "va_free, middle", run_free_middle, make_mapping },
+    { "va_free, over queued maps", run_free_all, make_pending },
+    { "make_resident", run_resident, make_open },
+    { "context_submit", run_submit, NULL },
+    { "context_wait", run_wait, NULL },
+    { "context_signal", run_signal, NULL },
+};
+
+/* ---- the loop ------------------------------------------------------------------------------------ */
+
+enum failing { FAIL_ALLOC, FAIL_FRAMES, FAIL_DRIVER, FAIL_KINDS };
+
+static void arm(struct oom *o, enum failing what, uint32_t k)
+{
+    world_fail(o->fx.world, WORLD_ALLOC, what == FAIL_ALLOC ? k : 0, false);
+    world_fail(o->fx.world, WORLD_FRAMES, what == FAIL_FRAMES ? k : 0, false);
+    o->fx.tap.fail_create_in = what == FAIL_DRIVER ? k : 0;
+}
+
+static bool struck(struct oom *o, enum failing what)
+{
+    if (what == FAIL_DRIVER) return o->fx.tap.fail_create_in == 0;
+    return world_failed(o->fx.world, what == FAIL_ALLOC ? WORLD_ALLOC : WORLD_FRAMES) > 0;
+}
+
+static void disarm(struct oom *o)
+{
+    world_fail(o->fx.world, WORLD_ALLOC, 0, false);
+    world_fail(o->fx.world, WORLD_FRAMES, 0, false);
+    o->fx.tap.fail_create_in = 0;
+}
+
+/* Returns how many failures the operation met before it succeeded. */
+static uint32_t exhaust(struct oom *o, const struct operation *op, enum failing what)
+{
+    uint64_t issued = o->c.issued;
+    for (uint32_t k = 1; k < TRIES_MAX; k++) {
+        o->c.issued = issued;
+        uint64_t before = vidmm_state_hash(o->fx.ad);
+        arm(o, what, k);
+        vidmm_status st = op->run(o);
+        bool hit = struck(o, what);
+        disarm(o);
+        fx_verify(&o->fx);
+        if (!hit || st >= 0) { /* a failure may be harmless, but then the call succeeded */
+            if (st < 0) fail_msg("%s answers %d although nothing failed", op->name, (int)st);
+            return k - 1;
+        }
+        if (vidmm_state_hash(o->fx.ad) != before) {
+            print_error("%s changed the state although failure %u of kind %d made it fail\n", op->name, k, (int)what);
+            fail();
+        }
+    }
+    fail_msg("%s never succeeds", op->name);
+    return 0;
+}
+
+static uint32_t run_operation(const struct operation *op, enum ref_format format, enum failing what)
+{
+    struct oom o;
+    memset(&o, 0, sizeof o);
+    o.host = test_malloc(KIB(20));
+    void *raw = o.host;
+    o.host = (void *)(((uintptr_t)raw + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
+    fx_open_format(&o.fx, format);
+    client_open(&o.c, &o.fx, NULL);
+    if (op->prepare != NULL) op->prepare(&o);
+    fx_settle(&o.fx);
+    uint32_t met = exhaust(&o, op, what);
+    vidmm_queue_delay(o.c.queue, 0);
+    fx_settle(&o.fx);
+    fx_verify(&o.fx);
+    fx_close(&o.fx);
+    test_free(raw);
+    return met;
+}
+
+static void run_all(enum ref_format format, enum failing what, uint32_t at_least)
+{
+    uint32_t met = 0;
+    for (size_t i = 0; i < VT_COUNT(operations); i++) met += run_operation(&operations[i], format, what);
+    print_message("%u failures met\n", met);
+    assert_true(met >= at_least); /* a loop that never fails anything proves nothing */
+}
+
+static void bookkeeping_memory_format_a(void **state) { (void)state; run_all(REF_FORMAT_A, FAIL_ALLOC, 40); }
+static void bookkeeping_memory_format_b(void **state) { (void)state; run_all(REF_FORMAT_B, FAIL_ALLOC, 40); }
+static void system_frames_format_a(void **state) { (void)state; run_all(REF_FORMAT_A, FAIL_FRAMES, 3); }
+static void system_frames_format_b(void **state) { (void)state; run_all(REF_FORMAT_B, FAIL_FRAMES, 3); }
+static void driver_create_calls(void **state) { (void)state; run_all(REF_FORMAT_A, FAIL_DRIVER, 3); }
+
+/* ---- bring-up, and what must work without any memory ---------------------------------------------- */
+
+static void adapter_creation_leaks_nothing(void **state)
+{
+    (void)state;
+    for (int format = 0; format < 2; format++) {
+        for (uint64_t k = 1;; k++) {
+            struct fixture fx;
+            struct fx_options in;
+            struct vidmm_adapter_config cfg;
+            struct world *w = world_create(&(struct world_options){ .seed = 1 });
+            struct world_accounts acc;
+            fx_options(&in, (enum ref_format)format);
+            assert_int_equal(ref_create(&in.ref, &fx.ref), VIDMM_OK);
+            cfg = (struct vidmm_adapter_config){ .struct_size = sizeof cfg, .platform = world_platform(w),
+                                                 .ops = ref_ops(), .kmd = fx.ref };
+            world_fail(w, WORLD_ALLOC, k, false);
+            vidmm_status st = vidmm_adapter_create(&cfg, &fx.ad, &fx.why);
+            world_fail(w, WORLD_ALLOC, 0, false);
+            if (st == VIDMM_OK) vidmm_adapter_destroy(fx.ad);
+            else assert_non_null(fx.why);
+            world_get_accounts(w, &acc);
+            assert_int_equal(acc.blocks, 0);
+            assert_int_equal(acc.frames, 0);
+            assert_int_equal(acc.errors, 0);
+            ref_destroy(fx.ref);
+            world_destroy(w);
+            if (st == VIDMM_OK) break;
+            k += k > 40 ? 97 : 0; /* 1,500 tables: the first ones singly, then samples */
+        }
+    }
+}
+
+/* Giving things back, eviction under pressure and teardown never need memory. */
+static void giving_back_needs_no_memory(void **state)
+{
+    (void)state;
+    for (int format = 0; format < 2; format++) {
+        struct oom o;
+        uint64_t trim;
+        memset(&o, 0, sizeof o);
+        fx_open_format(&o.fx, (enum ref_format)format);
+        client_open(&o.c, &o.fx, NULL);
+        make_mapping(&o);
+        client_resident(&o.c, o.second);
+        world_fail(o.fx.world, WORLD_ALLOC, 1, true);
+        world_fail(o.fx.world, WORLD_FRAMES, 1, true);
+        void *cpu;
+        assert_true(vidmm_open_lock(o.open, &cpu) >= 0);
+        fx_settle(&o.fx);
+        assert_int_equal(vidmm_open_unlock(o.open), VIDMM_OK);
+        assert_int_equal(vidmm_evict(o.c.device, &o.open, 1, 0, &trim), VIDMM_OK);
+        assert_int_equal(vidmm_va_free(o.c.process, o.mapped, MIB(1)), VIDMM_OK);
+        vidmm_open_close(o.open, 0);
+        vidmm_open_close(o.second, VIDMM_DESTROY_ASSUME_NOT_IN_USE);
+        fx_settle(&o.fx);
+        fx_verify(&o.fx);
+        fx_close(&o.fx);
+    }
+}
+
+static const struct vt_case cases[] = {
+    VT_TEST(bookkeeping_memory_format_a, "", NULL),
+    VT_TEST(bookkeeping_memory_format_b, "", NULL),
+    VT_TEST(system_frames_format_a, "", NULL),
+    VT_TEST(system_frames_format_b, "", NULL),
+    VT_TEST(driver_create_calls, "", NULL),
+    VT_TEST(adapter_creation_leaks_nothing, "", NULL),
+    VT_TEST(giving_back_needs_no_memory, "", NULL),
+};
+
+int main(int argc, char **argv) { return vt_main(argc, argv, "oom", cases, VT_COUNT(cases)); }
