@@ -3,7 +3,7 @@
  * dg2 kernel-mode driver say to each other through the opaque buffers of the D3DKMT calls.
  * Owns: layouts only.  Calls: nothing.
  * The client's driver never looks inside: it hands tokens to the helper library, which fills these structs,
- * and the other way round.  So the layouts are ours.  Every struct starts with a head; a reader refuses whatever
+ * and the other way round.  So the layouts are ours.  Every struct starts with a head; a reader refuses what
  * does not carry the expected magic, version and size.  The bytes come from user mode: trust nothing else. */
 #ifndef VIDMM_DG2_ABI_H
 #define VIDMM_DG2_ABI_H

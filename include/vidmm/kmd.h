@@ -139,7 +139,11 @@ struct vidmm_op {
             void *allocation; uint64_t allocation_offset, bytes, source_va, destination_va;
             uint32_t direction, flags;
         } transfer;
-        struct { void *allocation; uint64_t allocation_offset, bytes, destination_va; uint32_t pattern; } fill;
+        struct {
+            void *allocation;
+            uint64_t allocation_offset, bytes, destination_va;
+            uint32_t pattern;
+        } fill;
         struct vidmm_update_page_table update;
         struct { /* start = end = 0: the whole space. Clear every engine's TLB for the process first,
                     then drain accesses in flight that used the old entries; only then is it done. */

@@ -79,7 +79,8 @@ enum vidmm_fence_flags { VIDMM_FENCE_NO_SIGNAL = 1u << 4, VIDMM_FENCE_NO_WAIT = 
                          VIDMM_FENCE_NO_MAX_ON_LOSS = 1u << 6, VIDMM_FENCE_NO_GPU_ACCESS = 1u << 7 };
 
 /* VIDMM_NO_MEMORY, VIDMM_NO_VIDEO_MEMORY (no address), VIDMM_DEVICE_LOST. */
-vidmm_status vidmm_fence_create(struct vidmm_device *, uint64_t initial, uint32_t flags, struct vidmm_fence **);
+vidmm_status vidmm_fence_create(struct vidmm_device *, uint64_t initial, uint32_t flags,
+                                struct vidmm_fence **);
 void vidmm_fence_destroy(struct vidmm_fence *);
 /* The value as memory shows it: readable any time, also written by the GPU. Any thread. */
 const uint64_t *vidmm_fence_cpu_address(const struct vidmm_fence *);
@@ -90,10 +91,15 @@ vidmm_status vidmm_fence_signal(struct vidmm_fence *, uint64_t value);
 
 /* ---- contexts --------------------------------------------------------------------------------- */
 
-struct vidmm_context_desc { uint32_t node, engine_affinity; const void *private_data; uint32_t private_size; };
+struct vidmm_context_desc {
+    uint32_t node, engine_affinity;
+    const void *private_data;
+    uint32_t private_size;
+};
 /* A virtual-mode context. engine_affinity: 0 or 1. VIDMM_NOT_SUPPORTED: the node lacks the model.
  * VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST, VIDMM_FAILED. */
-vidmm_status vidmm_context_create(struct vidmm_device *, const struct vidmm_context_desc *, struct vidmm_context **);
+vidmm_status vidmm_context_create(struct vidmm_device *, const struct vidmm_context_desc *,
+                                  struct vidmm_context **);
 /* Queued packets finish first. */
 void vidmm_context_destroy(struct vidmm_context *);
 /* The command buffer is named by address alone; it is never read here.
@@ -101,12 +107,15 @@ void vidmm_context_destroy(struct vidmm_context *);
 vidmm_status vidmm_context_submit(struct vidmm_context *, uint64_t va, uint32_t bytes,
                                   const void *private_data, uint32_t private_size, uint32_t flags);
 /* Queued behind earlier packets: later ones wait until every fence has reached its value. */
-vidmm_status vidmm_context_wait(struct vidmm_context *, struct vidmm_fence *const *, const uint64_t *values, uint32_t n);
+vidmm_status vidmm_context_wait(struct vidmm_context *, struct vidmm_fence *const *, const uint64_t *values,
+                                uint32_t n);
 /* Queued: the fences get their values when everything before has completed. */
-vidmm_status vidmm_context_signal(struct vidmm_context *, struct vidmm_fence *const *, const uint64_t *values, uint32_t n);
+vidmm_status vidmm_context_signal(struct vidmm_context *, struct vidmm_fence *const *, const uint64_t *values,
+                                  uint32_t n);
 /* Packets queued or running. */
 uint32_t vidmm_context_pending(const struct vidmm_context *);
-vidmm_status vidmm_context_set_priority(struct vidmm_context *, int32_t priority); /* -7..7; kept, not used yet */
+vidmm_status vidmm_context_set_priority(struct vidmm_context *,
+                                        int32_t priority); /* -7..7; kept, not used yet */
 
 /* ---- allocations ------------------------------------------------------------------------------ */
 
@@ -150,7 +159,10 @@ uint64_t vidmm_queue_issued(const struct vidmm_queue *); /* newest value handed 
  * called again with 0. */
 void vidmm_queue_delay(struct vidmm_queue *, uint64_t until_ns);
 
-enum vidmm_resident_flags { VIDMM_RESIDENT_CANT_TRIM_FURTHER = 1u << 0, VIDMM_RESIDENT_MUST_SUCCEED = 1u << 1 };
+enum vidmm_resident_flags {
+    VIDMM_RESIDENT_CANT_TRIM_FURTHER = 1u << 0,
+    VIDMM_RESIDENT_MUST_SUCCEED = 1u << 1
+};
 /* Adds one count each, all or nothing, and brings the allocations in. *fence_value 0 with VIDMM_OK:
  * resident now. VIDMM_NO_MEMORY: over budget (or, with CANT_TRIM_FURTHER, the device's list has no legal
  * assignment to segments); *bytes_to_trim is then set. VIDMM_DEVICE_LOST. */
@@ -169,7 +181,7 @@ enum vidmm_protection { VIDMM_PROT_WRITE = 1u << 0, VIDMM_PROT_EXECUTE = 1u << 1
                         VIDMM_PROT_NO_ACCESS = 1u << 3, VIDMM_PROT_SYSTEM_USE_ONLY = 1u << 4 };
 
 struct vidmm_map {
-    uint64_t base;             /* 0: choose in [min, max); then 4 KiB aligned min, max; max 0 = end of space */
+    uint64_t base; /* 0: choose in [min, max); then 4 KiB aligned min, max; max 0 = end of space */
     uint64_t min, max;         /* min is rounded up; an inclusive max (base + size - 1) is accepted */
     struct vidmm_open *open;   /* NULL with ZERO or NO_ACCESS */
     uint64_t offset, bytes;    /* multiples of 4096 */
@@ -178,7 +190,8 @@ struct vidmm_map {
 };
 /* Claims the range now and binds it on the queue. *fence_value 0 with VIDMM_OK: usable now.
  * VIDMM_NO_VIDEO_MEMORY: no range fits. VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST. */
-vidmm_status vidmm_va_map(struct vidmm_queue *, const struct vidmm_map *, uint64_t *va, uint64_t *fence_value);
+vidmm_status vidmm_va_map(struct vidmm_queue *, const struct vidmm_map *, uint64_t *va,
+                          uint64_t *fence_value);
 
 enum vidmm_reservation_type { VIDMM_RESERVE_NO_ACCESS = 0, VIDMM_RESERVE_ZERO = 1 };
 struct vidmm_reserve {
@@ -195,7 +208,13 @@ vidmm_status vidmm_va_reserve(struct vidmm_process *, struct vidmm_queue *, cons
 vidmm_status vidmm_va_free(struct vidmm_process *, uint64_t base, uint64_t bytes);
 
 /* What a range is now, for tools and tests: the claim that contains va. */
-struct vidmm_va_info { uint64_t start, end; bool reserved; bool bound; struct vidmm_open *open; uint64_t offset; };
+struct vidmm_va_info {
+    uint64_t start, end;
+    bool reserved;
+    bool bound;
+    struct vidmm_open *open;
+    uint64_t offset;
+};
 /* VIDMM_INVALID: nobody owns va. */
 vidmm_status vidmm_va_query(struct vidmm_process *, uint64_t va, struct vidmm_va_info *);
 

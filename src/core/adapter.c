@@ -24,7 +24,8 @@ static const char *check_models(const struct vidmm_adapter_info *in)
     bool va = (in->flags & VIDMM_ADAPTER_VIRTUAL_ADDRESSING) != 0;
     if (va != model) return "VirtualAddressingSupported and a model bit must be set together"; /* ADP-10 */
     if (!(in->flags & VIDMM_ADAPTER_GPUMMU)) return "this release needs GpuMmuSupported";
-    if (in->node_count == 0 || in->node_count > VIDMM_NODES_MAX) return "node count must be 1..64"; /* ADP-18 */
+    if (in->node_count == 0 || in->node_count > VIDMM_NODES_MAX)
+        return "node count must be 1..64"; /* ADP-18 */
     if (in->paging_node >= in->node_count) return "the paging node does not exist";
     if (in->submit_depth == 0) return "submit_depth must be at least 1";
     uint64_t pb = in->paging_buffer_bytes;
@@ -62,7 +63,8 @@ static const char *check_levels(const struct vidmm_adapter_info *in)
 {
     uint32_t n = in->level_count, bits = VIDMM_PAGE_SHIFT;
     const char *why;
-    if (n < VIDMM_LEVELS_MIN || n > VIDMM_LEVELS_MAX) return "page-table level count must be 2..6"; /* ADP-15 */
+    if (n < VIDMM_LEVELS_MIN || n > VIDMM_LEVELS_MAX)
+        return "page-table level count must be 2..6"; /* ADP-15 */
     if (in->va_bits < 31 || in->va_bits > 57) return "VirtualAddressBitCount must be 31..57";
     for (uint32_t i = 0; i < n; i++) {
         const struct vidmm_level_desc *l = &in->level[i];
@@ -72,23 +74,28 @@ static const char *check_levels(const struct vidmm_adapter_info *in)
         if (!resizable && l->table_bytes == 0) return "table size is 0";
         why = check_table_segment(in, l->segment, resizable ? (uint32_t)VIDMM_PAGE_SIZE : l->table_bytes);
         if (why == NULL)
-            why = check_table_segment(in, l->paging_segment, resizable ? (uint32_t)VIDMM_PAGE_SIZE : l->table_bytes);
+            why = check_table_segment(in, l->paging_segment,
+                                      resizable ? (uint32_t)VIDMM_PAGE_SIZE : l->table_bytes);
         if (why != NULL) return why;
         bits += l->index_bits;
     }
-    if (bits != in->va_bits) return "12 + index bits of all levels must be VirtualAddressBitCount"; /* PT-04 */
-    if (in->update_mode != VIDMM_UPDATE_CPU_VIRTUAL) return "this release supports the CPU_VIRTUAL update mode";
+    if (bits != in->va_bits)
+        return "12 + index bits of all levels must be VirtualAddressBitCount"; /* PT-04 */
+    if (in->update_mode != VIDMM_UPDATE_CPU_VIRTUAL)
+        return "this release supports the CPU_VIRTUAL update mode";
     return NULL;
 }
 
 static const char *check_ops(const struct vidmm_adapter_config *cfg)
 {
     const struct vidmm_kmd_ops *o = cfg->ops;
-    if (o->struct_size != sizeof *o || o->abi != VIDMM_KMD_ABI) return "the driver was built for another interface";
-    if (!o->query_adapter_info || !o->start_device || !o->stop_device || !o->create_process || !o->destroy_process ||
-        !o->create_context || !o->destroy_context || !o->create_allocation || !o->destroy_allocation ||
-        !o->pte_attr || !o->update_page_table || !o->set_root_page_table || !o->build_paging_buffer ||
-        !o->submit_command_virtual || !o->reset_engine) return "the driver lacks an operation";
+    if (o->struct_size != sizeof *o || o->abi != VIDMM_KMD_ABI)
+        return "the driver was built for another interface";
+    if (!o->query_adapter_info || !o->start_device || !o->stop_device || !o->create_process ||
+        !o->destroy_process || !o->create_context || !o->destroy_context || !o->create_allocation ||
+        !o->destroy_allocation || !o->pte_attr || !o->update_page_table || !o->set_root_page_table ||
+        !o->build_paging_buffer || !o->submit_command_virtual || !o->reset_engine)
+        return "the driver lacks an operation";
     return NULL;
 }
 
@@ -168,7 +175,8 @@ static vidmm_status init_adapter(struct vidmm_adapter *ad, const char **why)
     *why = check_info(ad);
     if (*why != NULL) return VIDMM_INVALID;
     ad->shift[0] = VIDMM_PAGE_SHIFT;
-    for (uint32_t i = 0; i < ad->info.level_count; i++) ad->shift[i + 1] = ad->shift[i] + ad->info.level[i].index_bits;
+    for (uint32_t i = 0; i < ad->info.level_count; i++)
+        ad->shift[i + 1] = ad->shift[i] + ad->info.level[i].index_bits;
     ad->segment_count = ad->info.segment_count;
     ad->counters->segment_count = min_u32(ad->segment_count + 1, VIDMM_COUNTERS_SEGMENTS);
     *why = "no memory for a segment";

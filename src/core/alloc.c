@@ -18,7 +18,8 @@ static vidmm_status check_segments(const struct vidmm_adapter *ad, const struct 
     for (uint32_t id = 1; id <= ad->segment_count; id++) {
         const struct vmm_segment *seg = &ad->segment[id];
         if (!(ka->supported >> (id - 1) & 1u)) continue;
-        if (seg->flags & VIDMM_SEGMENT_APERTURE) { /* the aperture stands for system memory (SEG-10, SEG-17) */
+        /* The aperture stands for system memory (SEG-10, SEG-17). */
+        if (seg->flags & VIDMM_SEGMENT_APERTURE) {
             al->segments |= 1u;
             continue;
         }
@@ -54,11 +55,13 @@ static vidmm_status size_alloc(const struct vidmm_adapter *ad, const struct vidm
     if (in->existing != NULL && (al->segments != 1u || bytes > in->existing_bytes)) return VIDMM_INVALID;
     al->pages = bytes >> VIDMM_PAGE_SHIFT;
     if (!fits_somewhere(ad, al)) return VIDMM_NO_VIDEO_MEMORY;
-    if (BROKEN(ad, SEG_05) && ad->counters->alloc_bytes_live + bytes > ad->budget) return VIDMM_NO_VIDEO_MEMORY;
+    if (BROKEN(ad, SEG_05) && ad->counters->alloc_bytes_live + bytes > ad->budget)
+        return VIDMM_NO_VIDEO_MEMORY;
     return VIDMM_OK;
 }
 
-static vidmm_status take_memory(struct vidmm_adapter *ad, const struct vidmm_alloc_desc *in, struct vmm_alloc *al)
+static vidmm_status take_memory(struct vidmm_adapter *ad, const struct vidmm_alloc_desc *in,
+                                struct vmm_alloc *al)
 {
     const struct vidmm_platform *pl = ad->platform;
     if (al->segments >> 1 != 0) {
@@ -88,7 +91,8 @@ static vidmm_status make_alloc(struct vidmm_adapter *ad, const struct vidmm_allo
     struct vmm_alloc *al = vmm_new(ad, sizeof *al);
     if (al == NULL) return VIDMM_NO_MEMORY;
     vidmm_status st = check_segments(ad, ka, al);
-    if (st == VIDMM_OK && (ka->priority == 0 || (ka->alignment != 0 && !is_pow2(ka->alignment)))) st = VIDMM_INVALID;
+    if (st == VIDMM_OK && (ka->priority == 0 || (ka->alignment != 0 && !is_pow2(ka->alignment))))
+        st = VIDMM_INVALID;
     if (st == VIDMM_OK) st = size_alloc(ad, in, ka, al);
     if (st == VIDMM_OK) st = take_memory(ad, in, al);
     if (st != VIDMM_OK) {
@@ -127,7 +131,8 @@ static void break_assign_address(struct vidmm_device *d, struct vmm_alloc *al)
     if (c != NULL) c->kind = CLAIM_MAP;
 }
 
-vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc_desc *in, struct vidmm_open **out)
+vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc_desc *in,
+                                struct vidmm_open **out)
 {
     struct vidmm_adapter *ad = d->proc->ad;
     struct vidmm_kmd_allocation ka = { .private_data = in->private_data, .private_size = in->private_size,

@@ -168,7 +168,8 @@ static void break_other_bindings(struct vmm_binding *nb)
     }
 }
 
-void vmm_bind_replace(struct vmm_space *sp, struct range r, struct vmm_binding *nb, struct vmm_binding *spare[2])
+void vmm_bind_replace(struct vmm_space *sp, struct range r, struct vmm_binding *nb,
+                      struct vmm_binding *spare[2])
 {
     vmm_tables_bind(sp, r); /* first: a leaf that goes on being used must not look empty in between */
     vmm_bind_clear(sp, r, &spare[0]);
@@ -183,7 +184,7 @@ void vmm_bind_remove(struct vmm_binding *b)
     struct vmm_space *sp = b->space;
     struct range r = { b->node.key, b->end };
     struct span *claim = span_find(&sp->claims, r.start);
-    if (claim != NULL && claim->kind == (CLAIM_RESERVE | CLAIM_ZERO)) { /* back to what was reserved (VA-45) */
+    if (claim != NULL && claim->kind == (CLAIM_RESERVE | CLAIM_ZERO)) { /* as it was reserved (VA-45) */
         bool was = entries_valid(b);
         list_remove(&b->on_alloc);
         b->target = TARGET_ZERO;

@@ -58,7 +58,8 @@ static void stop_work(struct vidmm_device *d)
 }
 
 /* Fences go to the maximum first: nobody may be refused while a waiter still hopes. */
-void vmm_device_fail(struct vidmm_device *d, enum vidmm_device_state state, const struct vidmm_page_fault *fault)
+void vmm_device_fail(struct vidmm_device *d, enum vidmm_device_state state,
+                     const struct vidmm_page_fault *fault)
 {
     if (d->state != VIDMM_DEVICE_ACTIVE) return;
     release_waiters(d);
@@ -88,7 +89,8 @@ void vidmm_device_destroy(struct vidmm_device *d)
     release_waiters(d);
     d->state = VIDMM_DEVICE_STOPPED;
     stop_work(d);
-    LIST_FOREACH_SAFE(it, tmp, &d->contexts) vidmm_context_destroy(list_entry(it, struct vidmm_context, on_device));
+    LIST_FOREACH_SAFE(it, tmp, &d->contexts)
+        vidmm_context_destroy(list_entry(it, struct vidmm_context, on_device));
     LIST_FOREACH_SAFE(it, tmp, &d->queues) vidmm_queue_destroy(list_entry(it, struct vidmm_queue, on_device));
     LIST_FOREACH_SAFE(it, tmp, &d->opens) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
@@ -109,7 +111,8 @@ static bool step_children(struct vidmm_device *d)
 bool vmm_device_step(struct vidmm_device *d)
 {
     bool progress = step_children(d);
-    if (!d->dying || !list_empty(&d->contexts) || !list_empty(&d->queues) || !list_empty(&d->opens)) return progress;
+    if (!d->dying || !list_empty(&d->contexts) || !list_empty(&d->queues) || !list_empty(&d->opens))
+        return progress;
     LIST_FOREACH_SAFE(it, tmp, &d->fences) vmm_fence_drop(list_entry(it, struct vidmm_fence, on_device));
     if (!list_empty(&d->fences)) return progress; /* another device's packets still name one */
     list_remove(&d->on_process);
@@ -117,7 +120,10 @@ bool vmm_device_step(struct vidmm_device *d)
     return true;
 }
 
-enum vidmm_device_state vidmm_device_state(const struct vidmm_device *d) { return (enum vidmm_device_state)d->state; }
+enum vidmm_device_state vidmm_device_state(const struct vidmm_device *d)
+{
+    return (enum vidmm_device_state)d->state;
+}
 
 vidmm_status vidmm_device_fault(const struct vidmm_device *d, struct vidmm_page_fault *out)
 {

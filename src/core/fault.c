@@ -10,8 +10,9 @@ void vidmm_notify_completed(struct vidmm_adapter *ad, uint32_t node, uint64_t fe
     if (node >= ad->info.node_count) return;
     _Atomic uint64_t *done = &ad->node[node].inbox.completed;
     uint64_t old = atomic_load_explicit(done, memory_order_relaxed);
-    while (old < fence_id && !atomic_compare_exchange_weak_explicit(done, &old, fence_id, memory_order_release,
-                                                                    memory_order_relaxed)) continue;
+    while (old < fence_id && !atomic_compare_exchange_weak_explicit(
+                                 done, &old, fence_id, memory_order_release, memory_order_relaxed))
+        continue;
     ad->platform->poke(ad->platform->ctx);
 }
 
@@ -45,7 +46,8 @@ static void handle_fault(struct vidmm_adapter *ad, uint32_t node)
     }
     vmm_node_complete(ad, node, atomic_load_explicit(&in->completed, memory_order_acquire));
     struct list *first = list_first(&ad->node[node].running);
-    if ((fault.flags & VIDMM_FAULT_FENCE_INVALID) && first != NULL) /* packet unknown: the one that was running */
+    if ((fault.flags & VIDMM_FAULT_FENCE_INVALID) &&
+        first != NULL) /* packet unknown: the one that was running */
         fault.fence_id = list_entry(first, struct vmm_packet, link)->fence_id;
     struct vidmm_context *guilty = vmm_node_abort(ad, node, fault.fence_id);
     if (guilty == NULL) vmm_adapter_lose(ad); /* the paging process itself */

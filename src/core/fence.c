@@ -8,7 +8,10 @@
 
 uint64_t vmm_fence_load(const struct vidmm_fence *f) { return __atomic_load_n(f->value, __ATOMIC_ACQUIRE); }
 
-void vmm_fence_store(struct vidmm_fence *f, uint64_t value) { __atomic_store_n(f->value, value, __ATOMIC_RELEASE); }
+void vmm_fence_store(struct vidmm_fence *f, uint64_t value)
+{
+    __atomic_store_n(f->value, value, __ATOMIC_RELEASE);
+}
 
 /* A two-level space keeps its own pages below what the root covers, so that a fence never grows it. */
 static struct span *claim_page(struct vmm_space *sp)
@@ -79,7 +82,8 @@ static vidmm_status page_find(struct vidmm_process *p, struct vmm_fence_page **o
     return page_make(p, out);
 }
 
-vidmm_status vmm_fence_make(struct vidmm_device *d, uint64_t initial, uint32_t flags, struct vidmm_fence **out)
+vidmm_status vmm_fence_make(struct vidmm_device *d, uint64_t initial, uint32_t flags,
+                            struct vidmm_fence **out)
 {
     struct vidmm_adapter *ad = d->proc->ad;
     struct vmm_fence_page *page;
@@ -104,7 +108,8 @@ vidmm_status vmm_fence_make(struct vidmm_device *d, uint64_t initial, uint32_t f
     return VIDMM_OK;
 }
 
-vidmm_status vidmm_fence_create(struct vidmm_device *d, uint64_t initial, uint32_t flags, struct vidmm_fence **out)
+vidmm_status vidmm_fence_create(struct vidmm_device *d, uint64_t initial, uint32_t flags,
+                                struct vidmm_fence **out)
 {
     uint32_t known = VIDMM_FENCE_NO_SIGNAL | VIDMM_FENCE_NO_WAIT | VIDMM_FENCE_NO_MAX_ON_LOSS |
                      VIDMM_FENCE_NO_GPU_ACCESS;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* move.c — brings one allocation from one place to another: page-in, eviction, demotion, promotion.
- * Owns: adapter->move. Calls: place.c, bind.c, syspage.c (scratch windows), batch.c. Keeps: invariants 5, 6, 12.
+ * Owns: adapter->move. Calls: place.c, bind.c, syspage.c (scratch windows), batch.c. Keeps: invariants 5,
+ * 6, 12.
  *
  *   STOP        devices that can reach it run nothing         (only when it is LIVE)
  *   INVALIDATE  entries of every mapping invalid, flush owed  (only when it is LIVE)

@@ -56,7 +56,8 @@ uint64_t vmm_place_run(struct vmm_alloc *al, uint32_t segment, uint64_t offset, 
 
 static void count_resident(struct vidmm_adapter *ad, const struct vmm_alloc *al, bool now)
 {
-    struct vidmm_segment_counters *s = &ad->counters->segment[min_u32(al->segment, VIDMM_COUNTERS_SEGMENTS - 1)];
+    struct vidmm_segment_counters *s = &ad->counters
+                                            ->segment[min_u32(al->segment, VIDMM_COUNTERS_SEGMENTS - 1)];
     if (!now) {
         s->resident -= vmm_alloc_bytes(al);
         return;

@@ -14,7 +14,8 @@ static vidmm_status make_space(struct vidmm_process *p)
 static void free_process(struct vidmm_process *p)
 {
     struct vidmm_adapter *ad = p->ad;
-    for (struct tree_node *n = tree_first(&p->space.bindings); n != NULL; n = tree_first(&p->space.bindings)) {
+    for (struct tree_node *n = tree_first(&p->space.bindings); n != NULL;
+         n = tree_first(&p->space.bindings)) {
         tree_remove(&p->space.bindings, n);
         vmm_delete(ad, tree_entry(n, struct vmm_binding, node), sizeof(struct vmm_binding));
     }
@@ -50,7 +51,8 @@ void vidmm_process_destroy(struct vidmm_process *p)
 {
     if (p->dying) return;
     p->dying = 1;
-    LIST_FOREACH_SAFE(it, tmp, &p->devices) vidmm_device_destroy(list_entry(it, struct vidmm_device, on_process));
+    LIST_FOREACH_SAFE(it, tmp, &p->devices)
+        vidmm_device_destroy(list_entry(it, struct vidmm_device, on_process));
 }
 
 /* Its pages may be in TLBs until a last flush of everything is done (inv. 5). */

@@ -12,7 +12,10 @@ void vmm_missing_add(struct vidmm_device *d, int by)
     ad->missing += (uint64_t)(int64_t)by;
 }
 
-static uint64_t local_bytes(const struct vmm_alloc *al) { return al->preferred != 0 ? vmm_alloc_bytes(al) : 0; }
+static uint64_t local_bytes(const struct vmm_alloc *al)
+{
+    return al->preferred != 0 ? vmm_alloc_bytes(al) : 0;
+}
 
 static void required_add(struct vidmm_open *op)
 {
@@ -106,7 +109,8 @@ static vidmm_status decode_resident(const struct vidmm_queue *q, struct vidmm_op
     bool forced = (flags & VIDMM_RESIDENT_CANT_TRIM_FURTHER) != 0;
     if (q->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (n > VIDMM_LIST_MAX) return VIDMM_LIMIT;
-    if (q->dying || flags & ~(VIDMM_RESIDENT_CANT_TRIM_FURTHER | VIDMM_RESIDENT_MUST_SUCCEED)) return VIDMM_INVALID;
+    if (q->dying || flags & ~(VIDMM_RESIDENT_CANT_TRIM_FURTHER | VIDMM_RESIDENT_MUST_SUCCEED))
+        return VIDMM_INVALID;
     if ((flags & VIDMM_RESIDENT_MUST_SUCCEED) && !forced) return VIDMM_INVALID;
     for (uint32_t i = 0; i < n; i++)
         if (opens[i]->dev != q->dev || opens[i]->dying) return VIDMM_INVALID;
@@ -117,15 +121,16 @@ static vidmm_status decode_resident(const struct vidmm_queue *q, struct vidmm_op
     return VIDMM_NO_MEMORY;
 }
 
-vidmm_status vidmm_make_resident(struct vidmm_queue *q, struct vidmm_open *const *opens, uint32_t n, uint32_t flags,
-                                 uint64_t *value, uint64_t *trim)
+vidmm_status vidmm_make_resident(struct vidmm_queue *q, struct vidmm_open *const *opens, uint32_t n,
+                                 uint32_t flags, uint64_t *value, uint64_t *trim)
 {
     struct vidmm_device *d = q->dev;
     struct vidmm_adapter *ad = d->proc->ad;
     vidmm_status st = decode_resident(q, opens, n, flags, trim);
     if (st == VIDMM_NO_MEMORY) {
         ad->counters->over_budget++;
-        if (flags & VIDMM_RESIDENT_MUST_SUCCEED) vmm_device_fail(d, VIDMM_DEVICE_OUT_OF_MEMORY, NULL); /* FLT-22 */
+        if (flags & VIDMM_RESIDENT_MUST_SUCCEED)
+            vmm_device_fail(d, VIDMM_DEVICE_OUT_OF_MEMORY, NULL); /* FLT-22 */
     }
     if (st != VIDMM_OK) return st;
     struct vmm_request *r = vmm_request_new(q, REQ_RESIDENT);
@@ -193,7 +198,10 @@ bool vmm_resident_execute(struct vmm_request *r)
 
 /* ---- victims ---- */
 
-static bool movable(const struct vmm_alloc *al) { return al->state == PLACE_LIVE && al->segment != VMM_SYSTEM; }
+static bool movable(const struct vmm_alloc *al)
+{
+    return al->state == PLACE_LIVE && al->segment != VMM_SYSTEM;
+}
 
 /* May `v` be taken from every device that requires it, for `d`? The age rule: not from an older requester,
  * not from one that is owed a packet, never from d's own list. */
@@ -210,19 +218,22 @@ static bool may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
 
 enum victim_class { VICTIM_FREE, VICTIM_DEMOTE, VICTIM_STOP, VICTIM_NO };
 
-static enum victim_class classify(const struct vmm_alloc *v, const struct vmm_alloc *al, const struct vidmm_device *d)
+static enum victim_class classify(const struct vmm_alloc *v, const struct vmm_alloc *al,
+                                  const struct vidmm_device *d)
 {
     bool must = !(al->segments & 1u);
     if (!movable(v) || v == al) return VICTIM_NO;
     if (!vmm_alloc_required(v)) return VICTIM_FREE;
     if (v->segments & 1u) {
-        bool less = v->priority < al->priority || (v->priority == al->priority && v->resident_seq < al->resident_seq);
+        bool less = v->priority < al->priority ||
+                    (v->priority == al->priority && v->resident_seq < al->resident_seq);
         return must || less ? VICTIM_DEMOTE : VICTIM_NO;
     }
     return must && may_stop(v, d) ? VICTIM_STOP : VICTIM_NO;
 }
 
-static bool better(const struct vmm_alloc *a, enum victim_class ca, const struct vmm_alloc *b, enum victim_class cb)
+static bool better(const struct vmm_alloc *a, enum victim_class ca, const struct vmm_alloc *b,
+                   enum victim_class cb)
 {
     if (b == NULL || ca != cb) return b == NULL || ca < cb;
     if (a->priority != b->priority) return a->priority < b->priority;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* sched.c — contexts, their packets, and the nodes that run them.
- * Owns: contexts, packets, node lists. Calls: the driver (submit, set_root), fence.c. Keeps: invariants 7, 12.
- * FIFO within a context, round robin between contexts of a node, paging packets first. A packet starts
+ * Owns: contexts, packets, node lists. Calls: the driver (submit, set_root), fence.c. Keeps: invariants
+ * 7, 12. FIFO within a context, round robin between contexts of a node, paging packets first. A packet starts
  * only when its device is active, not held, has its whole list resident, and its space owes no gate. */
 #include "core/core.h"
 
@@ -347,8 +347,8 @@ static void break_inspect(struct vidmm_context *c, uint64_t va)
     pl->copy(pl->ctx, cpu, &word, sizeof word);
 }
 
-vidmm_status vidmm_context_submit(struct vidmm_context *c, uint64_t va, uint32_t bytes, const void *private_data,
-                                  uint32_t private_size, uint32_t flags)
+vidmm_status vidmm_context_submit(struct vidmm_context *c, uint64_t va, uint32_t bytes,
+                                  const void *private_data, uint32_t private_size, uint32_t flags)
 {
     if (c->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (c->dying || (flags & ~(uint32_t)VIDMM_SUBMIT_NULL) || (private_size > 0 && private_data == NULL))
@@ -367,8 +367,8 @@ vidmm_status vidmm_context_submit(struct vidmm_context *c, uint64_t va, uint32_t
     return VIDMM_OK;
 }
 
-static vidmm_status queue_sync(struct vidmm_context *c, enum vmm_packet_kind kind, struct vidmm_fence *const *fences,
-                               const uint64_t *values, uint32_t n)
+static vidmm_status queue_sync(struct vidmm_context *c, enum vmm_packet_kind kind,
+                               struct vidmm_fence *const *fences, const uint64_t *values, uint32_t n)
 {
     uint32_t forbidden = kind == PACKET_WAIT ? VIDMM_FENCE_NO_WAIT : VIDMM_FENCE_NO_SIGNAL;
     if (c->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
@@ -389,14 +389,14 @@ static vidmm_status queue_sync(struct vidmm_context *c, enum vmm_packet_kind kin
     return VIDMM_OK;
 }
 
-vidmm_status vidmm_context_wait(struct vidmm_context *c, struct vidmm_fence *const *fences, const uint64_t *values,
-                                uint32_t n)
+vidmm_status vidmm_context_wait(struct vidmm_context *c, struct vidmm_fence *const *fences,
+                                const uint64_t *values, uint32_t n)
 {
     return queue_sync(c, PACKET_WAIT, fences, values, n);
 }
 
-vidmm_status vidmm_context_signal(struct vidmm_context *c, struct vidmm_fence *const *fences, const uint64_t *values,
-                                  uint32_t n)
+vidmm_status vidmm_context_signal(struct vidmm_context *c, struct vidmm_fence *const *fences,
+                                  const uint64_t *values, uint32_t n)
 {
     return queue_sync(c, PACKET_SIGNAL, fences, values, n);
 }

@@ -116,7 +116,9 @@ static void write_parent(struct vmm_space *sp, struct vmm_table *parent, uint32_
         write_invalid(sp, parent, index, 1, 0);
         return;
     }
-    struct vidmm_pte_kind kind = { .level = parent->level, .flags = VIDMM_PTE_VALID, .segment = child->segment };
+    struct vidmm_pte_kind kind = { .level = parent->level,
+                                   .flags = VIDMM_PTE_VALID,
+                                   .segment = child->segment };
     if (BROKEN(ad, SEG_07)) kind.segment = VMM_SYSTEM;
     struct vidmm_pte_run run = { .address = child->address, .count = 1 };
     run.attr = ad->ops->pte_attr(ad->kmd, &kind);

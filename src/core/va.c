@@ -52,7 +52,8 @@ static struct range window(const struct vidmm_adapter *ad, uint64_t min, uint64_
 }
 
 /* Where VidMm puts a range of its own choice: start = skew modulo the alignment. */
-static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t align, uint64_t skew, uint64_t *va)
+static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t align, uint64_t skew,
+                 uint64_t *va)
 {
     struct span_want want = { bytes + skew, align, w.start, w.end, SPAN_UP };
     if (sp->ad->info.level_count == 2) { /* below what the root covers, if there is room */
@@ -94,7 +95,8 @@ static vidmm_status decode_map(const struct vidmm_queue *q, const struct vidmm_m
     if (in->bytes == 0 || !is_aligned(in->bytes | in->offset, VIDMM_PAGE_SIZE)) return VIDMM_INVALID;
     if (!range_end(in->offset, in->bytes, &end)) return VIDMM_INVALID;
     if (in->open != NULL) {
-        if (in->open->dev != q->dev || in->open->dying || end > vmm_alloc_bytes(in->open->al)) return VIDMM_INVALID;
+        if (in->open->dev != q->dev || in->open->dying || end > vmm_alloc_bytes(in->open->al))
+            return VIDMM_INVALID;
         if (BROKEN(ad, VA_08) && !is_aligned(in->bytes, in->open->al->align)) return VIDMM_INVALID;
         if (BROKEN(ad, ALC_04) && in->open->locks > 0 && in->base != 0) return VIDMM_INVALID;
     }
@@ -150,7 +152,8 @@ static vidmm_status take_tables(struct vmm_space *sp, struct vmm_request *r)
 }
 
 /* The request is complete in itself afterwards: vmm_request_free gives everything back. */
-static vidmm_status reserve_map(struct vidmm_queue *q, struct range range, bool unmap, struct vmm_request **out)
+static vidmm_status reserve_map(struct vidmm_queue *q, struct range range, bool unmap,
+                                struct vmm_request **out)
 {
     struct vidmm_adapter *ad = q->dev->proc->ad;
     struct vmm_space *sp = &q->dev->proc->space;
@@ -358,7 +361,8 @@ static vidmm_status decode_reserve(struct vidmm_process *p, const struct vidmm_q
     if (q != NULL && (q->dev->proc != p || q->dying)) return VIDMM_INVALID;
     if (q != NULL && q->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (in->type > VIDMM_RESERVE_ZERO || (in->type == VIDMM_RESERVE_ZERO && q == NULL)) return VIDMM_INVALID;
-    if (in->type == VIDMM_RESERVE_ZERO && !(p->ad->info.mmu_flags & VIDMM_MMU_ZERO_IN_PTE)) return VIDMM_INVALID;
+    if (in->type == VIDMM_RESERVE_ZERO && !(p->ad->info.mmu_flags & VIDMM_MMU_ZERO_IN_PTE))
+        return VIDMM_INVALID;
     if (in->bytes == 0 || !is_aligned(in->bytes | in->base, VIDMM_PAGE_64K)) return VIDMM_INVALID;
     if (va == 0) {
         struct range w = window(p->ad, in->min, in->max, VIDMM_PAGE_64K);

@@ -40,20 +40,24 @@ static void check_bindings(struct walk *w, struct vmm_space *sp)
 
 /* ---- page tables: 2, 3 ---- */
 
-static void expect_entry(struct walk *w, struct vmm_space *sp, struct vmm_table *leaf, uint32_t i, uint64_t va,
-                         struct vmm_binding *b)
+static void expect_entry(struct walk *w, struct vmm_space *sp, struct vmm_table *leaf, uint32_t i,
+                         uint64_t va, struct vmm_binding *b)
 {
     struct vidmm_adapter *ad = sp->ad;
     struct vidmm_pte_kind kind = { 0 };
     uint64_t address = 0, left;
-    if (!hold(w, ad->ops->pte_decode(ad->kmd, 0, leaf->cpu, i, &kind, &address), 2, "an entry cannot be decoded"))
+    if (!hold(w, ad->ops->pte_decode(ad->kmd, 0, leaf->cpu, i, &kind, &address), 2,
+              "an entry cannot be decoded"))
         return;
     bool valid = (kind.flags & VIDMM_PTE_VALID) != 0, zero = (kind.flags & VIDMM_PTE_ZERO) != 0;
     bool shown = b != NULL && (b->target != TARGET_ALLOC || b->open->al->state == PLACE_LIVE);
-    if (!hold(w, valid == shown, 2, shown ? "an entry is invalid although its binding is resident"
-                                          : "an entry is valid although nothing resident is bound there")) return;
+    if (!hold(w, valid == shown, 2,
+              shown ? "an entry is invalid although its binding is resident"
+                    : "an entry is valid although nothing resident is bound there"))
+        return;
     if (!shown) return;
-    if (!hold(w, zero == (b->target == TARGET_ZERO), 2, "an entry is zero and should not be, or reversed")) return;
+    if (!hold(w, zero == (b->target == TARGET_ZERO), 2, "an entry is zero and should not be, or reversed"))
+        return;
     uint64_t at = b->offset + (va - b->node.key), want = at;
     if (b->target == TARGET_ZERO) return;
     if (b->target == TARGET_ALLOC) want = vmm_place_run(b->open->al, b->open->al->segment, at, &left);
@@ -131,7 +135,8 @@ static void check_segment(struct walk *w, struct vmm_segment *seg)
         const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
         bool here = al->segment == seg->id || (w->ad->move.al == al && w->ad->move.to == seg->id);
         for (uint32_t i = 0; here && i < al->ext_count; i++) {
-            hold(w, !pagepool_is_free(&seg->pool, al->ext[i].page, 1), 5, "a page in use is free in its pool");
+            hold(w, !pagepool_is_free(&seg->pool, al->ext[i].page, 1), 5,
+                 "a page in use is free in its pool");
             used += al->ext[i].count;
         }
     }
@@ -146,7 +151,8 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     uint32_t missing = 0, required = 0, running = 0;
     LIST_FOREACH(it, &d->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
-        hold(w, (op->resident > 0) == list_is_linked(&op->on_required), 8, "a required open is not on the list");
+        hold(w, (op->resident > 0) == list_is_linked(&op->on_required), 8,
+             "a required open is not on the list");
         if (op->resident == 0) continue;
         required++;
         missing += op->al->state != PLACE_LIVE;
@@ -190,13 +196,17 @@ static void check_alloc(struct walk *w, struct vmm_alloc *al)
         hold(w, b->target == TARGET_ALLOC && b->open->al == al, 11, "a reverse list holds a foreign binding");
         n++;
     }
-    hold(w, moving || al->state == PLACE_NONE || al->state == PLACE_LIVE, 6, "an allocation is stuck on its way");
-    hold(w, al->state != PLACE_NONE || al->segment == VMM_SYSTEM, 6, "an evicted allocation left its bytes behind");
-    hold(w, (al->segment != VMM_SYSTEM) == list_is_linked(&al->lru), 4, "an allocation is missing from its segment");
+    hold(w, moving || al->state == PLACE_NONE || al->state == PLACE_LIVE, 6,
+         "an allocation is stuck on its way");
+    hold(w, al->state != PLACE_NONE || al->segment == VMM_SYSTEM, 6,
+         "an evicted allocation left its bytes behind");
+    hold(w, (al->segment != VMM_SYSTEM) == list_is_linked(&al->lru), 4,
+         "an allocation is missing from its segment");
     hold(w, al->state != PLACE_LIVE || (al->segments >> al->segment & 1u), 9, "resident where it may not be");
     if (al->state != PLACE_GOING) return;
     LIST_FOREACH(it, &al->opens)
-        hold(w, list_entry(it, struct vidmm_open, on_alloc)->dev->running == 0, 12, "memory moves under a packet");
+        hold(w, list_entry(it, struct vidmm_open, on_alloc)->dev->running == 0, 12,
+         "memory moves under a packet");
     (void)n;
 }
 
@@ -205,7 +215,8 @@ int vidmm_verify(struct vidmm_adapter *ad, const char **what)
     struct walk w = { ad, 0, NULL };
     uint64_t missing = 0, live = 0;
     hold(&w, !ad->sealed, 16, "the allocator is sealed between steps");
-    LIST_FOREACH(it, &ad->processes) missing += check_process(&w, list_entry(it, struct vidmm_process, on_adapter));
+    LIST_FOREACH(it, &ad->processes)
+        missing += check_process(&w, list_entry(it, struct vidmm_process, on_adapter));
     hold(&w, missing == ad->missing, 17, "the sum of what is missing is wrong: somebody is forgotten");
     check_tables(&w, &ad->paging);
     LIST_FOREACH(it, &ad->allocs) {
@@ -241,7 +252,8 @@ static uint64_t hash_space(const struct vmm_space *sp, uint64_t h)
     LIST_FOREACH(it, &sp->pending) {
         const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
         h = hash_u64(h, r->seq);
-        for (const struct vmm_hole *hole = r->holes; hole != NULL; hole = hole->next) h = hash_u64(h, hole->range.start);
+        for (const struct vmm_hole *hole = r->holes; hole != NULL; hole = hole->next)
+            h = hash_u64(h, hole->range.start);
     }
     return hash_u64(h, vmm_tables_coverage(sp));
 }
