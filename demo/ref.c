@@ -115,7 +115,7 @@ static struct ref_memory *allocate(struct ref *r, size_t size, uint32_t supporte
 
     D3DDDI_MAPGPUVIRTUALADDRESS map = {
         .hPagingQueue = r->queue, .hAllocation = m->handle, .SizeInPages = (size + 4095) / 4096,
-/* commands are fetched like code */
+        /* commands are fetched like code */
         .Protection = D3DDDIGPUVIRTUALADDRESS_PROTECTION_TYPE_Write |
                       D3DDDIGPUVIRTUALADDRESS_PROTECTION_TYPE_Execute,
     };

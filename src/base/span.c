@@ -238,7 +238,7 @@ static void merge_parked_in(struct span_index *x, uint64_t start, uint64_t end)
         struct span *s = spot_span(x, spot_from(x, at));
         if (s->start >= end) return;
         at = s->end;
-        if s->parked merge_span(x, park_take(x, s->kind));
+        if (s->parked) merge_span(x, park_take(x, s->kind));
     }
 }
 

@@ -21,7 +21,7 @@ enum { SPAN_SLOTS_MIN = 16, PARK_PROBES = 4, PARK_FEW = 8, PARK_BASE = 1024, PAR
 #define SPAN_SLOTS_MAX 16384
 #endif
 #ifndef PARK_SHARE
-#define PARK_SHARE 4
+#define PARK_SHARE 8
 #endif
 
 struct span_slot {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_dxcore.c - the enumeration objects driven as a driver drives them: through the function tables, by
- * slot number.  If it fails, a driver does not see the adapter, or jumps to an address that is no function. */
+ * slot number.  If it fails, a driver does not see the adapter, or jumps to what is no function. */
 #include "vt.h"
 
 #include <stdbool.h>
