@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* span.c - the claims of an address space: memory, placement, claim and release (see span.h).
- * Owns: the memory of spans and nodes.  Calls: span_tree, span_gap, span_park, the memory hook.
+ * Owns: the memory of spans and nodes.  Calls: span_tree, span_park, the memory hook.
  * Memory is taken in span_reserve only; what is freed goes to the index's own free lists. */
 #include "base/span.h"
 
 #include <string.h>
 
 #include "base/check.h"
-#include "base/span_gap.h"
 #include "base/span_park.h"
 #include "base/span_tree.h"
 
@@ -34,8 +33,6 @@ bool span_init(struct span_index *x, uint64_t lo, uint64_t hi, uint64_t pick_lo,
 
 static size_t slots_bytes(uint32_t cap) { return cap * (sizeof(struct span_slot) + sizeof(uint16_t)); }
 
-static size_t sets_bytes(uint32_t words) { return SPAN_CLASSES * sizeof(uint64_t) * (words + (words + 63) / 64); }
-
 void span_fini(struct span_index *x)
 {
     const struct base_memory *m = &x->memory;
@@ -46,7 +43,6 @@ void span_fini(struct span_index *x)
     memory_free(m, x->span_chunk, x->span_chunk_cap * sizeof(void *));
     memory_free(m, x->node_chunk, x->node_chunk_cap * sizeof(void *));
     memory_free(m, x->slot, slots_bytes(x->slot_cap));
-    memory_free(m, x->class_set, sets_bytes(x->class_set_words));
     memset(x, 0, sizeof *x);
 }
 
@@ -95,33 +91,10 @@ static bool more_spans(struct span_index *x)
     return true;
 }
 
-/* Class sets for twice as many leaves. */
-static bool more_sets(struct span_index *x)
-{
-    uint32_t words = x->class_set_words ? 2 * x->class_set_words : 1, sums = (words + 63) / 64;
-    uint64_t *set = memory_alloc(&x->memory, sets_bytes(words), CACHE_LINE), *sum;
-    if (!set) return false;
-    memset(set, 0, sets_bytes(words));
-    sum = set + (size_t)SPAN_CLASSES * words;
-    for (uint32_t c = 0; c < SPAN_CLASSES; c++) {
-        for (uint32_t w = 0; w < x->class_set_words; w++) {
-            uint64_t bits = x->class_set[(size_t)c * x->class_set_words + w];
-            set[(size_t)c * words + w] = bits;
-            if (bits) sum[(size_t)c * sums + w / 64] |= (uint64_t)1 << (w % 64);
-        }
-    }
-    memory_free(&x->memory, x->class_set, sets_bytes(x->class_set_words));
-    x->class_set = set;
-    x->class_sum = sum;
-    x->class_set_words = words;
-    return true;
-}
-
 static bool more_nodes(struct span_index *x)
 {
     uint32_t first = x->node_chunks * CHUNK_NODES;
     if (first + CHUNK_NODES > NODES_MAX) return false;
-    if (first + CHUNK_NODES > 64 * x->class_set_words && !more_sets(x)) return false;
     if (!table_room(x, &x->node_chunk, &x->node_chunk_cap, x->node_chunks)) return false;
     struct span_node *c = memory_alloc(&x->memory, CHUNK_NODES * sizeof *c, CACHE_LINE);
     if (!c) return false;
@@ -318,8 +291,10 @@ static bool want_valid(const struct span_index *x, const struct span_want *in, s
 /* The entry whose gap shall be carved at *start; leaf == NULL: nothing fits. */
 static struct span_spot place_in_gaps(const struct span_index *x, const struct span_want *w, uint64_t *start)
 {
-    if (w->max > x->pick_lo) {
-        struct span_spot p = gap_pick(x, w, start);
+    if (w->min < x->pick_lo && w->max > x->pick_lo) {
+        struct span_want high = *w;
+        high.min = x->pick_lo;
+        struct span_spot p = tree_search(x, &high, start);
         if (p.leaf) return p;
     }
     return tree_search(x, w, start);
@@ -412,7 +387,7 @@ static struct span *split_off(struct span_index *x, struct span *s, uint64_t sta
     struct span_spot p = spot_of(x, s);
     s->end = start;
     x->bytes -= high_end - start;
-    tree_trimmed(x, p, s);
+    tree_trimmed(p, s);
     struct span *r = carve(x, spot_after(p), end, high_end);
     r->owner = s->owner;
     r->kind = s->kind;
@@ -440,7 +415,7 @@ bool span_cut(struct span_index *x, struct span *s, uint64_t start, uint64_t end
     if (low) s->end = start;
     else s->start = end;
     x->bytes -= end - start;
-    tree_trimmed(x, p, s);
+    tree_trimmed(p, s);
     return true;
 }
 
@@ -511,7 +486,6 @@ const char *span_check(struct span_index *x)
     settle(x);
     if (!x->root) return x->count == 0 ? NULL : "span: claims without a tree";
     const char *bad = tree_check(x);
-    if (!bad) bad = gap_check(x);
     if (!bad) bad = park_check(x);
     if (bad) return bad;
     uint32_t count = 0;

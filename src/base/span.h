@@ -10,18 +10,18 @@
  *    of A           of B         of C                               of D       of $
  *
  * Every gap belongs to the span that ends it, so a gap needs no object: removing D hands its gap to $.
- * Three parts, each answering the question it is best at:
- *   tree  (span_tree.h) by address: a B+tree. A leaf holds the bounds of 28 neighbours side by side, so gaps
- *         are read off it; an inner entry carries the widest gap below it, plain and from the first 64 KiB
- *         boundary on, so a window is searched in O(log n), exactly;
- *   sets  (span_gap.h)  by size: for each size class of gaps the set of leaves that have one (best fit in
- *         O(1)); the class counts aligned 64 KiB room first, so aligned requests do not probe in vain;
- *   park  (span_park.h) removed spans wait a while before their gap is merged: most are taken again whole
- *         by a request of the same size, and the others have their memory fetched ahead of the merge.
+ * Two parts:
+ *   tree  (span_tree.h) a B+tree by address. A leaf holds the bounds of 29 neighbours side by side, so gaps are
+ *         read off it; an inner entry carries the widest gap below it, plain and from the first 64 KiB boundary
+ *         on, so the first gap with room in any window is found in O(log n), exactly;
+ *   park  (span_park.h) removed spans wait a while before their gap is merged: most are taken again whole by a
+ *         request of the same size, and the others have their memory fetched ahead of the merge.
  * A parked span is free for every question asked here; whoever needs its range merges it at once.
  *
  * What decides the speed at 100 000 claims is the number of cache lines that one operation waits for, not its
  * instructions: hence 32 byte spans, 32 bit ids, neighbours in one leaf, no list that leads to a far span.
+ * Rejected after measuring: lists of gaps by size class, and sets of leaves by size class, for best fit. With the
+ * park in front they refuse more in a nearly full space than first fit does, and cost every operation something.
  */
 #ifndef VIDMM_BASE_SPAN_H
 #define VIDMM_BASE_SPAN_H
@@ -65,7 +65,7 @@ struct span_halves {
 struct span_node;
 struct span_slot;
 
-enum { SPAN_CLASSES = 256, SPAN_CLASS_WORDS = SPAN_CLASSES / 64, SPAN_ARRIVING = 16 };
+enum { SPAN_ARRIVING = 16 };
 
 /* Everything in here is internal. */
 struct span_index {
@@ -93,16 +93,11 @@ struct span_index {
     uint32_t nfree_spans, nfree_nodes;
     uint32_t spans_ready;           /* chunks of spans that everything else is big enough for */
     struct span_node *free_nodes;
-
-    uint64_t *class_set, *class_sum; /* per class: set of leaf ids, and of the non-zero words of that set */
-    uint32_t class_set_words;        /* words per class of class_set; class_sum has 1/64 of it, rounded up */
-    uint64_t class_bits[SPAN_CLASS_WORDS]; /* classes with a leaf */
 };
 
 /* Starts an empty index over [lo,hi). Allocates nothing.
- * pick_lo: addresses from here up are where best-fit placement works; gaps wholly below it are kept for
- *   requests whose window needs them (they are searched by address only, and last by everyone else).
- *   Pass lo when there is nothing to protect.
+ * pick_lo: a request whose window reaches across this address is placed above it as long as there is room, so
+ *   that what lies below is kept for those whose window needs it. Pass lo when there is nothing to protect.
  * Fails (false): lo >= hi, hi > 2^63, an unaligned bound, pick_lo outside [lo,hi), no memory functions. */
 bool span_init(struct span_index *x, uint64_t lo, uint64_t hi, uint64_t pick_lo, const struct base_memory *memory);
 
@@ -115,8 +110,8 @@ void span_fini(struct span_index *x);
 bool span_reserve(struct span_index *x, uint32_t n);
 
 /* Claims a free range that satisfies `want`. Needs: a reserved creation.
- * Gives: a claim; of all gaps one that fits tightly (best fit) when the window reaches into the area from
- *   pick_lo up, the first gap in direction `dir` otherwise.
+ * Gives: a claim: a range of that very size which was removed not long ago if one lies in the window, else the
+ *   first gap in direction `dir` with room, first above pick_lo, then in the whole window.
  * Fails (NULL): nothing in the window fits (exact: never a false failure), bad `want`, nothing reserved. */
 struct span *span_alloc(struct span_index *x, const struct span_want *want);
 

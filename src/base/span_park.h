@@ -9,7 +9,7 @@
  * lists. And the cost of a removal is not its work but the cache lines it has to wait for: a handle waits
  * until its line has arrived, a merge is known so far ahead that its leaf is there when it happens.
  * A parked span has `parked` set and its slot in `kind`; its bounds and tree entry are as in life.
- * Bounded: SPAN_SLOTS_MAX, 1/16 of the live spans plus a few, and (but for a few) 1/16 of the free bytes. */
+ * Bounded: SPAN_SLOTS_MAX, 1/PARK_SHARE of the live spans plus a few, and (but for a few) 1/4 of the free bytes. */
 #ifndef VIDMM_BASE_SPAN_PARK_H
 #define VIDMM_BASE_SPAN_PARK_H
 
@@ -43,7 +43,7 @@ static inline uint32_t park_limit(const struct span_index *x)
 static inline bool park_is_over(const struct span_index *x)
 {
     if (x->parked > park_limit(x)) return true;
-    return x->parked > PARK_FEW && x->parked_bytes > (x->hi - x->lo - x->bytes) / 16;
+    return x->parked > PARK_FEW && x->parked_bytes > (x->hi - x->lo - x->bytes) / 4;
 }
 
 static inline void park_earn(struct span_index *x)

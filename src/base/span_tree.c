@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* span_tree.c - the address order of spans (drawing and invariants in span_tree.h).
- * Owns: struct span_node while in use, span.leaf.  Calls: span_gap for the classes of moved gaps.
+ * Owns: struct span_node while in use, span.leaf.  Calls: nothing.
  * Split, merge and balance are written once; node_shift and node_copy know the two shapes of a node. */
 #include "base/span_tree.h"
 
 #include <string.h>
 
 #include "base/check.h"
-#include "base/span_gap.h"
 
 static uint32_t node_fan(const struct span_node *n) { return n->level ? INNER_FAN : LEAF_FAN; }
 static uint32_t node_min(const struct span_node *n) { return n->level ? INNER_MIN : LEAF_MIN; }
@@ -48,7 +47,6 @@ static void node_copy(struct span_node *dst, uint32_t to, const struct span_node
     if (dst->level == 0) {
         memmove(&dst->end[to], &src->end[from], k * sizeof dst->end[0]);
         memmove(&dst->span[to], &src->span[from], k * sizeof dst->span[0]);
-        memmove(&dst->cls[to], &src->cls[from], k * sizeof dst->cls[0]);
     } else {
         memmove(&dst->child[to], &src->child[from], k * sizeof dst->child[0]);
         memmove(&dst->wide[to], &src->wide[from], k * sizeof dst->wide[0]);
@@ -115,11 +113,10 @@ static void node_refresh(struct span_node *n)
     }
 }
 
-/* A gap of the leaf grew: classes and maxima follow, the latter without a scan. */
-static void gap_grew(struct span_index *x, struct span_node *n, uint32_t at)
+/* A gap of the leaf grew: the maxima follow without a scan. */
+static void gap_grew(struct span_node *n, uint32_t at)
 {
     struct span_sum sum = gap_sum(gap_start(n, at), n->key[at]);
-    gap_reclass(x, n, at);
     while (sum.wide > n->wide_max || sum.tail > n->tail_max) {
         if (sum.wide > n->wide_max) n->wide_max = sum.wide;
         if (sum.tail > n->tail_max) n->tail_max = sum.tail;
@@ -167,7 +164,6 @@ static struct span_node *root_grow(struct span_index *x)
 static void node_split(struct span_index *x, struct span_node *n, uint32_t cut)
 {
     struct span_node *p = n->parent ? n->parent : root_grow(x), *r = node_take(x, n->level);
-    if (n->level == 0) gap_forget_leaf(x, n);
     node_move(x, r, 0, n, cut, n->n - cut);
     if (n->level == 0) {
         r->lo = n->end[n->n - 1];
@@ -175,8 +171,6 @@ static void node_split(struct span_index *x, struct span_node *n, uint32_t cut)
         r->prev = n;
         if (r->next) r->next->prev = r;
         n->next = r;
-        gap_record_leaf(x, n);
-        gap_record_leaf(x, r);
     }
     child_enter(p, node_place(p, n) + 1, r);
     node_refresh(r);
@@ -205,10 +199,8 @@ static struct span_spot leaf_make_room(struct span_index *x, struct span_spot p)
 static void nodes_merge(struct span_index *x, struct span_node *p, uint32_t at)
 {
     struct span_node *l = p->child[at], *r = p->child[at + 1];
-    if (l->level == 0) gap_forget_leaf(x, r);
     node_move(x, l, l->n, r, 0, r->n);
     if (l->level == 0) {
-        gap_record_leaf(x, l);
         l->next = r->next;
         if (l->next) l->next->prev = l;
     }
@@ -222,17 +214,9 @@ static void nodes_balance(struct span_index *x, struct span_node *p, uint32_t at
 {
     struct span_node *l = p->child[at], *r = p->child[at + 1];
     uint32_t half = (l->n + r->n) / 2u;
-    if (l->level == 0) {
-        gap_forget_leaf(x, l);
-        gap_forget_leaf(x, r);
-    }
     if (l->n < half) node_move(x, l, l->n, r, 0, half - l->n);
     else node_move(x, r, 0, l, half, l->n - half);
-    if (l->level == 0) {
-        r->lo = l->end[l->n - 1];
-        gap_record_leaf(x, l);
-        gap_record_leaf(x, r);
-    }
+    if (l->level == 0) r->lo = l->end[l->n - 1];
     p->key[at + 1] = r->key[0];
     node_refresh(l);
     node_refresh(r);
@@ -267,9 +251,8 @@ void tree_start(struct span_index *x)
     n->n = 1;
     n->key[0] = n->end[0] = x->hi;
     n->span[0] = 0;
-    n->cls[0] = CLASS_NONE;
     span_at(x, 0)->leaf = n->id & (NODES_MAX - 1);
-    gap_grew(x, n, 0);
+    gap_grew(n, 0);
 }
 
 struct span_spot tree_seek(const struct span_index *x, uint64_t addr)
@@ -296,10 +279,7 @@ void tree_enter(struct span_index *x, struct span_spot p, struct span *s, uint32
     n->key[p.at] = s->start;
     n->end[p.at] = s->end;
     n->span[p.at] = id;
-    n->cls[p.at] = CLASS_NONE;
     s->leaf = n->id & (NODES_MAX - 1);
-    gap_reclass(x, n, p.at);
-    gap_reclass(x, n, p.at + 1);
     if (p.at == 0) node_rekey(n);
     if (scan) node_refresh(n);
 }
@@ -308,39 +288,33 @@ void tree_leave(struct span_index *x, struct span_spot p)
 {
     struct span_node *n = p.leaf, *m = n->next;
     uint64_t from = gap_start(n, p.at), to = n->key[p.at];
-    uint8_t cls = n->cls[p.at];
     bool last = p.at + 1u == n->n;
     node_shift(n, p.at + 1, p.at);
-    if (cls != CLASS_NONE) {
-        bool other = false;
-        for (uint32_t i = 0; i < n->n; i++) other |= n->cls[i] == cls;
-        if (!other) class_drop(x, cls, n->id);
-    }
     if (p.at == 0) node_rekey(n);
     if (!last) {
-        gap_grew(x, n, p.at);
+        gap_grew(n, p.at);
     } else {
         m->lo = from;
-        gap_grew(x, m, 0);
+        gap_grew(m, 0);
         struct span_sum gone = gap_sum(from, to);
         if (gone.wide == n->wide_max || gone.tail == n->tail_max) node_refresh(n);
     }
     if (n->n < LEAF_MIN) node_refill(x, n);
 }
 
-void tree_trimmed(struct span_index *x, struct span_spot p, const struct span *s)
+void tree_trimmed(struct span_spot p, const struct span *s)
 {
     struct span_node *n = p.leaf;
     if (n->key[p.at] != s->start) {
         n->key[p.at] = s->start;
         if (p.at == 0) node_rekey(n);
-        gap_grew(x, n, p.at);
+        gap_grew(n, p.at);
     }
     if (n->end[p.at] != s->end) {
         struct span_spot after = spot_after(p);
         n->end[p.at] = s->end;
         if (after.at == 0) after.leaf->lo = s->end;
-        gap_grew(x, after.leaf, after.at);
+        gap_grew(after.leaf, after.at);
     }
 }
 
@@ -356,15 +330,27 @@ static bool entry_promises(const struct span_node *n, uint32_t at, uint32_t page
     return n->key[at] - gap_start(n, at) >= (uint64_t)pages * SPAN_PAGE;
 }
 
+/* Where a search enters a child: upwards at the entry that holds min, downwards at the last one below max. Inside
+ * the window that is simply the first or the last entry. */
+static struct span_spot search_enter(struct span_node *n, const struct span_want *want)
+{
+    uint64_t bound = want->dir == SPAN_UP ? want->min : want->max - 1;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < n->n; i++) at += n->key[i] <= bound;
+    if (n->level != 0) return (struct span_spot){n, at ? at - 1 : 0};
+    return (struct span_spot){n, want->dir == SPAN_UP || at < n->n ? at : n->n - 1u};
+}
+
 /* Climbs while a node is exhausted, descends where the summary promises room. A promise is broken only at the
- * window's edges and for alignments beyond 64 KiB. */
+ * window's edges, by the rounding of summaries, and for alignments beyond 64 KiB. Downwards it begins in a leaf:
+ * the gap that reaches across max belongs to the first entry above it, which may be in the next leaf. */
 struct span_spot tree_search(const struct span_index *x, const struct span_want *want, uint64_t *start)
 {
     const struct span_spot none = {NULL, 0};
-    uint32_t step = want->dir == SPAN_UP ? 1u : ~0u;
-    uint32_t pages = pages_wanted(want->size), tail = want->align < SPAN_UNIT ? 0 : pages;
+    bool up = want->dir == SPAN_UP;
+    uint32_t step = up ? 1u : ~0u, pages = pages_wanted(want->size), tail = want->align < SPAN_UNIT ? 0 : pages;
     if (x->root->wide_max < pages || x->root->tail_max < tail) return none;
-    struct span_spot p = tree_seek(x, want->dir == SPAN_UP ? want->min : want->max - 1);
+    struct span_spot p = up ? search_enter(x->root, want) : tree_seek(x, want->max - 1);
     for (;;) {
         struct span_node *n = p.leaf;
         while (p.at < n->n && !entry_promises(n, p.at, pages, tail)) p.at += step;
@@ -372,12 +358,11 @@ struct span_spot tree_search(const struct span_index *x, const struct span_want 
             if (n->parent == NULL) return none;
             p = (struct span_spot){n->parent, node_place(n->parent, n) + step};
         } else if (n->level != 0) {
-            n = n->child[p.at];
-            p = (struct span_spot){n, step == 1u ? 0 : n->n - 1u};
+            p = search_enter(n->child[p.at], want);
         } else {
             uint64_t from = gap_start(n, p.at);
             if (want_fits(want, from, n->key[p.at], start)) return p;
-            if (step == 1u ? from >= want->max : n->key[p.at] <= want->min) return none;
+            if (up ? from >= want->max : n->key[p.at] <= want->min) return none;
             p.at += step;
         }
     }

@@ -4,7 +4,7 @@
  *   inner  key[]   = key[0] of the child                            wide[] = widest gap below, in pages
  *          child[]                                                  tail[] = widest from a 64 KiB boundary on
  *   leaf   key[]   = start of the span     span[] = its id          gap i  = [ i ? end[i-1] : lo, key[i] )
- *          end[]   = end of the span       cls[]  = class of gap i (span_gap.h)
+ *          end[]   = end of the span
  *
  *     leaf 1:  lo ....[key0 end0)....[key1 end1)  |  leaf 2:  lo ....[key0 end0)  ...  [hi hi) = sentinel, id 0
  *                                            '------ equal ---'
@@ -18,7 +18,7 @@
 #include "base/span.h"
 
 enum {
-    LEAF_FAN = 28,
+    LEAF_FAN = 29,
     LEAF_MIN = 9,
     LEAF_MERGE = 22, /* neighbours with no more than this together become one */
     INNER_FAN = 22,
@@ -29,7 +29,7 @@ enum {
     CHUNK_NODES = 16
 };
 
-#define SPAN_UNIT 0x10000u /* the alignment that summaries and classes know about: one 64 KiB page */
+#define SPAN_UNIT 0x10000u /* the alignment that summaries know about: one 64 KiB page */
 #define NODES_MAX (1u << 24) /* ids fit span.leaf */
 #define SPAN_NONE UINT32_MAX
 
@@ -45,13 +45,13 @@ struct span_node {
         struct {
             uint64_t end[LEAF_FAN];
             uint32_t span[LEAF_FAN];
-            uint8_t cls[LEAF_FAN];
         };
         struct {
             struct span_node *child[INNER_FAN];
             uint32_t wide[INNER_FAN], tail[INNER_FAN];
         };
     };
+    uint64_t pad; /* to a whole number of cache lines */
 };
 
 /* An entry of a leaf. */
@@ -145,7 +145,7 @@ static inline void node_fetch(const struct span_node *n)
     for (size_t i = 0; i < sizeof *n; i += 64) __builtin_prefetch((const char *)n + i, 1);
 }
 
-/* Makes the root with the sentinel (id 0, start = end = hi) in it. Needs: a free node, class sets. */
+/* Makes the root with the sentinel (id 0, start = end = hi) in it. Needs: a free node. */
 void tree_start(struct span_index *x);
 
 /* The first entry with start > addr. Needs: addr < hi. */
@@ -158,7 +158,7 @@ void tree_enter(struct span_index *x, struct span_spot p, struct span *s, uint32
 void tree_leave(struct span_index *x, struct span_spot p);
 
 /* The span of this entry now begins later, or ends earlier: s has the new bounds already. */
-void tree_trimmed(struct span_index *x, struct span_spot p, const struct span *s);
+void tree_trimmed(struct span_spot p, const struct span *s);
 
 /* The first gap in direction `dir` with room for what is wanted inside the window, *start = where;
  * leaf == NULL if there is none. */

@@ -72,6 +72,7 @@ bool vmm_move_step(struct vidmm_adapter *);
 void vmm_move_cancel(struct vidmm_adapter *); /* adapter lost: the content in memory segments is gone */
 
 /* place.c: where bytes are, and what follows for bindings and counters */
+uint32_t vmm_held_back(const struct vmm_segment *);
 bool vmm_place_extents(struct vmm_alloc *, struct vmm_segment *); /* takes pages into al->ext */
 void vmm_place_release(struct vmm_alloc *);                       /* gives al->ext back */
 void vmm_place_state(struct vmm_alloc *, enum vmm_place_state, uint32_t segment);

@@ -257,6 +257,8 @@ struct vidmm_device {
     struct vidmm_process *proc;
     uint64_t id;
     uint32_t missing;          /* required opens whose allocation is not LIVE (inv. 7) */
+    uint64_t shift_seq;        /* need for which it has shifted its own allocations once */
+    uint32_t asking;           /* MakeResident requests queued */
     uint64_t need_seq;         /* when it began to miss something: the oldest is served first (R7) */
     uint32_t holds;            /* movers that need it stopped */
     uint32_t running;          /* packets on engines */

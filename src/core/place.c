@@ -5,6 +5,12 @@
 
 uint64_t vmm_alloc_bytes(const struct vmm_alloc *al) { return al->pages << VIDMM_PAGE_SHIFT; }
 
+/* Pages that allocations leave to page tables to come. */
+uint32_t vmm_held_back(const struct vmm_segment *seg)
+{
+    return seg->table_reserve > seg->table_pages ? seg->table_reserve - (uint32_t)seg->table_pages : 0;
+}
+
 static struct vidmm_adapter *adapter_of(const struct vmm_alloc *al)
 {
     return list_entry(al->opens.next, struct vidmm_open, on_alloc)->dev->proc->ad;
@@ -13,7 +19,7 @@ static struct vidmm_adapter *adapter_of(const struct vmm_alloc *al)
 bool vmm_place_extents(struct vmm_alloc *al, struct vmm_segment *seg)
 {
     uint32_t need = (uint32_t)div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift);
-    if (pagepool_free_pages(&seg->pool) < need + seg->table_reserve) return false;
+    if (pagepool_free_pages(&seg->pool) < need + vmm_held_back(seg)) return false;
     CHECK(al->ext_count == 0);
     al->ext_count = pagepool_alloc_extents(&seg->pool, need, al->ext, al->ext_max, 1);
     al->hint = 0;

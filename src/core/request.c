@@ -22,6 +22,7 @@ void vmm_request_free(struct vmm_request *r)
 {
     list_remove(&r->link);
     if (r->kind == REQ_MAP) vmm_map_drop(r);
+    else r->queue->dev->asking--;
     vmm_delete(adapter_of(r->queue), r, sizeof *r);
 }
 

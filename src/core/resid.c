@@ -21,6 +21,8 @@ static void required_add(struct vidmm_open *op)
 {
     struct vidmm_adapter *ad = op->dev->proc->ad;
     if (op->resident++ > 0) return;
+    if (!op->al->unwritten) op->al->clean = false; /* the stay before may have written: home is older */
+    op->al->unwritten = false;                     /* was said of that stay, not of this one */
     list_push_back(&op->dev->required, &op->on_required);
     op->dev->proc->local_required += local_bytes(op->al);
     op->al->resident_seq = ++ad->next_seq;
@@ -49,34 +51,47 @@ static uint64_t capacity(const struct vmm_segment *seg)
     return seg->bytes - ((uint64_t)max_u64(seg->table_reserve, seg->table_pages) << seg->page_shift);
 }
 
-/* What must be in memory segments, device by device, has to fit there (inv. 9, Q44): everything that can
- * only be in one segment, segment by segment, and all of it together. `extra` marks opens being added. */
-static bool list_is_legal(struct vidmm_device *d, struct vidmm_open *const *extra, uint32_t n)
+/* ---- admission of what can only be in memory segments (inv. 9, Q44): a dry run of the placer, first what
+ * has one segment to go to, then the others, each into the first segment of its order with room ---- */
+
+static bool single_segment(const struct vmm_alloc *al) { return is_pow2(al->segments); }
+
+static bool dry_place(const struct vidmm_adapter *ad, const struct vmm_alloc *al, uint64_t *filled)
+{
+    for (uint32_t k = 0; k <= ad->segment_count; k++) {
+        uint32_t id = k == 0 ? al->preferred : k;
+        if (!(al->segments >> id & 1u)) continue;
+        if (filled[id] + vmm_alloc_bytes(al) > capacity(&ad->segment[id])) continue;
+        filled[id] += vmm_alloc_bytes(al);
+        return true;
+    }
+    return false;
+}
+
+static bool dry_pass(struct vidmm_device *d, struct vidmm_open *const *extra, uint32_t n, bool single,
+                     uint64_t *filled)
 {
     struct vidmm_adapter *ad = d->proc->ad;
-    uint64_t only[VIDMM_SEGMENTS_MAX + 1] = { 0 }, all = 0, room = 0;
     LIST_FOREACH(it, &d->required) {
         const struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
-        if (al->segments & 1u) continue;
-        all += vmm_alloc_bytes(al);
-        if (is_pow2(al->segments)) only[ctz32(al->segments)] += vmm_alloc_bytes(al);
+        if ((al->segments & 1u) || single_segment(al) != single) continue;
+        if (!dry_place(ad, al, filled)) return false;
     }
     uint64_t mark = ++ad->next_mark;
     for (uint32_t i = 0; i < n; i++) {
         const struct vmm_alloc *al = extra[i]->al;
-        if (extra[i]->resident > 0 || extra[i]->mark == mark || (al->segments & 1u)) continue;
+        if ((al->segments & 1u) || single_segment(al) != single) continue;
+        if (extra[i]->resident > 0 || extra[i]->mark == mark) continue;
         extra[i]->mark = mark;
-        all += vmm_alloc_bytes(al);
-        if (is_pow2(al->segments)) only[ctz32(al->segments)] += vmm_alloc_bytes(al);
+        if (!dry_place(ad, al, filled)) return false;
     }
-    if (all == 0) return true;
-    for (uint32_t id = 1; id <= ad->segment_count; id++) {
-        const struct vmm_segment *seg = &ad->segment[id];
-        if (seg->flags & VIDMM_SEGMENT_APERTURE) continue;
-        room += capacity(seg);
-        if (only[id] > capacity(seg)) return false;
-    }
-    return all <= room;
+    return true;
+}
+
+static bool list_is_legal(struct vidmm_device *d, struct vidmm_open *const *extra, uint32_t n)
+{
+    uint64_t filled[VIDMM_SEGMENTS_MAX + 1] = { 0 };
+    return dry_pass(d, extra, n, true, filled) && dry_pass(d, extra, n, false, filled);
 }
 
 static bool any_memory_only(struct vidmm_open *const *opens, uint32_t n)
@@ -114,6 +129,8 @@ static vidmm_status decode_resident(const struct vidmm_queue *q, struct vidmm_op
     if ((flags & VIDMM_RESIDENT_MUST_SUCCEED) && !forced) return VIDMM_INVALID;
     for (uint32_t i = 0; i < n; i++)
         if (opens[i]->dev != q->dev || opens[i]->dying) return VIDMM_INVALID;
+    for (uint32_t i = 0; i < n; i++)
+        if (opens[i]->resident > UINT32_MAX - VIDMM_LIST_MAX) return VIDMM_LIMIT;
     uint64_t over = over_budget(q->dev->proc, new_local_bytes(q->dev->proc->ad, opens, n));
     bool legal = !any_memory_only(opens, n) || list_is_legal(q->dev, opens, n);
     if ((forced || over == 0) && legal) return VIDMM_OK;
@@ -135,10 +152,12 @@ vidmm_status vidmm_make_resident(struct vidmm_queue *q, struct vidmm_open *const
     if (st != VIDMM_OK) return st;
     struct vmm_request *r = vmm_request_new(q, REQ_RESIDENT);
     if (r == NULL) {
+        if (flags & VIDMM_RESIDENT_MUST_SUCCEED) vmm_device_fail(d, VIDMM_DEVICE_OUT_OF_MEMORY, NULL);
         *trim = 0;
         return VIDMM_NO_MEMORY;
     }
     for (uint32_t i = 0; i < n; i++) required_add(opens[i]);
+    d->asking++;
     *trim = 0;
     *value = vmm_request_enqueue(r);
     ad->counters->make_residents++;
@@ -203,6 +222,12 @@ static bool movable(const struct vmm_alloc *al)
     return al->state == PLACE_LIVE && al->segment != VMM_SYSTEM;
 }
 
+/* A device that misses something, and for whom it matters: somebody waits for the memory. */
+static bool asks(const struct vidmm_device *d)
+{
+    return d->missing > 0 && (d->asking > 0 || vmm_device_has_work(d));
+}
+
 /* May `v` be taken from every device that requires it, for `d`? The age rule: not from an older requester,
  * not from one that is owed a packet, never from d's own list. */
 static bool may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
@@ -211,12 +236,24 @@ static bool may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
         if (op->resident == 0) continue;
         if (op->dev == d || (op->dev->quantum && vmm_device_has_work(op->dev))) return false;
-        if (op->dev->missing > 0 && op->dev->need_seq < d->need_seq) return false;
+        if (asks(op->dev) && op->dev->need_seq < d->need_seq) return false;
     }
     return true;
 }
 
-enum victim_class { VICTIM_FREE, VICTIM_DEMOTE, VICTIM_STOP, VICTIM_NO };
+/* May d's own `v` make way for d's `al`, to be placed again elsewhere? For what has one segment only, always;
+ * otherwise once per need, so that two of a kind cannot push each other about for ever. */
+static bool may_shift(const struct vmm_alloc *v, const struct vmm_alloc *al, const struct vidmm_device *d)
+{
+    if (single_segment(v)) return false;
+    LIST_FOREACH(it, &v->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+        if (op->resident > 0 && op->dev != d) return false;
+    }
+    return single_segment(al) || d->shift_seq != d->need_seq;
+}
+
+enum victim_class { VICTIM_FREE, VICTIM_DEMOTE, VICTIM_STOP, VICTIM_OWN, VICTIM_NO };
 
 static enum victim_class classify(const struct vmm_alloc *v, const struct vmm_alloc *al,
                                   const struct vidmm_device *d)
@@ -229,7 +266,9 @@ static enum victim_class classify(const struct vmm_alloc *v, const struct vmm_al
                     (v->priority == al->priority && v->resident_seq < al->resident_seq);
         return must || less ? VICTIM_DEMOTE : VICTIM_NO;
     }
-    return must && may_stop(v, d) ? VICTIM_STOP : VICTIM_NO;
+    if (!must) return VICTIM_NO;
+    if (may_stop(v, d)) return VICTIM_STOP;
+    return may_shift(v, al, d) ? VICTIM_OWN : VICTIM_NO;
 }
 
 static bool better(const struct vmm_alloc *a, enum victim_class ca, const struct vmm_alloc *b,
@@ -245,7 +284,7 @@ static struct vmm_alloc *choose_victim(struct vmm_segment *seg, const struct vmm
                                        const struct vidmm_device *d, enum victim_class worst)
 {
     uint64_t pages = pagepool_free_pages(&seg->pool);
-    uint64_t need = div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift) + seg->table_reserve;
+    uint64_t need = div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift) + vmm_held_back(seg);
     struct vmm_alloc *best = NULL;
     enum victim_class best_class = VICTIM_NO;
     LIST_FOREACH(it, &seg->lru) {
@@ -277,7 +316,7 @@ static bool room_is_coming(const struct vidmm_adapter *ad)
 }
 
 /* One step towards having al in a memory segment. false: nothing can be done for it now. */
-static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, const struct vidmm_device *d,
+static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, struct vidmm_device *d,
                             enum victim_class worst)
 {
     for (uint32_t k = 0; k <= ad->segment_count; k++) {
@@ -289,22 +328,29 @@ static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, cons
         }
         struct vmm_alloc *v = choose_victim(&ad->segment[id], al, d, worst);
         if (v == NULL) continue;
+        if (d != NULL && !single_segment(al) && classify(v, al, d) == VICTIM_OWN) d->shift_seq = d->need_seq;
         push_out(ad, v);
         return true;
     }
     return false;
 }
 
-static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
+static bool serve_pass(struct vidmm_adapter *ad, struct vidmm_device *d, bool single)
 {
     bool progress = false;
     LIST_FOREACH(it, &d->required) {
         struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
-        if (al->state != PLACE_NONE) continue;
-        if (wants_memory(al) && al->locks == 0 && place_in_memory(ad, al, d, VICTIM_STOP)) return true;
+        if (al->state != PLACE_NONE || single_segment(al) != single) continue;
+        if (wants_memory(al) && al->locks == 0 && place_in_memory(ad, al, d, VICTIM_OWN)) return true;
         progress |= vmm_place_system(al); /* resident all the same; promoted when there is room */
     }
     return progress;
+}
+
+static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
+{
+    bool progress = serve_pass(ad, d, true);
+    return (ad->move.al == NULL && serve_pass(ad, d, false)) || progress;
 }
 
 static struct vidmm_device *oldest_requester(struct vidmm_adapter *ad, uint64_t after)
@@ -314,7 +360,7 @@ static struct vidmm_device *oldest_requester(struct vidmm_adapter *ad, uint64_t 
         struct vidmm_process *p = list_entry(pi, struct vidmm_process, on_adapter);
         LIST_FOREACH(di, &p->devices) {
             struct vidmm_device *d = list_entry(di, struct vidmm_device, on_process);
-            if (d->missing == 0 || d->need_seq <= after) continue;
+            if (d->need_seq <= after || !asks(d)) continue;
             if (best == NULL || d->need_seq < best->need_seq) best = d;
         }
     }
@@ -351,7 +397,7 @@ static bool promote(struct vidmm_adapter *ad)
         struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
         if (!promotable(al)) continue;
         struct vmm_segment *seg = &ad->segment[al->preferred];
-        uint64_t need = div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift) + seg->table_reserve;
+        uint64_t need = div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift) + vmm_held_back(seg);
         if (pagepool_free_pages(&seg->pool) < need &&
             choose_victim(seg, al, NULL, VICTIM_FREE) == NULL) continue;
         if (best == NULL || al->priority > best->priority ||
@@ -368,12 +414,14 @@ bool vmm_mover_step(struct vidmm_adapter *ad)
     if (ad->move.al != NULL) return vmm_move_step(ad);
     if (room_is_coming(ad)) return false;
     if (serve_locks(ad)) return true;
-    if (ad->missing == 0) return promote(ad);
-    bool progress = false;
+    bool progress = false, asked = false;
     uint64_t after = 0;
-    for (struct vidmm_device *d; ad->move.al == NULL && (d = oldest_requester(ad, after)) != NULL;) {
+    for (struct vidmm_device *d; ad->move.al == NULL && ad->missing > 0;) {
+        d = oldest_requester(ad, after);
+        if (d == NULL) break;
+        asked = true;
         after = d->need_seq;
         progress |= serve_device(ad, d);
     }
-    return progress;
+    return asked ? progress : promote(ad);
 }

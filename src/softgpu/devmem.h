@@ -41,7 +41,8 @@ static inline uint64_t devmem_load_entry(const void *p, uint32_t entry_bytes)
     return entry_bytes == 8 ? devmem_load64(p) : devmem_load32(p);
 }
 
-/* Runs of entries: value, value + step, ... One plain store each; the loop is bound by the store port. */
+/* Runs of entries: value, value + step, ... One plain store each; the loop is bound by the store port, so
+ * short entries go two to a store (both are whole). */
 static inline void devmem_fill_entries64(uint64_t *dst, uint64_t value, uint64_t step, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++, value += step) devmem_store64(dst + i, value);
@@ -49,7 +50,12 @@ static inline void devmem_fill_entries64(uint64_t *dst, uint64_t value, uint64_t
 
 static inline void devmem_fill_entries32(uint32_t *dst, uint32_t value, uint32_t step, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++, value += step) devmem_store32(dst + i, value);
+    uint32_t i = 0;
+    if (count != 0 && ((uintptr_t)dst & 7) != 0) devmem_store32(dst + i++, value);
+    uint64_t pair = (uint64_t)(value + (i + 1) * step) << 32 | (uint32_t)(value + i * step);
+    uint64_t pair_step = (uint64_t)(2 * step) << 32 | 2 * step; /* the lower half never carries over */
+    for (; i + 2 <= count; i += 2, pair += pair_step) devmem_store64(dst + i, pair);
+    if (i < count) devmem_store32(dst + i, (uint32_t)pair);
 }
 
 /* ---- bulk: where bytes are ---------------------------------------------------------------------- */

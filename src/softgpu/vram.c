@@ -15,12 +15,17 @@ static void *map_zeroed(uint64_t bytes)
     return p == MAP_FAILED ? NULL : p;
 }
 
+/* Large memory is worth large host pages: the first fill of a new buffer is mostly page faults else. */
+#define HUGE_FROM (64ull << 20)
+
 bool vram_create(struct softgpu *g)
 {
     g->vram_epoch_bytes = align_up((g->vram_bytes >> VIDMM_PAGE_SHIFT) * 4 + 4, VIDMM_PAGE_SIZE);
     g->vram = map_zeroed(g->vram_bytes + VIDMM_PAGE_SIZE);
     g->vram_epoch = map_zeroed(g->vram_epoch_bytes);
     g->sys_epoch = map_zeroed(GPU_SYS_EPOCHS * 4ull);
+    bool large = g->vram != NULL && g->vram_bytes >= HUGE_FROM;
+    if (large) (void)madvise(g->vram, g->vram_bytes, MADV_HUGEPAGE); /* a wish; refusal is fine */
     return g->vram != NULL && g->vram_epoch != NULL && g->sys_epoch != NULL;
 }
 

@@ -9,6 +9,7 @@
 #define ARGS 0u
 #define LISTS 4096u              /* arrays that the next call may name */
 #define BUFFER (4 * 4096u)       /* 8 KiB that is read and written */
+#define PRIVATE (8 * 4096u)      /* private data of allocations, up to 16 KiB */
 
 struct noise_world noise_world;
 #define world noise_world
@@ -191,13 +192,15 @@ static void put_list(uint8_t *where, uint32_t kind)
 
 static void put_infos(uint8_t *where, uint32_t element)
 {
-    D3DKMT_PTR list_at, data = at(BUFFER);
+    D3DKMT_PTR list_at, data = at(PRIVATE);
     uint8_t *list = next_list(&list_at);
+    const uint32_t few = random32() % 64;
     memset(list, 0, 4 * element);
+    if (world.private_size != 0) memcpy(memory + PRIVATE, world.private_data, world.private_size);
     for (uint32_t i = 0; i < 4; i++) {
         if (one_in(4)) memcpy(list + i * element + 8, &world.existing, 8);
         memcpy(list + i * element + 16, &data, 8);
-        memcpy(list + i * element + 24, &(uint32_t){random32() % 64}, 4);
+        memcpy(list + i * element + 24, world.private_size != 0 ? &world.private_size : &few, 4);
     }
     memcpy(where, &list_at, 8);
 }

@@ -14,6 +14,8 @@ struct noise_world {
     bool read_only_args;  /* argument structs may lie in the last page (the test can write there) */
     bool may_block;       /* false: no wait that nobody ends */
     uint64_t existing;    /* page-aligned client memory for allocations */
+    const void *private_data; /* of allocations, as the driver under test wants it; NULL: a few bytes */
+    uint32_t private_size;
     _Atomic uint32_t succeeded[KMT_OP_COUNT];
 };
 extern struct noise_world noise_world;

@@ -397,12 +397,17 @@ static void assume_not_in_use_does_not_wait(void **state)
     fx_open_format(&f, REF_FORMAT_A);
     client_open(&c, &f, NULL);
     struct vidmm_open *op = client_memory(&c, MIB(1), SET_64K, &va);
-    assert_int_equal(client_submit_on(&c, c.context, words, ref_emit_delay(words, 1000000000)), VIDMM_OK);
-    for (int i = 0; i < 200; i++) (void)world_turn(f.world);
+    struct softgpu_knobs k = fx_knobs(&f);
+    k.hang_nodes = 1u << REF_NODE_COMPUTE;
+    fx_set_knobs(&f, &k);
+    assert_int_equal(client_submit_on(&c, c.context, words, ref_emit_spin(words, 3)), VIDMM_OK);
+    fx_settle(&f);
     vidmm_open_close(op, VIDMM_DESTROY_ASSUME_NOT_IN_USE);
-    for (int i = 0; i < 2000; i++) (void)world_turn(f.world);
+    fx_settle(&f);
     assert_int_equal(vidmm_context_pending(c.context), 1);
     assert_true(client_range_free(&c, va, MIB(1)));
+    k.hang_nodes = 0;
+    fx_set_knobs(&f, &k);
     fx_close(&f);
 }
 

@@ -4,7 +4,6 @@
  *   | page number | 0 | segment | NX | RO | zero | valid |
  * An invalid entry is 0. Pages beyond 64 GiB of their segment (or of system memory) cannot be named: such
  * an entry is written invalid, so that the GPU faults instead of reaching a wrong page. Owns nothing. */
-#include "base/bits.h"
 #include "softgpu/devmem.h"
 #include "softgpu/ref/formats.h"
 
@@ -27,28 +26,37 @@ static uint64_t attr4(const struct vidmm_pte_kind *k)
     return a;
 }
 
-/* How many of a run's entries can be named. */
+/* How many of a run's entries can be named. The division is for runs that cannot be named whole. */
 static uint32_t nameable(const struct vidmm_pte_run *r)
 {
-    if ((r->attr & VALID) == 0) return r->count;
+    if (r->address + (uint64_t)(r->count - 1) * r->step < ADDRESS_MAX) return r->count;
     if (r->address >= ADDRESS_MAX) return 0;
-    if (r->step == 0) return r->count;
-    return (uint32_t)min_u64(r->count, (ADDRESS_MAX - 1 - r->address) / r->step + 1);
+    return (uint32_t)((ADDRESS_MAX - 1 - r->address) / r->step + 1);
+}
+
+static void write_run(uint32_t *at, const struct vidmm_pte_run *r)
+{
+    bool valid_single = r->count == 1 && (r->attr & VALID) != 0 && r->address < ADDRESS_MAX;
+    if (valid_single) { /* scattered pages: most of the time goes to getting here */
+        devmem_store32(at, (uint32_t)r->attr | (uint32_t)(r->address >> VIDMM_PAGE_SHIFT) << PAGE_SHIFT);
+        return;
+    }
+    if ((r->attr & VALID) == 0) {
+        devmem_fill_entries32(at, 0, 0, r->count);
+        return;
+    }
+    uint32_t page = (uint32_t)(r->address >> VIDMM_PAGE_SHIFT), n = nameable(r);
+    uint32_t first = (uint32_t)r->attr | page << PAGE_SHIFT;
+    devmem_fill_entries32(at, first, r->step >> VIDMM_PAGE_SHIFT << PAGE_SHIFT, n);
+    if (n < r->count) devmem_fill_entries32(at + n, 0, 0, r->count - n);
 }
 
 static void update4(const struct vidmm_update_page_table *u)
 {
     uint32_t *at = (uint32_t *)u->table.cpu_virtual + u->start_index;
     for (uint32_t i = 0; i < u->run_count; i++) {
-        const struct vidmm_pte_run *r = &u->runs[i];
-        bool valid = (r->attr & VALID) != 0;
-        uint32_t n = nameable(r);
-        uint32_t page = (uint32_t)(r->address >> VIDMM_PAGE_SHIFT);
-        uint32_t first = valid ? (uint32_t)r->attr | page << PAGE_SHIFT : 0;
-        uint32_t step = valid ? r->step >> VIDMM_PAGE_SHIFT << PAGE_SHIFT : 0;
-        devmem_fill_entries32(at, first, step, n);
-        devmem_fill_entries32(at + n, 0, 0, r->count - n);
-        at += r->count;
+        write_run(at, &u->runs[i]);
+        at += u->runs[i].count;
     }
     devmem_release();
 }
