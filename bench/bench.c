@@ -63,18 +63,19 @@ static bool meets(const struct figure *f, double bar)
     return f->lower ? measure(f) <= bar : measure(f) >= bar;
 }
 
-/* The columns: ratio = figure / floor; goal and peer are compared with it, or with the figure without a floor. */
+/* ratio = figure / floor; goal and peer are compared with it, or with the figure where there is no floor. */
 static void print_table(const struct bench_out *out)
 {
-    printf("%-40s %10s %-8s %8s %8s %8s %5s %8s %6s  %s\n", "figure", "value", "unit", "floor", "ratio", "goal",
-           "met", "peer", "ahead", "best peer");
+    printf("%-40s %10s %-8s %8s %8s %8s %5s %8s %6s  %s\n", "figure", "value", "unit", "floor", "ratio",
+           "goal", "met", "peer", "ahead", "best peer");
     for (unsigned i = 0; i < out->n; i++) {
         const struct figure *f = &out->figure[i];
         printf("%-40s %10.3f %-8s ", f->name, f->value, f->unit);
         if (f->floor > 0) printf("%8.2f %8.2f ", f->floor, measure(f));
         else printf("%8s %8s ", "-", "-");
         printf("%8.3f %5s ", f->goal, meets(f, f->goal) ? "yes" : "no");
-        if (f->has_peer) printf("%8.3f %6s  %s\n", f->best_peer, meets(f, f->best_peer) ? "yes" : "no", f->peer);
+        const char *ahead = meets(f, f->best_peer) ? "yes" : "no";
+        if (f->has_peer) printf("%8.3f %6s  %s\n", f->best_peer, ahead, f->peer);
         else printf("%8s %6s\n", "-", "-");
     }
 }
@@ -87,8 +88,8 @@ static bool write_json(const struct bench_out *out, const char *path)
     fprintf(file, "[\n");
     for (unsigned i = 0; i < out->n; i++) {
         const struct figure *f = &out->figure[i];
-        fprintf(file, "  {\"name\": \"%s\", \"figure\": %.4f, \"unit\": \"%s\", \"floor\": ", f->name, f->value,
-                f->unit);
+        fprintf(file, "  {\"name\": \"%s\", \"figure\": %.4f, \"unit\": \"%s\", \"floor\": ", f->name,
+                f->value, f->unit);
         if (f->floor > 0) fprintf(file, "%.4f", f->floor);
         else fprintf(file, "null");
         fprintf(file, ", \"goal\": %.4f, \"met\": %s", f->goal, meets(f, f->goal) ? "true" : "false");

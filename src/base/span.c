@@ -36,7 +36,9 @@ static size_t slots_bytes(uint32_t cap) { return cap * (sizeof(struct span_slot)
 void span_fini(struct span_index *x)
 {
     const struct base_memory *m = &x->memory;
-    for (uint32_t i = 0; i < x->span_chunks; i++) memory_free(m, x->span_chunk[i], CHUNK_SPANS * sizeof(struct span));
+    for (uint32_t i = 0; i < x->span_chunks; i++) {
+        memory_free(m, x->span_chunk[i], CHUNK_SPANS * sizeof(struct span));
+    }
     for (uint32_t i = 0; i < x->node_chunks; i++) {
         memory_free(m, x->node_chunk[i], CHUNK_NODES * sizeof(struct span_node));
     }
@@ -132,8 +134,8 @@ static void merge_span(struct span_index *x, struct span *s)
     give_span(x, id);
 }
 
-/* Merges n parked spans, at most PARK_BATCH. All leaves are fetched before the first is needed, so that n merges
- * wait little longer than one. */
+/* Merges n parked spans, at most PARK_BATCH. All leaves are fetched before the first is needed, so that n
+ * merges wait little longer than one. */
 static void merge_slots(struct span_index *x, const uint32_t *slot, uint32_t n)
 {
     struct span *batch[PARK_BATCH];
@@ -144,9 +146,9 @@ static void merge_slots(struct span_index *x, const uint32_t *slot, uint32_t n)
     for (uint32_t i = 0; i < n; i++) merge_span(x, batch[i]);
 }
 
-/* Merges a batch of parked spans, the next in the order of slots, and fetches the spans of the batch after it.
- * The order is not that of age, but a slot is emptied by the next claim of its size: what the hand finds full
- * has mostly been there for a while. */
+/* Merges a batch of parked spans, the next in the order of slots, and fetches the spans of the batch after
+ * it. The order is not that of age, but a slot is emptied by the next claim of its size: what the hand finds
+ * full has mostly been there for a while. */
 static void merge_batch(struct span_index *x)
 {
     uint32_t slot[PARK_BATCH] = {0}, n = 0, hand = x->slot_hand;
@@ -254,8 +256,8 @@ bool span_reserve(struct span_index *x, uint32_t n)
 
 /* --- claim ------------------------------------------------------------------------------------------- */
 
-/* A creation is possible. Spans in the park are spare ones too; those that a failed reserve left without nodes
- * are not. */
+/* A creation is possible. Spans in the park are spare ones too; those that a failed reserve left without
+ * nodes are not. */
 static bool span_to_spare(struct span_index *x)
 {
     uint32_t unready = (x->span_chunks - x->spans_ready) * CHUNK_SPANS;

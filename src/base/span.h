@@ -11,17 +11,17 @@
  *
  * Every gap belongs to the span that ends it, so a gap needs no object: removing D hands its gap to $.
  * Two parts:
- *   tree  (span_tree.h) a B+tree by address. A leaf holds the bounds of 29 neighbours side by side, so gaps are
- *         read off it; an inner entry carries the widest gap below it, plain and from the first 64 KiB boundary
- *         on, so the first gap with room in any window is found in O(log n), exactly;
- *   park  (span_park.h) removed spans wait a while before their gap is merged: most are taken again whole by a
- *         request of the same size, and the others have their memory fetched ahead of the merge.
+ *   tree  (span_tree.h) a B+tree by address. A leaf holds the bounds of 29 neighbours side by side, so gaps
+ *         are read off it; an inner entry carries the widest gap below it, plain and from the first 64 KiB
+ *         boundary on, so the first gap with room in any window is found in O(log n), exactly;
+ *   park  (span_park.h) removed spans wait a while before their gap is merged: most are taken again whole by
+ *         a request of the same size, and the others have their memory fetched ahead of the merge.
  * A parked span is free for every question asked here; whoever needs its range merges it at once.
  *
  * What decides the speed at 100 000 claims is the number of cache lines that one operation waits for, not its
  * instructions: hence 32 byte spans, 32 bit ids, neighbours in one leaf, no list that leads to a far span.
- * Rejected after measuring: lists of gaps by size class, and sets of leaves by size class, for best fit. With the
- * park in front they refuse more in a nearly full space than first fit does, and cost every operation something.
+ * Rejected after measuring: lists of gaps by size class, and sets of leaves by size class, for best fit. With
+ * the park in front they refused more in a nearly full space than first fit does, and cost every operation.
  */
 #ifndef VIDMM_BASE_SPAN_H
 #define VIDMM_BASE_SPAN_H
@@ -99,7 +99,8 @@ struct span_index {
  * pick_lo: a request whose window reaches across this address is placed above it as long as there is room, so
  *   that what lies below is kept for those whose window needs it. Pass lo when there is nothing to protect.
  * Fails (false): lo >= hi, hi > 2^63, an unaligned bound, pick_lo outside [lo,hi), no memory functions. */
-bool span_init(struct span_index *x, uint64_t lo, uint64_t hi, uint64_t pick_lo, const struct base_memory *memory);
+bool span_init(struct span_index *x, uint64_t lo, uint64_t hi, uint64_t pick_lo,
+               const struct base_memory *memory);
 
 /* Gives all memory back; every handle becomes invalid. The index needs span_init before further use. */
 void span_fini(struct span_index *x);
@@ -109,9 +110,13 @@ void span_fini(struct span_index *x);
  * (false): the hook returned NULL; the index is unchanged apart from memory it keeps for later. */
 bool span_reserve(struct span_index *x, uint32_t n);
 
+/* Cost of everything below: O(log n), with one exception. A request that no gap can hold as it stands first
+ * merges all parked spans of its window, each of them once, which the removals have paid for. For alignments
+ * beyond 64 KiB, and for gaps within 1/64 of a wanted size of 64 MiB or more, a search may look in vain. */
+
 /* Claims a free range that satisfies `want`. Needs: a reserved creation.
- * Gives: a claim: a range of that very size which was removed not long ago if one lies in the window, else the
- *   first gap in direction `dir` with room, first above pick_lo, then in the whole window.
+ * Gives: a claim: a range of that very size which was removed not long ago if one lies in the window, else
+ *   the first gap in direction `dir` with room, first above pick_lo, then in the whole window.
  * Fails (NULL): nothing in the window fits (exact: never a false failure), bad `want`, nothing reserved. */
 struct span *span_alloc(struct span_index *x, const struct span_want *want);
 

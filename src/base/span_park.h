@@ -9,20 +9,24 @@
  * lists. And the cost of a removal is not its work but the cache lines it has to wait for: a handle waits
  * until its line has arrived, a merge is known so far ahead that its leaf is there when it happens.
  * A parked span has `parked` set and its slot in `kind`; its bounds and tree entry are as in life.
- * Bounded: SPAN_SLOTS_MAX, 1/PARK_SHARE of the live spans plus a few, and (but for a few) 1/4 of the free bytes. */
+ * Bounded: SPAN_SLOTS_MAX, a quarter of the live spans plus a few, and (but for a few) a quarter of the free
+ * bytes. */
 #ifndef VIDMM_BASE_SPAN_PARK_H
 #define VIDMM_BASE_SPAN_PARK_H
 
 #include "base/bits.h"
 #include "base/span_tree.h"
 
-enum { SPAN_SLOTS_MIN = 16, PARK_PROBES = 4, PARK_FEW = 8, PARK_BASE = 1024, PARK_PAY = 16, PARK_BATCH = 8 };
-#ifndef SPAN_SLOTS_MAX
-#define SPAN_SLOTS_MAX 16384
-#endif
-#ifndef PARK_SHARE
-#define PARK_SHARE 8
-#endif
+enum {
+    SPAN_SLOTS_MIN = 16,
+    SPAN_SLOTS_MAX = 16384, /* slot numbers are 16 bits */
+    PARK_SHARE = 4,         /* of the live spans, one in this many may be parked; measured best of 4, 8, 16 */
+    PARK_FEW = 8,           /* always allowed */
+    PARK_BASE = 1024,       /* allowed by PARK_SHARE without having been earned */
+    PARK_PAY = 16,
+    PARK_BATCH = 8,
+    PARK_PROBES = 4
+};
 
 struct span_slot {
     struct span *span;   /* NULL: the slot is unused */
@@ -51,7 +55,8 @@ static inline void park_earn(struct span_index *x)
     if (x->park_credit / PARK_PAY < x->slot_cap) x->park_credit += PARK_PAY;
 }
 
-/* Needs: size < 2^42. Sizes and sides of pick_lo are not mixed: a parked low range must not serve a request that may go high. */
+/* Needs: size < 2^42. Sizes and sides of pick_lo are not mixed: a parked low range must not serve a request
+ * that may go high. */
 static inline uint32_t park_key(const struct span_index *x, uint64_t start, uint64_t size)
 {
     return (uint32_t)(size / SPAN_PAGE) << 1 | (start >= x->pick_lo);

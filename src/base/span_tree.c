@@ -41,7 +41,8 @@ static uint32_t node_place(const struct span_node *parent, const struct span_nod
 }
 
 /* Copies k entries; the two ranges may overlap in one node. */
-static void node_copy(struct span_node *dst, uint32_t to, const struct span_node *src, uint32_t from, size_t k)
+static void node_copy(struct span_node *dst, uint32_t to, const struct span_node *src, uint32_t from,
+                      size_t k)
 {
     memmove(&dst->key[to], &src->key[from], k * sizeof dst->key[0]);
     if (dst->level == 0) {
@@ -330,8 +331,8 @@ static bool entry_promises(const struct span_node *n, uint32_t at, uint32_t page
     return n->key[at] - gap_start(n, at) >= (uint64_t)pages * SPAN_PAGE;
 }
 
-/* Where a search enters a child: upwards at the entry that holds min, downwards at the last one below max. Inside
- * the window that is simply the first or the last entry. */
+/* Where a search enters a child: upwards at the entry that holds min, downwards at the last one below max.
+ * Inside the window that is simply the first or the last entry. */
 static struct span_spot search_enter(struct span_node *n, const struct span_want *want)
 {
     uint64_t bound = want->dir == SPAN_UP ? want->min : want->max - 1;
@@ -342,13 +343,14 @@ static struct span_spot search_enter(struct span_node *n, const struct span_want
 }
 
 /* Climbs while a node is exhausted, descends where the summary promises room. A promise is broken only at the
- * window's edges, by the rounding of summaries, and for alignments beyond 64 KiB. Downwards it begins in a leaf:
- * the gap that reaches across max belongs to the first entry above it, which may be in the next leaf. */
+ * window's edges, by the rounding of summaries, and for alignments beyond 64 KiB. Downwards it begins in a
+ * leaf: the gap that reaches across max belongs to the first entry above, which may be in the next leaf. */
 struct span_spot tree_search(const struct span_index *x, const struct span_want *want, uint64_t *start)
 {
     const struct span_spot none = {NULL, 0};
     bool up = want->dir == SPAN_UP;
-    uint32_t step = up ? 1u : ~0u, pages = pages_wanted(want->size), tail = want->align < SPAN_UNIT ? 0 : pages;
+    uint32_t step = up ? 1u : ~0u;
+    uint32_t pages = pages_wanted(want->size), tail = want->align < SPAN_UNIT ? 0 : pages;
     if (x->root->wide_max < pages || x->root->tail_max < tail) return none;
     struct span_spot p = up ? search_enter(x->root, want) : tree_seek(x, want->max - 1);
     for (;;) {

@@ -6,11 +6,11 @@
  *   leaf   key[]   = start of the span     span[] = its id          gap i  = [ i ? end[i-1] : lo, key[i] )
  *          end[]   = end of the span
  *
- *     leaf 1:  lo ....[key0 end0)....[key1 end1)  |  leaf 2:  lo ....[key0 end0)  ...  [hi hi) = sentinel, id 0
- *                                            '------ equal ---'
+ *   leaf 1:  lo ....[key0 end0)....[key1 end1)  |  leaf 2:  lo ....[key0 end0) ... [hi hi) = sentinel, id 0
+ *                                          '------ equal ---'
  * Keeps: key of a child's entry == its key[0]; node_min <= n <= node_fan except in the root; wide and tail of
  *        a child's entry == the maxima in it; lo == end of the span before (or lo of the space).
- * Gaps only grow when spans leave and only shrink when one enters: maxima are scanned in the second case only. */
+ * Gaps only grow when spans leave and only shrink when one enters: maxima are scanned in that case only. */
 #ifndef VIDMM_BASE_SPAN_TREE_H
 #define VIDMM_BASE_SPAN_TREE_H
 
@@ -75,9 +75,9 @@ static inline struct span *spot_span(const struct span_index *x, struct span_spo
     return span_at(x, p.leaf->span[p.at]);
 }
 
-/* Pages as summaries count them: exact below 64 MiB, from there on rounded up to 1/64 of their power of two and
- * saturated at 2^32 - 1. Rounded up, an entry may promise a little too much (the search looks), never too little;
- * rounded at all, because a huge gap that is eaten page by page would change every summary above it each time. */
+/* Pages as summaries count them: exact below 64 MiB, from there on rounded up to 1/64 of their power of two
+ * and saturated at 2^32 - 1. Rounded up, an entry may promise a little too much (the search looks), never too
+ * little; rounded at all, because a huge gap eaten page by page would change all summaries above it each time. */
 static inline uint32_t pages_summary(uint64_t bytes)
 {
     uint64_t pages = bytes / SPAN_PAGE;

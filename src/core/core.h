@@ -64,6 +64,7 @@ vidmm_status vmm_fence_make(struct vidmm_device *, uint64_t initial, uint32_t fl
 void vmm_fence_drop(struct vidmm_fence *);
 uint64_t vmm_fence_load(const struct vidmm_fence *);
 void vmm_fence_store(struct vidmm_fence *, uint64_t value);
+void vmm_fence_raise(struct vidmm_fence *, uint64_t value); /* never lowers it, also not from the maximum */
 void vmm_fence_pages_free(struct vidmm_process *);
 
 /* move.c: brings one allocation to another place. Needs: mover idle; extents taken when to != 0. */

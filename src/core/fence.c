@@ -13,6 +13,11 @@ void vmm_fence_store(struct vidmm_fence *f, uint64_t value)
     __atomic_store_n(f->value, value, __ATOMIC_RELEASE);
 }
 
+void vmm_fence_raise(struct vidmm_fence *f, uint64_t value)
+{
+    if (vmm_fence_load(f) < value) vmm_fence_store(f, value);
+}
+
 /* A two-level space keeps its own pages below what the root covers, so that a fence never grows it. */
 static struct span *claim_page(struct vmm_space *sp)
 {
@@ -47,7 +52,7 @@ static vidmm_status page_fill(struct vidmm_process *p, struct vmm_fence_page *pa
     return vmm_tables_acquire(sp, (struct range){ page->claim->start, page->claim->end });
 }
 
-static vidmm_status page_make(struct vidmm_process *p, struct vmm_fence_page **out)
+static vidmm_status page_make(struct vidmm_process *p, bool read_only, struct vmm_fence_page **out)
 {
     struct vidmm_adapter *ad = p->ad;
     struct vmm_fence_page *page = vmm_new(ad, sizeof *page);
@@ -61,25 +66,26 @@ static vidmm_status page_make(struct vidmm_process *p, struct vmm_fence_page **o
     struct range r = { page->claim->start, page->claim->end };
     struct vmm_binding *b = page->binding, *none[2] = { NULL, NULL };
     b->target = TARGET_FRAME;
-    b->prot = VIDMM_PROT_WRITE;
+    b->prot = read_only ? 0 : VIDMM_PROT_WRITE;
     b->offset = page->frame * VIDMM_PAGE_SIZE;
     vmm_bind_replace(&p->space, r, b, none);
     vmm_tables_unpin(&p->space, r);
     if (vmm_space_flush_pending(&p->space)) p->space.gate_seq = p->space.flush_seq;
+    page->read_only = read_only;
     list_push_back(&p->fence_pages, &page->on_process);
     *out = page;
     return VIDMM_OK;
 }
 
-static vidmm_status page_find(struct vidmm_process *p, struct vmm_fence_page **out)
+static vidmm_status page_find(struct vidmm_process *p, bool read_only, struct vmm_fence_page **out)
 {
     LIST_FOREACH(it, &p->fence_pages) {
         struct vmm_fence_page *page = list_entry(it, struct vmm_fence_page, on_process);
-        if (page->used == UINT64_MAX) continue;
+        if (page->used == UINT64_MAX || page->read_only != read_only) continue;
         *out = page;
         return VIDMM_OK;
     }
-    return page_make(p, out);
+    return page_make(p, read_only, out);
 }
 
 vidmm_status vmm_fence_make(struct vidmm_device *d, uint64_t initial, uint32_t flags,
@@ -89,7 +95,7 @@ vidmm_status vmm_fence_make(struct vidmm_device *d, uint64_t initial, uint32_t f
     struct vmm_fence_page *page;
     struct vidmm_fence *f = vmm_new(ad, sizeof *f);
     if (f == NULL) return VIDMM_NO_MEMORY;
-    vidmm_status st = page_find(d->proc, &page);
+    vidmm_status st = page_find(d->proc, (flags & VMM_FENCE_READ_ONLY) != 0, &page);
     if (st != VIDMM_OK) {
         vmm_delete(ad, f, sizeof *f);
         return st;

@@ -138,10 +138,13 @@ struct vidmm_queue {
 struct vmm_fence_page {
     struct list on_process;
     uint64_t frame, used;      /* bitmap of slots */
+    bool read_only;            /* for the GPU: fences that only VidMm may move */
     void *cpu;
     struct span *claim;
     struct vmm_binding *binding;
 };
+
+#define VMM_FENCE_READ_ONLY (1u << 31) /* beside vidmm_fence_flags: paging fences */
 
 struct vidmm_fence {
     struct list on_device;

@@ -69,7 +69,7 @@ static bool retire(struct vidmm_queue *q)
     while (!list_empty(&q->requests)) {
         struct vmm_request *r = list_entry(list_first(&q->requests), struct vmm_request, link);
         if (!r->executed || !vmm_batch_passed(ad, r->wait_seq)) break;
-        if (!BROKEN(ad, PAG_02)) vmm_fence_store(q->fence, r->fence_value);
+        if (!BROKEN(ad, PAG_02)) vmm_fence_raise(q->fence, r->fence_value);
         count_latency(ad, r);
         vmm_request_free(r);
         progress = true;
@@ -131,7 +131,7 @@ vidmm_status vidmm_queue_create(struct vidmm_device *d, int32_t priority, struct
     if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     struct vidmm_queue *q = vmm_new(ad, sizeof *q);
     if (q == NULL) return VIDMM_NO_MEMORY;
-    vidmm_status st = vmm_fence_make(d, 0, 0, &q->fence);
+    vidmm_status st = vmm_fence_make(d, 0, VIDMM_FENCE_NO_SIGNAL | VMM_FENCE_READ_ONLY, &q->fence);
     if (st != VIDMM_OK) {
         vmm_delete(ad, q, sizeof *q);
         return st;

@@ -78,7 +78,7 @@ static void do_signals(struct vmm_packet *p)
 {
     const struct vmm_sync *s = extra_of(p);
     for (uint32_t i = 0; i < p->extra; i++) {
-        if (!s[i].fence->dying) vmm_fence_store(s[i].fence, s[i].value);
+        if (!s[i].fence->dying) vmm_fence_raise(s[i].fence, s[i].value);
     }
 }
 
@@ -149,15 +149,14 @@ static void start_packet(struct vidmm_adapter *ad, uint32_t node, struct vmm_pac
     if (st == VIDMM_OK) return;
     list_remove(&p->link);
     n->running_count--;
-    if (p->ctx == NULL || st != VIDMM_INVALID) {
-        vmm_adapter_lose(ad);
-        return;
+    struct vidmm_device *d = p->ctx != NULL ? p->ctx->dev : NULL;
+    if (d != NULL) {
+        p->ctx->running--;
+        d->running--;
+        packet_free(ad, p);
     }
-    p->ctx->running--;
-    p->ctx->dev->running--;
-    struct vidmm_device *d = p->ctx->dev;
-    packet_free(ad, p);
-    vmm_device_fail(d, VIDMM_DEVICE_DMA_FAULT, NULL); /* SUB-08 */
+    if (d == NULL || st != VIDMM_INVALID) vmm_adapter_lose(ad);
+    else vmm_device_fail(d, VIDMM_DEVICE_DMA_FAULT, NULL); /* SUB-08 */
 }
 
 static bool start_paging(struct vidmm_adapter *ad, uint32_t node)
@@ -251,8 +250,8 @@ struct vidmm_context *vmm_node_abort(struct vidmm_adapter *ad, uint32_t node, ui
         }
         p->ctx->running--;
         p->ctx->dev->running--;
-        if (p->fence_id == fence_id) {
-            guilty = p->ctx;
+        if (p->fence_id == fence_id) guilty = p->ctx;
+        if (p->fence_id == fence_id || p->ctx->dev->state != VIDMM_DEVICE_ACTIVE) {
             packet_free(ad, p);
             continue;
         }

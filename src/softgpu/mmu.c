@@ -81,6 +81,14 @@ static bool entry_unchanged(struct softgpu *g, struct pte_place place, uint64_t 
     return g->opt.detect == SOFTGPU_DETECT_ENTRY && mmu_read_entry(g, place, &now) && now == raw;
 }
 
+/* Has the page behind a cached entry got another owner since the entry was read, or lost its owner? */
+static bool page_reused(struct softgpu *g, uint32_t segment, uint64_t address, uint32_t epoch)
+{
+    struct devmem_span span;
+    if (vram_epoch_get(g, segment, address) != epoch) return true;
+    return !vram_resolve(g, segment, address, VIDMM_PAGE_SIZE, &span);
+}
+
 static void check_leaf(struct softgpu_engine *e, const struct softgpu_context *ctx, struct tlb_entry *t,
                        uint64_t va, enum access_kind kind)
 {
@@ -94,7 +102,7 @@ static void check_leaf(struct softgpu_engine *e, const struct softgpu_context *c
         return;
     }
     bool names_page = t->pte.valid && !t->pte.zero;
-    bool reused = names_page && vram_epoch_get(g, t->pte.segment, t->pte.address) != t->epoch;
+    bool reused = names_page && page_reused(g, t->pte.segment, t->pte.address, t->epoch);
     struct softgpu_stale s = {.va = va, .write = kind == ACCESS_WRITE, .cached = t->raw, .actual = now.raw};
     detector_stale(e, ctx, &s, reused || ctx->space->system);
 }
@@ -111,7 +119,7 @@ static void check_upper(struct softgpu_engine *e, const struct softgpu_context *
         w->raw = now.raw;
         return;
     }
-    bool reused = vram_epoch_get(g, w->next.segment, w->next.offset) != w->epoch;
+    bool reused = page_reused(g, w->next.segment, w->next.offset, w->epoch);
     struct softgpu_stale s = {.va = va, .level = w->level, .cached = w->raw, .actual = now.raw};
     detector_stale(e, ctx, &s, reused || ctx->space->system);
 }

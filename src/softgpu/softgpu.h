@@ -177,7 +177,8 @@ struct softgpu_detector {
      * it is being taken away causes these all by itself, between the table write and the flush. */
     uint64_t stale_uses;
     /* Those that prove a missing flush or an early reuse: the page behind it was given other content
-     * since, or the user is the paging process. Also late accesses. Always somebody's bug. */
+     * since, or its frame is not in use any more, or the user is the paging process. Also late accesses.
+     * Always somebody's bug. */
     uint64_t violations;
     uint64_t late;               /* accesses in flight while their page was given other content */
     struct softgpu_stale first_stale, first_violation;
@@ -196,5 +197,8 @@ void softgpu_get_stats(struct softgpu *, struct softgpu_stats *);
 void *softgpu_vram(struct softgpu *, uint32_t segment, uint64_t offset, uint64_t bytes);
 /* The bytes at a VRAM address get another owner's content (a table is built there). */
 void softgpu_vram_claimed(struct softgpu *, const void *cpu, uint64_t bytes);
+/* The same for system frames: a platform that tells when it hands frames out again lets the detector
+ * prove early reuse of system memory too. Any thread. */
+void softgpu_frames_claimed(struct softgpu *, uint64_t frame, uint64_t pages);
 
 #endif

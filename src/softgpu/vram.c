@@ -83,6 +83,11 @@ void vram_epoch_bump(struct softgpu *g, uint32_t segment, uint64_t address)
     (void)atomic_fetch_add_explicit(epoch_of(g, segment, address), 1, memory_order_relaxed);
 }
 
+void softgpu_frames_claimed(struct softgpu *g, uint64_t frame, uint64_t pages)
+{
+    for (uint64_t i = 0; i < pages; i++) vram_epoch_bump(g, 0, (frame + i) << VIDMM_PAGE_SHIFT);
+}
+
 void softgpu_vram_claimed(struct softgpu *g, const void *cpu, uint64_t bytes)
 {
     uintptr_t at = (uintptr_t)cpu, base = (uintptr_t)g->vram;

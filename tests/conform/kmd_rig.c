@@ -32,7 +32,8 @@ static void rig_free(void *ctx, void *p, size_t bytes)
 static void *rig_address(void *ctx, uint64_t frame)
 {
     struct rig *r = ctx;
-    return frame == 0 || frame >= RIG_FRAMES ? NULL : r->arena + frame * VIDMM_PAGE_SIZE;
+    if (frame == 0 || frame >= RIG_FRAMES || frame == r->freed_frame) return NULL;
+    return r->arena + frame * VIDMM_PAGE_SIZE;
 }
 
 static bool touches(const struct rig *r, const void *p, size_t bytes)

@@ -27,6 +27,7 @@ struct rig {
     uint64_t next_frame, clock_ns;
     uint64_t next_vram[VIDMM_SEGMENTS_MAX + 1]; /* grows upwards, by segment */
     uint64_t vanished_frame;      /* copies that touch it fail; 0: none */
+    uint64_t freed_frame;         /* not in use; 0: none */
     uint64_t fence[RIG_NODES];    /* last fence id given out */
     _Atomic uint64_t completed[RIG_NODES];
     _Atomic uint32_t fence_interrupts, fault_count, allocs_live;

@@ -63,11 +63,11 @@ static vidmm_status run_fences(struct oom *o)
     return vidmm_fence_create(o->c.device, 7, 0, &f);
 }
 
-static void leave_one_fence_slot_less(struct oom *o)
+static void fill_fence_pages(struct oom *o)
 {
     struct vidmm_fence *f;
     fill_fence_page(o);
-    for (int i = 0; i < 64 * 2 - 70 - 2; i++) assert_int_equal(vidmm_fence_create(o->c.device, 0, 0, &f), VIDMM_OK);
+    for (int i = 0; i < 64 * 2 - 70 - 1; i++) assert_int_equal(vidmm_fence_create(o->c.device, 0, 0, &f), VIDMM_OK);
 }
 
 static vidmm_status run_alloc(struct oom *o)
@@ -173,7 +173,7 @@ static const struct operation operations[] = {
     { "queue_create", run_queue, NULL },
     { "context_create", run_context, NULL },
     { "fence_create", run_fences, NULL },
-    { "fence_create, new page", run_fences, leave_one_fence_slot_less },
+    { "fence_create, new page", run_fences, fill_fence_pages },
     { "alloc_create", run_alloc, NULL },
     { "alloc_create, imported", run_import, NULL },
     { "va_reserve", run_reserve, NULL },

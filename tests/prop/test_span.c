@@ -56,7 +56,8 @@ static void hook_free(void *ctx, void *p, size_t size)
     free(p);
 }
 
-static void world_start(struct world *w, uint64_t first_page, uint32_t pages, uint32_t pick_page, uint64_t seed)
+static void world_start(struct world *w, uint64_t first_page, uint32_t pages, uint32_t pick_page,
+                        uint64_t seed)
 {
     memset(w, 0, sizeof *w);
     w->base = first_page * PAGE;
@@ -258,7 +259,8 @@ static void random_step(struct world *w, const struct mix *m, bool filling)
     }
 }
 
-static void random_run(uint32_t first, uint32_t pages, uint32_t pick, struct mix m, uint64_t seed, uint64_t ops)
+static void random_run(uint32_t first, uint32_t pages, uint32_t pick, struct mix m, uint64_t seed,
+                       uint64_t ops)
 {
     static struct world w;
     bool filling = true;
@@ -334,7 +336,8 @@ static void tiny_queries(struct world *w, bool windows)
         assert_int_equal(span_is_free(&w->x, va(w, a), va(w, b)), model_free(w, a, b));
         for (uint32_t n = 0; n < TINY * 2 * 4; n++) {
             struct span_want q = {.size = (n % TINY + 1) * PAGE, .align = PAGE << (n / TINY % 4 * 4 / 3),
-                                  .min = va(w, a), .max = va(w, b), .dir = n / TINY / 4 ? SPAN_DOWN : SPAN_UP};
+                                  .min = va(w, a), .max = va(w, b),
+                                  .dir = n / TINY / 4 ? SPAN_DOWN : SPAN_UP};
             bool room = model_has_room(w, &q);
             assert_int_equal(span_fit(&w->x, &q, &at), room);
             if (room) expect_good_place(w, &q, at);
@@ -499,9 +502,12 @@ static void bad_arguments_are_refused(void **state)
     assert_false(span_init(&x, PAGE, 3 * PAGE, PAGE, &none));
     world_start(&w, 16, 64, 0, 1);
     assert_true(span_reserve(&w.x, 4));
-    struct span_want bad[] = {{0, PAGE, 0, UINT64_MAX, SPAN_UP},       {PAGE + 1, PAGE, 0, UINT64_MAX, SPAN_UP},
-                              {PAGE, 3 * PAGE, 0, UINT64_MAX, SPAN_UP}, {PAGE, 1, 0, UINT64_MAX, SPAN_UP},
-                              {PAGE, PAGE, va(&w, 9), va(&w, 9), SPAN_UP}, {65 * PAGE, PAGE, 0, UINT64_MAX, SPAN_UP},
+    struct span_want bad[] = {{0, PAGE, 0, UINT64_MAX, SPAN_UP},
+                              {PAGE + 1, PAGE, 0, UINT64_MAX, SPAN_UP},
+                              {PAGE, 3 * PAGE, 0, UINT64_MAX, SPAN_UP},
+                              {PAGE, 1, 0, UINT64_MAX, SPAN_UP},
+                              {PAGE, PAGE, va(&w, 9), va(&w, 9), SPAN_UP},
+                              {65 * PAGE, PAGE, 0, UINT64_MAX, SPAN_UP},
                               {PAGE, PAGE, va(&w, 64), UINT64_MAX, SPAN_UP}};
     for (size_t i = 0; i < VT_COUNT(bad); i++) assert_null(span_alloc(&w.x, &bad[i]));
     assert_null(span_insert(&w.x, va(&w, 0) - PAGE, va(&w, 1)));

@@ -68,6 +68,23 @@ static void a_changed_entry_needs_a_flush(void **state)
     }
 }
 
+/* System memory: a frame that was given back, or handed out again, while a translation still names it. */
+static void early_reuse_of_frames_is_caught(void **state)
+{
+    (void)state;
+    for (int gone = 0; gone < 2; gone++) {
+        struct bench *b = bench_open(REF_FORMAT_A);
+        struct pages p = cached_page(b);
+        rig_map(&b->rig, &b->client, DATA_VA, 0, 0, 1, 0);
+        if (gone == 0) softgpu_frames_claimed(b->rig.gpu, p.old_frame, 1);
+        else b->rig.freed_frame = p.old_frame;
+        bool done = bench_run(b, 0, ref_emit_write64(b->cmd[0], DATA_VA, 2));
+        assert_int_equal(done, gone == 0); /* what is not there any more cannot be written */
+        assert_int_equal(bench_detector(b).violations, 1);
+        bench_close(b);
+    }
+}
+
 /* The knob: a driver that forgets one flush is caught by the detector alone. */
 static void a_skipped_flush_is_caught(void **state)
 {
@@ -326,6 +343,7 @@ static void the_walking_detector_sees_swapped_tables(void **state)
 
 static const struct vt_case cases[] = {
     VT_TEST(a_changed_entry_needs_a_flush, "", NULL), VT_TEST(a_skipped_flush_is_caught, "", NULL),
+    VT_TEST(early_reuse_of_frames_is_caught, "", NULL),
     VT_TEST(stale_scratch_window_is_a_violation, "", NULL), VT_TEST(neighbours_are_prefetched, "", NULL),
     VT_TEST(invalid_entries_follow_the_cap, "", NULL), VT_TEST(upper_entries_are_cached_too, "", NULL),
     VT_TEST(a_moved_root_is_not_stale, "", NULL), VT_TEST(spaces_are_apart, "", NULL),

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/* model.h - the reference model: what the memory manager has to answer and what the GPU has to see, by the
+ * requirements alone. Owns: its own picture of every object. Calls: nothing of the core; it shares no code
+ * with it, only the words of the public headers.
+ *
+ * Use: ask model_NAME for what a call may answer, make the call, hand what was observed to
+ * model_NAME_done. What the requirements leave open (which address, when a request executes, when a
+ * deferred destruction happens) is observed and checked for being allowed. Functions that check give NULL,
+ * or a sentence that says what is wrong. */
+#ifndef SIM_MODEL_H
+#define SIM_MODEL_H
+
+#include <vidmm/vidmm.h>
+
+#define MODEL_OBJECTS_MAX 64u      /* of one kind below one parent */
+
+struct model_segment {
+    uint64_t bytes, table_reserve;  /* reserve: kept free for page tables whatever is resident */
+    uint64_t tables;                /* bytes of page tables there now: observed */
+    bool pages_64k, aperture, application;
+};
+
+struct model_config {
+    uint32_t va_bits, level_count, segment_count;
+    uint32_t index_bits[VIDMM_LEVELS_MAX], table_bytes[VIDMM_LEVELS_MAX], table_segment[VIDMM_LEVELS_MAX];
+    bool zero_pages, read_only, no_execute;
+    struct model_segment segment[VIDMM_SEGMENTS_MAX + 1]; /* by id; 0 is not used */
+};
+
+/* What a call may answer: any of `errors` (bits, see MODEL_BIT), or success if `success`. */
+struct model_answer { uint32_t errors; bool success; };
+#define MODEL_BIT(status) (1u << (uint32_t)(-(int)(status)))
+
+enum model_content { MODEL_NOTHING, MODEL_ZERO, MODEL_ALLOC, MODEL_UNKNOWN };
+
+/* Consecutive pages of one range with the same story. What they show is valid when `queue` has reached
+ * `value` (0: it is now), and no older than settle number `epoch`. */
+struct model_piece {
+    uint64_t start, end, range;     /* range: identity of the map or reserve call that took it */
+    bool reserved, reserved_zero, internal;
+    uint8_t content, prot;
+    struct model_alloc *alloc;
+    uint64_t offset, driver_protection;
+    struct model_queue *queue;
+    uint64_t value, epoch;
+};
+
+/* Content of 4 KiB: `head` in the first eight bytes, `pattern` in every word behind them. */
+struct model_page { uint32_t pattern; bool unknown; uint64_t head, busy_until; uint32_t busy_context; };
+
+struct model_alloc {
+    struct model_device *dev;
+    struct vidmm_open *handle;
+    uint64_t bytes, align, close_seq;
+    uint32_t id, segments, count, locks, in_flight; /* segments: bit id; bit 0 = system memory */
+    bool local;                     /* counts for the local budget */
+    bool touched;                   /* was on a residency list once */
+    bool written;                   /* since the count left 0 */
+    bool dying, in_use, imported, keep; /* keep: the simulator's own */
+    struct model_queue *queue;      /* resident when it has reached `value` */
+    uint64_t value;
+    uint64_t pages;
+    struct model_page *page;
+    void *client;                   /* memory behind an imported one */
+    void *cpu;                      /* of the lock */
+    struct model_alloc *next;       /* graveyard */
+};
+
+struct model_queue {
+    struct model_device *dev;
+    struct vidmm_queue *handle;
+    uint64_t issued, reached;
+    uint32_t id;
+    bool dead, delayed;
+};
+
+struct model_device {
+    struct model_process *proc;
+    struct vidmm_device *handle;
+    uint32_t id, queue_count, alloc_count;
+    bool lost, destroyed;
+    struct model_queue *queue[MODEL_OBJECTS_MAX];
+    struct model_alloc *alloc[MODEL_OBJECTS_MAX];
+    void *user;
+};
+
+struct model_process {
+    struct model *model;
+    struct vidmm_process *handle;
+    uint32_t id, device_count, piece_count, piece_room;
+    uint64_t budget;
+    struct model_piece *piece;      /* sorted */
+    struct model_device *device[MODEL_OBJECTS_MAX];
+};
+
+struct model {
+    struct model_config config;
+    struct model_process *process[MODEL_OBJECTS_MAX];
+    uint32_t process_count, next_id;
+    uint64_t next_range, epoch, budget;
+    struct model_alloc *graveyard;
+    struct model_queue *dead_queue[256];
+    struct model_device *dead_device[256];
+    uint32_t dead_queues, dead_devices;
+};
+
+struct model *model_create(const struct model_config *);
+void model_destroy(struct model *);
+
+/* ---- objects ----------------------------------------------------------------------------------- */
+
+struct model_process *model_process_new(struct model *, struct vidmm_process *);
+void model_process_gone(struct model_process *);
+struct model_device *model_device_new(struct model_process *, struct vidmm_device *);
+/* The device is in error: its lists are empty, what its queues had not finished is open (see model_open_page). */
+void model_device_lost(struct model_device *);
+void model_device_destroyed(struct model_device *);
+struct model_queue *model_queue_new(struct model_device *, struct vidmm_queue *);
+void model_queue_destroyed(struct model_queue *);
+const char *model_queue_seen(struct model_queue *, uint64_t fence_value);
+bool model_reached(const struct model_queue *, uint64_t value);
+/* The value that an accepted call gave back: strictly growing, 0 only if nothing is outstanding. */
+const char *model_queue_issue(struct model_queue *, uint64_t value);
+
+/* A fence was made; gpu_va 0: none. Takes the page it lies in. */
+const char *model_fence_made(struct model_process *, uint64_t gpu_va);
+struct model_answer model_fence_create(const struct model_device *, uint32_t flags);
+struct model_answer model_fence_signal(const struct model_device *, uint32_t flags, uint64_t now, uint64_t value);
+struct model_answer model_sync(const struct model_device *, uint32_t all_flags, uint32_t forbidden, uint32_t n);
+
+/* ---- allocations ------------------------------------------------------------------------------- */
+
+struct model_alloc_in {
+    uint64_t bytes, existing_bytes;
+    uint32_t alignment, supported, preferred; /* supported: bit n = segment n + 1 */
+    bool refused;                             /* the driver must refuse it */
+    void *client;
+};
+struct model_answer model_alloc_create(const struct model_device *, const struct model_alloc_in *);
+const char *model_alloc_created(struct model_device *, const struct model_alloc_in *, struct vidmm_open *,
+                                uint64_t bytes, struct model_alloc **);
+void model_alloc_close(struct model_alloc *, bool in_use, uint64_t seq);
+/* The deferred destruction has happened: its pages are released. */
+void model_alloc_gone(struct model_alloc *);
+/* A piece by which to see whether it has happened. NULL: none. */
+const struct model_piece *model_alloc_trace(const struct model_alloc *);
+bool model_is_gone(const struct model_piece *, bool owned, const struct vidmm_va_info *);
+
+struct model_answer model_lock(const struct model_alloc *);
+struct model_answer model_make_resident(const struct model_queue *, struct model_alloc *const *, uint32_t n,
+                                        uint32_t flags, uint64_t *least_trim);
+void model_made_resident(struct model_queue *, struct model_alloc *const *, uint32_t n, uint64_t value);
+struct model_answer model_evict(const struct model_device *, struct model_alloc *const *, uint32_t n,
+                                uint32_t flags);
+uint64_t model_evicted(struct model_device *, struct model_alloc *const *, uint32_t n, uint32_t flags);
+uint64_t model_over_budget(const struct model_process *);
+
+/* ---- addresses --------------------------------------------------------------------------------- */
+
+struct model_answer model_map(const struct model_queue *, const struct vidmm_map *, const struct model_alloc *);
+const char *model_mapped(struct model_queue *, const struct vidmm_map *, struct model_alloc *, uint64_t va,
+                         uint64_t value);
+struct model_answer model_reserve(const struct model_process *, const struct model_queue *,
+                                  const struct vidmm_reserve *);
+const char *model_reserved(struct model_process *, struct model_queue *, const struct vidmm_reserve *,
+                           uint64_t va, uint64_t value);
+struct model_answer model_free(const struct model_process *, uint64_t base, uint64_t bytes);
+void model_freed(struct model_process *, uint64_t base, uint64_t bytes);
+/* Would two queues race for what [start, end) shows? */
+bool model_race(const struct model_process *, const struct model_queue *, uint64_t start, uint64_t end);
+const struct model_piece *model_find(const struct model_process *, uint64_t va); /* NULL: nobody's */
+bool model_ready(const struct model_piece *);
+/* Next page at or after `from` whose content only observation can tell (a queue was cut off); false: none. */
+bool model_open_page(const struct model_process *, uint64_t from, uint64_t *va);
+const char *model_observe_page(struct model_process *, uint64_t va, bool owned, const struct vidmm_va_info *);
+/* Compares an answer of vidmm_va_query; only when everything is settled. */
+const char *model_check_query(const struct model_process *, uint64_t va, bool owned,
+                              const struct vidmm_va_info *);
+
+/* ---- what a GPU access meets ------------------------------------------------------------------- */
+
+enum model_access { MODEL_WORKS, MODEL_FAULTS, MODEL_OPEN /* not decided */ };
+enum model_access model_gpu(const struct model_device *, uint64_t va, bool write);
+/* Page behind va of a piece that shows an allocation. */
+struct model_page *model_page(const struct model_piece *, uint64_t va);
+
+/* Everything that was queued has been done, every dying object is gone. */
+void model_settled(struct model *);
+
+#endif
