@@ -325,48 +325,65 @@ static uint32_t pages_wanted(uint64_t bytes)
     return bytes / SPAN_PAGE < UINT32_MAX ? (uint32_t)(bytes / SPAN_PAGE) : UINT32_MAX;
 }
 
-static bool entry_promises(const struct span_node *n, uint32_t at, uint32_t pages, uint32_t tail)
+/* The entries of a node that promise room, as a bit mask: one straight loop, because a branch per entry costs
+ * more than the comparison. Leaves are asked exactly, but for the window. */
+static uint32_t node_promises(const struct span_node *n, const struct span_want *w, uint32_t pages,
+                              uint32_t tail)
 {
-    if (n->level != 0) return n->wide[at] >= pages && n->tail[at] >= tail;
-    return n->key[at] - gap_start(n, at) >= (uint64_t)pages * SPAN_PAGE;
+    uint32_t mask = 0;
+    if (n->level != 0) {
+        for (uint32_t i = 0; i < n->n; i++) {
+            mask |= (uint32_t)((n->wide[i] >= pages) & (n->tail[i] >= tail)) << i;
+        }
+        return mask;
+    }
+    uint64_t from = n->lo, low = w->align - 1;
+    for (uint32_t i = 0; i < n->n; from = n->end[i++]) {
+        mask |= (uint32_t)(((from + low) & ~low) + w->size <= n->key[i]) << i;
+    }
+    return mask;
 }
 
-/* Where a search enters a child: upwards at the entry that holds min, downwards at the last one below max.
- * Inside the window that is simply the first or the last entry. */
+/* Where a search enters a node: upwards at the entry that may hold min. Downwards at the first entry above max,
+ * because it owns the gap that reaches across max. Inside the window that is the first or the last entry. */
 static struct span_spot search_enter(struct span_node *n, const struct span_want *want)
 {
-    uint64_t bound = want->dir == SPAN_UP ? want->min : want->max - 1;
+    bool up = want->dir == SPAN_UP;
+    uint64_t bound = up ? want->min : want->max - 1;
     uint32_t at = 0;
     for (uint32_t i = 0; i < n->n; i++) at += n->key[i] <= bound;
-    if (n->level != 0) return (struct span_spot){n, at ? at - 1 : 0};
-    return (struct span_spot){n, want->dir == SPAN_UP || at < n->n ? at : n->n - 1u};
+    if (up) return (struct span_spot){n, n->level != 0 && at != 0 ? at - 1 : at};
+    return (struct span_spot){n, min_u32(at, n->n - 1u)};
 }
 
 /* Climbs while a node is exhausted, descends where the summary promises room. A promise is broken only at the
- * window's edges, by the rounding of summaries, and for alignments beyond 64 KiB. Downwards it begins in a
- * leaf: the gap that reaches across max belongs to the first entry above, which may be in the next leaf. */
+ * window's edges, by the rounding of summaries, and for alignments beyond 64 KiB. */
 struct span_spot tree_search(const struct span_index *x, const struct span_want *want, uint64_t *start)
 {
     const struct span_spot none = {NULL, 0};
     bool up = want->dir == SPAN_UP;
     uint32_t step = up ? 1u : ~0u;
     uint32_t pages = pages_wanted(want->size), tail = want->align < SPAN_UNIT ? 0 : pages;
-    if (x->root->wide_max < pages || x->root->tail_max < tail) return none;
-    struct span_spot p = up ? search_enter(x->root, want) : tree_seek(x, want->max - 1);
+    struct span_spot p = search_enter(x->root, want);
     for (;;) {
         struct span_node *n = p.leaf;
-        while (p.at < n->n && !entry_promises(n, p.at, pages, tail)) p.at += step;
-        if (p.at >= n->n) { /* also where a downward step wrapped below 0 */
+        uint32_t mask = 0; /* `at` is beyond the end also where a downward step wrapped below 0 */
+        if (p.at < n->n) mask = node_promises(n, want, pages, tail) & (up ? ~0u << p.at : (2u << p.at) - 1);
+        if (mask == 0) {
             if (n->parent == NULL) return none;
             p = (struct span_spot){n->parent, node_place(n->parent, n) + step};
-        } else if (n->level != 0) {
-            p = search_enter(n->child[p.at], want);
-        } else {
-            uint64_t from = gap_start(n, p.at);
-            if (want_fits(want, from, n->key[p.at], start)) return p;
-            if (up ? from >= want->max : n->key[p.at] <= want->min) return none;
-            p.at += step;
+            continue;
         }
+        p.at = up ? ctz32(mask) : log2_floor32(mask);
+        if (n->level != 0) {
+            if (n->level == 1) node_fetch(n->child[p.at]);
+            p = search_enter(n->child[p.at], want);
+            continue;
+        }
+        uint64_t from = gap_start(n, p.at);
+        if (want_fits(want, from, n->key[p.at], start)) return p;
+        if (up ? from >= want->max : n->key[p.at] <= want->min) return none;
+        p.at += step;
     }
 }
 

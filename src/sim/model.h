@@ -38,8 +38,9 @@ enum model_content { MODEL_NOTHING, MODEL_ZERO, MODEL_ALLOC, MODEL_UNKNOWN };
 struct model_piece {
     uint64_t start, end, range;     /* range: identity of the map or reserve call that took it */
     bool reserved, reserved_zero, internal;
+    bool open;                      /* cut off while queued: what it shows has to be observed */
     uint8_t content, prot;
-    struct model_alloc *alloc;
+    struct model_alloc *alloc;      /* what it shows; or, showing nothing, whose destruction releases it */
     uint64_t offset, driver_protection;
     struct model_queue *queue;
     uint64_t value, epoch;
@@ -56,6 +57,7 @@ struct model_alloc {
     bool local;                     /* counts for the local budget */
     bool touched;                   /* was on a residency list once */
     bool written;                   /* since the count left 0 */
+    bool unique;                    /* was mapped with a unique driver protection once */
     bool dying, in_use, imported, keep; /* keep: the simulator's own */
     struct model_queue *queue;      /* resident when it has reached `value` */
     uint64_t value;
@@ -69,7 +71,7 @@ struct model_alloc {
 struct model_queue {
     struct model_device *dev;
     struct vidmm_queue *handle;
-    uint64_t issued, reached;
+    uint64_t issued, reached, delay_from; /* delay_from: newest value when the delay began */
     uint32_t id;
     bool dead, delayed;
 };
@@ -88,7 +90,7 @@ struct model_process {
     struct model *model;
     struct vidmm_process *handle;
     uint32_t id, device_count, piece_count, piece_room;
-    uint64_t budget;
+    uint64_t budget, removed;       /* removed: epoch of the newest free */
     struct model_piece *piece;      /* sorted */
     struct model_device *device[MODEL_OBJECTS_MAX];
 };

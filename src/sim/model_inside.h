@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* model_inside.h - what the two files of the reference model share; nobody else includes it. */
+#ifndef SIM_MODEL_INSIDE_H
+#define SIM_MODEL_INSIDE_H
+
+#include "sim/model.h"
+
+void *model_take(size_t bytes); /* zeroed; the simulator has no use for a model without memory */
+void model_refuse(struct model_answer *, vidmm_status);
+bool model_has_process(const struct model *, const struct model_process *);
+/* May page tables for `bytes` of addresses up to `end` be refused? Only beyond what is kept free for them. */
+bool model_tables_tight(const struct model *, uint64_t bytes, uint64_t end);
+void model_pieces_cut_off(struct model_device *);
+void model_pieces_release(struct model_alloc *);
+void model_pieces_settled(struct model_process *);
+
+#endif
