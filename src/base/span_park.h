@@ -67,9 +67,11 @@ static inline uint64_t park_key_size(uint32_t key) { return (uint64_t)(key >> 1)
 /* Wider spans do not fit a key; they are merged at once. */
 static inline bool park_admits(const struct span *s) { return s->end - s->start < (uint64_t)1 << 42; }
 
-static inline uint16_t *park_bucket(const struct span_index *x, uint32_t key)
+/* Below pick_lo requests come with windows, so ranges of different 64 GiB go to different chains. */
+static inline uint16_t *park_bucket(const struct span_index *x, uint32_t key, uint64_t start)
 {
-    return &x->bucket[(key * 0x9E3779B1u >> 16) & (x->slot_cap - 1)];
+    uint32_t zone = key & 1 ? 0 : (uint32_t)(start >> 36) + 1;
+    return &x->bucket[((key + zone * 0x85EBCA6Bu) * 0x9E3779B1u >> 16) & (x->slot_cap - 1)];
 }
 
 /* Takes the span of slot `id` out of the park; it is a live span again, or about to be merged. Writes to the
@@ -80,7 +82,7 @@ static inline struct span *park_take(struct span_index *x, uint32_t id)
     struct span *s = slot->span;
     if (slot->next) x->slot[slot->next - 1].prev = slot->prev;
     if (slot->prev) x->slot[slot->prev - 1].next = slot->next;
-    else *park_bucket(x, slot->key) = slot->next;
+    else *park_bucket(x, slot->key, slot->start) = slot->next;
     slot->span = NULL;
     slot->next = (uint16_t)x->slot_unused;
     x->slot_unused = id;
@@ -105,7 +107,7 @@ static inline void park_put(struct span_index *x, struct span *s)
     slot->span = s;
     slot->start = s->start;
     slot->key = park_key(x, s->start, s->end - s->start);
-    uint16_t *bucket = park_bucket(x, slot->key);
+    uint16_t *bucket = park_bucket(x, slot->key, slot->start);
     slot->next = *bucket;
     slot->prev = 0;
     if (*bucket) x->slot[*bucket - 1].prev = (uint16_t)id;
@@ -120,8 +122,9 @@ static inline void park_put(struct span_index *x, struct span *s)
 static inline uint32_t park_find(const struct span_index *x, const struct span_want *w)
 {
     if (x->parked == 0 || w->size >> 42) return 0;
-    uint32_t key = park_key(x, w->max > x->pick_lo ? x->pick_lo : 0, w->size), probes = PARK_PROBES;
-    for (uint32_t id = *park_bucket(x, key); id && probes; id = x->slot[id - 1].next, probes--) {
+    uint64_t start = w->max > x->pick_lo ? max_u64(w->min, x->pick_lo) : w->min;
+    uint32_t key = park_key(x, start, w->size), probes = PARK_PROBES;
+    for (uint32_t id = *park_bucket(x, key, start); id && probes; id = x->slot[id - 1].next, probes--) {
         const struct span_slot *slot = &x->slot[id - 1];
         if (slot->key != key || slot->start < w->min || slot->start > w->max - w->size) continue;
         if ((slot->start & (w->align - 1)) == 0) return id;

@@ -344,8 +344,8 @@ static uint32_t node_promises(const struct span_node *n, const struct span_want 
     return mask;
 }
 
-/* Where a search enters a node: upwards at the entry that may hold min. Downwards at the first entry above max,
- * because it owns the gap that reaches across max. Inside the window that is the first or the last entry. */
+/* Where a search enters a node: upwards at the entry that may hold min. Downwards at the first entry above
+ * max, because it owns the gap that reaches across max. Inside the window: the first or the last entry. */
 static struct span_spot search_enter(struct span_node *n, const struct span_want *want)
 {
     bool up = want->dir == SPAN_UP;

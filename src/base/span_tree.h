@@ -77,7 +77,7 @@ static inline struct span *spot_span(const struct span_index *x, struct span_spo
 
 /* Pages as summaries count them: exact below 64 MiB, from there on rounded up to 1/64 of their power of two
  * and saturated at 2^32 - 1. Rounded up, an entry may promise a little too much (the search looks), never too
- * little; rounded at all, because a huge gap eaten page by page would change all summaries above each time. */
+ * little; rounded at all, because a huge gap eaten page by page would change all summaries each time. */
 static inline uint32_t pages_summary(uint64_t bytes)
 {
     uint64_t pages = bytes / SPAN_PAGE;

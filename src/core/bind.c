@@ -160,11 +160,11 @@ void vmm_bind_clear(struct vmm_space *sp, struct range r, struct vmm_binding **s
     }
 }
 
-static void break_other_bindings(struct vmm_binding *nb)
+static void break_other_bindings(struct vmm_space *sp, struct vmm_binding *nb)
 {
     LIST_FOREACH_SAFE(it, tmp, &nb->open->al->bindings) {
         struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
-        if (b->space == nb->space && b->open == nb->open) vmm_bind_remove(b);
+        if (b->space == sp && b->open == nb->open) vmm_bind_remove(b);
     }
 }
 
@@ -174,7 +174,7 @@ void vmm_bind_replace(struct vmm_space *sp, struct range r, struct vmm_binding *
     vmm_tables_bind(sp, r); /* first: a leaf that goes on being used must not look empty in between */
     vmm_bind_clear(sp, r, &spare[0]);
     nb->end = r.end;
-    if (BROKEN(sp->ad, VA_06) && nb->target == TARGET_ALLOC) break_other_bindings(nb);
+    if (BROKEN(sp->ad, VA_06) && nb->target == TARGET_ALLOC) break_other_bindings(sp, nb);
     link_binding(sp, nb, r.start);
     vmm_bind_write(nb, r);
 }

@@ -112,6 +112,7 @@ struct vmm_request {
     struct range range;
     uint8_t target, prot;
     bool unmap;                /* NoAccess: bind nothing */
+    bool new_claim;            /* the range was claimed for this request */
     struct vidmm_open *open;
     uint64_t offset, driver_protection;
     struct vmm_binding *spare[2]; /* the new binding, and one for a split */

@@ -120,7 +120,11 @@ uint64_t vmm_queues_deadline(struct vidmm_adapter *ad)
 /* The device is lost or going: what was not executed never will be. */
 void vmm_queue_cancel(struct vidmm_queue *q)
 {
-    LIST_FOREACH_SAFE(it, tmp, &q->requests) vmm_request_free(list_entry(it, struct vmm_request, link));
+    LIST_FOREACH_SAFE(it, tmp, &q->requests) {
+        struct vmm_request *r = list_entry(it, struct vmm_request, link);
+        if (r->kind == REQ_MAP) vmm_map_cancel(r);
+        vmm_request_free(r);
+    }
     list_remove(&q->on_active);
 }
 

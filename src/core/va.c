@@ -217,6 +217,7 @@ static uint64_t commit_map(struct vmm_request *r, bool new_claim, uint32_t kind)
         CHECK(c != NULL);
         c->kind = kind;
     }
+    r->new_claim = new_claim;
     list_push_back(&sp->pending, &r->on_pending);
     sp->pending_count++;
     if (r->open != NULL) r->open->pending++;
@@ -530,6 +531,29 @@ void vmm_claims_release(struct vmm_space *sp, struct range r)
         if (part.start < part.end && part.start == at) cut_claims(sp, part);
         at = part.start == at ? part.end : part.start;
     }
+}
+
+static void release_unbound(struct vmm_space *sp, struct range p)
+{
+    uint64_t at = p.start;
+    struct tree_node *n = tree_floor(&sp->bindings, at);
+    for (n = n != NULL ? n : tree_ceil(&sp->bindings, at); at < p.end; n = tree_next(n)) {
+        struct range gap = { at, n == NULL ? p.end : min_u64(n->key, p.end) };
+        if (gap.start < gap.end) vmm_claims_release(sp, gap);
+        if (n == NULL) break;
+        at = max_u64(at, tree_entry(n, struct vmm_binding, node)->end);
+    }
+}
+
+void vmm_map_cancel(struct vmm_request *r)
+{
+    struct vmm_space *sp = &r->queue->dev->proc->space;
+    if (r->executed || !r->new_claim) return;
+    list_remove(&r->on_pending);
+    sp->pending_count--;
+    if (r->open != NULL) r->open->pending--;
+    for (struct range p = next_piece(r, r->range.start); p.start < p.end; p = next_piece(r, p.end))
+        release_unbound(sp, p);
 }
 
 vidmm_status vidmm_va_query(struct vidmm_process *p, uint64_t va, struct vidmm_va_info *out)

@@ -191,8 +191,8 @@ static void frames_discard(void *ctx, uint64_t frame, uint64_t pages)
 
 void world_set_access(struct world *w, uint64_t frame, uint64_t pages, enum world_access a)
 {
-    for (uint64_t i = 0; i < pages; i++)
-        if (frame >= FRAME_FIRST && frame + i - FRAME_FIRST < total(w)) set_access(w, frame + i - FRAME_FIRST, a);
+    uint64_t at = frame - FRAME_FIRST;
+    for (uint64_t i = at; frame >= FRAME_FIRST && i < at + pages && i < total(w); i++) set_access(w, i, a);
 }
 
 /* Index of the frame that holds a host address; UINT64_MAX: no frame of this world. */
@@ -261,7 +261,8 @@ bool memory_create(struct world *w, uint64_t frames)
     w->import = calloc(IMPORT_FRAMES, sizeof(*w->import));
     w->state = calloc(total(w), 1);
     w->access = calloc(total(w), 1);
-    w->arena = (uint8_t *)(((uintptr_t)w->arena_raw + VIDMM_PAGE_SIZE - 1) & ~(uintptr_t)(VIDMM_PAGE_SIZE - 1));
+    uintptr_t raw = (uintptr_t)w->arena_raw, rest = raw % VIDMM_PAGE_SIZE;
+    w->arena = (uint8_t *)w->arena_raw + (rest == 0 ? 0 : VIDMM_PAGE_SIZE - rest);
     w->platform.alloc = block_alloc;
     w->platform.free = block_free;
     w->platform.sys_alloc = frames_alloc;

@@ -24,8 +24,12 @@ uint64_t world_random(struct world *w)
 }
 
 uint64_t world_below(struct world *w, uint64_t n) { return world_random(w) % n; }
-void world_trace(struct world *w, uint64_t value) { w->trace = mix(w->trace + 0x9e3779b97f4a7c15ull + value); }
 uint64_t world_trace_hash(const struct world *w) { return w->trace; }
+
+void world_trace(struct world *w, uint64_t value)
+{
+    w->trace = mix(w->trace + 0x9e3779b97f4a7c15ull + value);
+}
 
 /* ---- making a world ---------------------------------------------------------------------------- */
 

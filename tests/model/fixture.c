@@ -265,7 +265,8 @@ void client_evict(struct client *c, struct vidmm_open *op)
 struct vidmm_open *client_memory(struct client *c, uint64_t bytes, uint32_t set, uint64_t *va)
 {
     uint32_t preferred = (set & SET_64K) != 0 ? 1 : (set & SET_4K) != 0 ? 2 : 0;
-    struct vidmm_open *op = client_alloc(c, &(struct fx_alloc){.bytes = bytes, .set = set, .preferred = preferred});
+    struct vidmm_open *op = client_alloc(c, &(struct fx_alloc){.bytes = bytes, .set = set,
+                                                               .preferred = preferred});
     client_resident(c, op);
     *va = client_map(c, op, 0, 0, 0, VIDMM_PROT_WRITE);
     return op;

@@ -185,7 +185,8 @@ static void set_root(void *kmd, void *context, struct vidmm_gpu_address root, ui
 
 /* ---- execution ----------------------------------------------------------------------------------- */
 
-static vidmm_status build(void *kmd, struct vidmm_paging_buffer *b, const struct vidmm_op *op, uint64_t *multipass)
+static vidmm_status build(void *kmd, struct vidmm_paging_buffer *b, const struct vidmm_op *op,
+                          uint64_t *multipass)
 {
     struct tap *t = kmd;
     vidmm_status st = t->inner->build_paging_buffer(t->inner_kmd, b, op, multipass);
@@ -269,8 +270,8 @@ bool tap_init(struct tap *t, const struct vidmm_kmd_ops *inner, void *inner_kmd)
         .start_device = start_device, .stop_device = stop_device, .create_process = create_process,
         .destroy_process = destroy_process, .create_context = create_context,
         .destroy_context = destroy_context, .create_allocation = create_allocation,
-        .destroy_allocation = destroy_allocation, .pte_attr = pte_attr, .update_page_table = update_page_table,
-        .pte_decode = pte_decode, .get_root_page_table_size = root_size, .set_root_page_table = set_root,
+        .destroy_allocation = destroy_allocation, .pte_attr = pte_attr,
+        .update_page_table = update_page_table, .pte_decode = pte_decode, .get_root_page_table_size = root_size, .set_root_page_table = set_root,
         .build_paging_buffer = build, .submit_command_virtual = submit, .reset_engine = reset_engine,
         .map_cpu_host_aperture = map_aperture, .query_private = query_private, .escape = escape};
     t->log = calloc(TAP_LOG_MAX, sizeof(*t->log));

@@ -61,6 +61,7 @@ void tap_fini(struct tap *);
 void tap_clear(struct tap *); /* log and counts */
 /* The n-th logged entry (oldest first) of this kind since tap_clear, or NULL. */
 const struct tap_entry *tap_find(const struct tap *, enum tap_call, uint64_t n);
-const struct tap_context *tap_root(const struct tap *, const void *process); /* any context of it with a root */
+/* Any context of a process that was given a root, or NULL. */
+const struct tap_context *tap_root(const struct tap *, const void *process);
 
 #endif

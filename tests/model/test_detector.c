@@ -30,7 +30,8 @@ static void flush_scenario(bool skip)
     struct softgpu_knobs k = fx_knobs(&f);
     k.skip_flush_in = skip ? 1 : 0;
     fx_set_knobs(&f, &k);
-    (void)client_memory(&b, MIB(14), SET_64K, &other); /* A's memory is demoted; its pages get other content */
+    /* A's memory is demoted; its pages get other content. */
+    (void)client_memory(&b, MIB(14), SET_64K, &other);
     for (uint64_t p = 0; p < MIB(14); p += MIB(1)) gpu_fill(&b, other + p, 0x22, MIB(1));
     struct vidmm_placement_info place;
     vidmm_open_placement(op, &place);

@@ -11,7 +11,10 @@ static struct vidmm_placement_info placement(const struct vidmm_open *op)
     return p;
 }
 
-static uint64_t paging_value(const struct client *c) { return vidmm_fence_value(vidmm_queue_fence(c->queue)); }
+static uint64_t paging_value(const struct client *c)
+{
+    return vidmm_fence_value(vidmm_queue_fence(c->queue));
+}
 
 /* ---- queues -------------------------------------------------------------------------------------- */
 
@@ -65,7 +68,8 @@ static void the_fence_value_says_when(void **state)
         assert_true(paging_value(&c) < value);
         struct vidmm_fence *paging = vidmm_queue_fence(c.queue);
         assert_int_equal(vidmm_context_wait(c.context, &paging, &value, 1), VIDMM_OK);
-        assert_int_equal(client_submit_on(&c, c.context, words, ref_emit_fill(words, va, 6, MIB(1))), VIDMM_OK);
+        assert_int_equal(client_submit_on(&c, c.context, words, ref_emit_fill(words, va, 6, MIB(1))),
+                         VIDMM_OK);
         fx_settle(&f);
         assert_int_equal(paging_value(&c), value);
         assert_int_equal(vidmm_context_pending(c.context), 0);
@@ -217,8 +221,8 @@ static void evicted_memory_is_out_of_reach(void **state)
     fx_close(&f);
 }
 
-static vidmm_status make_resident(struct client *c, struct vidmm_open *const *list, uint32_t n, uint32_t flags,
-                                  uint64_t *trim)
+static vidmm_status make_resident(struct client *c, struct vidmm_open *const *list, uint32_t n,
+                                  uint32_t flags, uint64_t *trim)
 {
     uint64_t value = 0;
     vidmm_status st = vidmm_make_resident(c->queue, list, n, flags, &value, trim);
@@ -273,7 +277,8 @@ static void the_budget_is_announced_and_kept(void **state)
     fx_open_format(&f, REF_FORMAT_A); /* S32 */
     client_open(&c, &f, NULL);
     for (int i = 0; i < 4; i++)
-        op[i] = client_alloc(&c, &(struct fx_alloc){.bytes = MIB(4), .set = SET_64K | SET_SYSTEM, .preferred = 1});
+        op[i] = client_alloc(&c, &(struct fx_alloc){.bytes = MIB(4), .set = SET_64K | SET_SYSTEM,
+                                                    .preferred = 1});
     vidmm_process_set_budget(c.process, MIB(10));
     assert_int_equal(make_resident(&c, op, 2, 0, &trim), VIDMM_OK);
     uint64_t before = vidmm_state_hash(f.ad);
@@ -329,7 +334,8 @@ static void only_application_segments_make_the_budget(void **state)
     client_open(&c, &f, NULL);
     struct vidmm_open *op[5];
     for (int i = 0; i < 5; i++)
-        op[i] = client_alloc(&c, &(struct fx_alloc){.bytes = MIB(4), .set = SET_64K | SET_SYSTEM, .preferred = 1});
+        op[i] = client_alloc(&c, &(struct fx_alloc){.bytes = MIB(4), .set = SET_64K | SET_SYSTEM,
+                                                    .preferred = 1});
     assert_int_equal(make_resident(&c, op, 4, 0, &trim), VIDMM_OK); /* 16 MiB, the flagged segment */
     assert_int_equal(make_resident(&c, op + 4, 1, 0, &trim), VIDMM_NO_MEMORY);
     assert_int_equal(trim, MIB(4));
@@ -376,7 +382,8 @@ static void an_accepted_list_becomes_resident(void **state)
         client_open(&c, &f, NULL);
         for (uint64_t bytes = KIB(4096); bytes >= KIB(3600); bytes -= KIB(8)) {
             struct vidmm_open *op;
-            if (client_try_alloc(&c, &(struct fx_alloc){.bytes = bytes, .set = SET_4K}, &op) != VIDMM_OK) continue;
+            struct fx_alloc a = {.bytes = bytes, .set = SET_4K};
+            if (client_try_alloc(&c, &a, &op) != VIDMM_OK) continue;
             if (make_resident(&c, &op, 1, VIDMM_RESIDENT_CANT_TRIM_FURTHER, &trim) == VIDMM_OK)
                 assert_true(placement(op).resident);
             vidmm_open_close(op, 0);
@@ -472,7 +479,8 @@ static void a_list_larger_than_its_segment_is_resident_all_the_same(void **state
         fx_open_format(&f, format);
         client_open(&c, &f, NULL);
         for (uint32_t i = 0; i < 8; i++) {
-            op[i] = client_alloc(&c, &(struct fx_alloc){.bytes = MIB(4), .set = SET_64K | SET_SYSTEM, .preferred = 1});
+            op[i] = client_alloc(&c, &(struct fx_alloc){.bytes = MIB(4), .set = SET_64K | SET_SYSTEM,
+                                                        .preferred = 1});
             va[i] = client_map(&c, op[i], 0, 0, 0, VIDMM_PROT_WRITE);
             assert_int_equal(make_resident(&c, &op[i], 1, VIDMM_RESIDENT_CANT_TRIM_FURTHER, &trim), VIDMM_OK);
             gpu_fill(&c, va[i], 0xb0 + i, MIB(4));

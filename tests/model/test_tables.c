@@ -22,7 +22,8 @@ static void page_tables_come_and_go_by_themselves(void **state)
         client_resident(&c, op);
         fx_settle(&f);
         struct vidmm_counters before = *counters(&f);
-        uint64_t step = format == REF_FORMAT_A ? GIB(1) : MIB(4), start = format == REF_FORMAT_A ? BASE : MIB(64);
+        bool deep = format == REF_FORMAT_A;
+        uint64_t step = deep ? GIB(1) : MIB(4), start = deep ? BASE : MIB(64);
         for (uint64_t i = 0; i < 32; i++) {
             (void)client_map(&c, op, start + i * step, 0, 0, VIDMM_PROT_WRITE);
             gpu_fill(&c, start + i * step, (uint32_t)i, PAGE);
@@ -145,7 +146,8 @@ static void one_application_space_for_all_contexts_of_a_process(void **state)
         assert_int_equal(client_map(who[i], op, BASE, 0, 0, VIDMM_PROT_WRITE), BASE);
         gpu_fill(who[i], BASE, 0x100 + i, KIB(64));
     }
-    struct vidmm_context *second = client_context(&a, REF_NODE_COPY), *third = client_context(&a, REF_NODE_COMPUTE);
+    struct vidmm_context *second = client_context(&a, REF_NODE_COPY);
+    struct vidmm_context *third = client_context(&a, REF_NODE_COMPUTE);
     assert_int_equal(gpu_read_on(&a, second, BASE), 0x100);
     assert_int_equal(gpu_read_on(&a, third, BASE), 0x100);
     uint32_t n = ref_emit_fill(words, BASE, 0x200, KIB(64));
@@ -377,7 +379,8 @@ static void driver_protection_reaches_leaf_entries(void **state)
     (void)state;
     fx_open_format(&f, REF_FORMAT_A); /* S12 */
     client_open(&c, &f, NULL);
-    struct vidmm_open *op = client_alloc(&c, &(struct fx_alloc){.bytes = 8 * PAGE, .set = SET_4K, .preferred = 2});
+    struct vidmm_open *op = client_alloc(&c, &(struct fx_alloc){.bytes = 8 * PAGE, .set = SET_4K,
+                                                                .preferred = 2});
     client_resident(&c, op);
     fx_settle(&f);
     tap_clear(&f.tap);
@@ -431,7 +434,8 @@ static void unique_driver_protection(void **state)
     fx_open_format(&f, REF_FORMAT_A); /* S13, the first half */
     client_open(&c, &f, NULL);
     struct vidmm_open *op = client_alloc(&c, &(struct fx_alloc){.bytes = MIB(1)});
-    struct vidmm_map m = {.base = BASE, .open = op, .offset = KIB(64), .bytes = KIB(64), .driver_protection = u1};
+    struct vidmm_map m = {.base = BASE, .open = op, .offset = KIB(64), .bytes = KIB(64),
+                          .driver_protection = u1};
     assert_int_equal(client_try_map(&c, &m, &va), VIDMM_OK);
     struct vidmm_map other = m;
     other.base = 2 * BASE;
@@ -602,7 +606,8 @@ static void the_paging_process_is_set_up_at_bring_up(void **state)
     fx_open_format(&f, REF_FORMAT_B); /* S20: 4-byte entries, two levels of 1024 */
     assert_int_equal(f.tap.count[TAP_CREATE_PROCESS], 1);
     assert_true(tap_find(&f.tap, TAP_CREATE_PROCESS, 0)->system);
-    assert_int_equal(tap_find(&f.tap, TAP_CREATE_CONTEXT, 0)->flags & VIDMM_CONTEXT_SYSTEM, VIDMM_CONTEXT_SYSTEM);
+    assert_int_equal(tap_find(&f.tap, TAP_CREATE_CONTEXT, 0)->flags & VIDMM_CONTEXT_SYSTEM,
+                     VIDMM_CONTEXT_SYSTEM);
     assert_int_equal(tap_find(&f.tap, TAP_CREATE_CONTEXT, 0)->node, REF_NODE_PAGING);
     uint32_t root = 0, leaf = 0;
     const struct tap_entry *e;
@@ -674,7 +679,8 @@ static void transfers_come_after_their_flush(void **state)
         }
         if (e->op != VIDMM_OP_VIRTUAL_TRANSFER) continue;
         assert_true(flushed);
-        assert_int_equal(open, (e->flags & VIDMM_TRANSFER_START) == 0); /* one transfer ends before the next */
+        /* one transfer ends before the next */
+        assert_int_equal(open, (e->flags & VIDMM_TRANSFER_START) == 0);
         open = (e->flags & VIDMM_TRANSFER_END) == 0;
         moved += e->bytes;
     }
@@ -729,7 +735,9 @@ static void spoil(struct vidmm_adapter_info *in)
     case 3: in->level[0].table_bytes = 1000; break;
     case 4: in->level[0].segment = 3; break;                          /* the aperture */
     case 5: in->level[0].segment = 9; break;
-    case 6: in->segment[1].flags &= ~(uint32_t)VIDMM_SEGMENT_CPU_HOST_APERTURE; break; /* tables unreachable */
+    case 6: /* tables out of reach */
+        in->segment[1].flags &= ~(uint32_t)VIDMM_SEGMENT_CPU_HOST_APERTURE;
+        break;
     case 7: in->segment[2].flags = 0; break;                          /* no aperture */
     case 8: in->segment[0].flags = VIDMM_SEGMENT_APERTURE; break;     /* two */
     case 9: in->segment[1].flags |= VIDMM_SEGMENT_CPU_VISIBLE; break; /* and a host aperture */

@@ -8,7 +8,8 @@
 static uint64_t top_of(const struct fixture *f) { return 1ull << vidmm_adapter_info(f->ad)->va_bits; }
 
 /* An allocation whose page p holds the word pattern + p, mapped at va. */
-static struct vidmm_open *numbered(struct client *c, uint64_t pages, uint32_t set, uint32_t pattern, uint64_t *va)
+static struct vidmm_open *numbered(struct client *c, uint64_t pages, uint32_t set, uint32_t pattern,
+                                   uint64_t *va)
 {
     struct vidmm_open *op = client_memory(c, pages * PAGE, set, va);
     for (uint64_t p = 0; p < pages; p++) gpu_fill(c, *va + p * PAGE, pattern + (uint32_t)p, PAGE);
@@ -50,7 +51,8 @@ static void resident_but_not_mapped_is_invalid(void **state)
     for (int format = REF_FORMAT_A; format <= REF_FORMAT_B; format++) {
         fx_open_format(&f, format);
         client_open(&c, &f, NULL);
-        struct vidmm_open *op = client_alloc(&c, &(struct fx_alloc){.bytes = 2 * PAGE, .set = SET_4K, .preferred = 2});
+        struct vidmm_open *op = client_alloc(&c, &(struct fx_alloc){.bytes = 2 * PAGE, .set = SET_4K,
+                                                                    .preferred = 2});
         client_resident(&c, op);
         va = client_map(&c, op, BASE, 0, PAGE, VIDMM_PROT_WRITE);
         assert_int_equal(gpu_read(&c, va), 0);
@@ -97,7 +99,8 @@ static void a_chosen_address_is_free_and_aligned(void **state)
             assert_true(va[i] >= VIDMM_VA_LOWEST && va[i] + size[i] <= top_of(&f));
             assert_int_equal(va[i] % (set == SET_64K ? KIB(64) : PAGE), 0);
             assert_true(va[i] + size[i] <= c.buffer_va || va[i] >= c.buffer_va + FX_COMMAND_BYTES);
-            for (uint32_t k = 0; k < i; k++) assert_true(va[i] >= va[k] + size[k] || va[i] + size[i] <= va[k]);
+            for (uint32_t k = 0; k < i; k++) assert_true(va[i] >= va[k] + size[k] ||
+                                                         va[i] + size[i] <= va[k]);
         }
         fx_close(&f);
     }
@@ -415,9 +418,11 @@ static void offset_and_size_stay_inside(void **state)
     expect_map(&c, (struct vidmm_map){.open = op, .bytes = 0}, VIDMM_INVALID);
     expect_map(&c, (struct vidmm_map){.open = op, .bytes = 17 * PAGE}, VIDMM_INVALID);
     expect_map(&c, (struct vidmm_map){.open = op, .offset = 15 * PAGE, .bytes = 2 * PAGE}, VIDMM_INVALID);
-    expect_map(&c, (struct vidmm_map){.open = op, .offset = UINT64_MAX - PAGE + 1, .bytes = 2 * PAGE}, VIDMM_INVALID);
+    expect_map(&c, (struct vidmm_map){.open = op, .offset = UINT64_MAX - PAGE + 1, .bytes = 2 * PAGE},
+               VIDMM_INVALID);
     expect_map(&c, (struct vidmm_map){.open = op, .bytes = UINT64_MAX - PAGE + 1}, VIDMM_INVALID);
-    expect_map(&c, (struct vidmm_map){.base = BASE, .open = op, .offset = 15 * PAGE, .bytes = PAGE}, VIDMM_OK);
+    expect_map(&c, (struct vidmm_map){.base = BASE, .open = op, .offset = 15 * PAGE, .bytes = PAGE},
+               VIDMM_OK);
     fx_close(&f);
 }
 
@@ -435,7 +440,8 @@ static void a_base_is_free_or_inside_one_range(void **state)
     (void)client_map(&c, op, BASE + PAGE, 8 * PAGE, 4 * PAGE, 0); /* inside the first */
     /* free and used, two ranges that touch, over a fence page */
     expect_map(&c, (struct vidmm_map){.base = BASE - PAGE, .open = op, .bytes = 2 * PAGE}, VIDMM_INVALID);
-    expect_map(&c, (struct vidmm_map){.base = BASE + 15 * PAGE, .open = op, .bytes = 2 * PAGE}, VIDMM_INVALID);
+    expect_map(&c, (struct vidmm_map){.base = BASE + 15 * PAGE, .open = op, .bytes = 2 * PAGE},
+               VIDMM_INVALID);
     expect_map(&c, (struct vidmm_map){.base = BASE + 7 * PAGE, .open = op, .bytes = 2 * PAGE}, VIDMM_INVALID);
     uint64_t fence = vidmm_fence_gpu_address(c.fence) & ~(PAGE - 1);
     expect_map(&c, (struct vidmm_map){.base = fence, .open = op, .bytes = PAGE}, VIDMM_INVALID);
@@ -454,7 +460,8 @@ static void a_map_over_a_map_replaces_those_pages(void **state)
     for (int format = REF_FORMAT_A; format <= REF_FORMAT_B; format++) {
         fx_open_format(&f, format);
         client_open(&c, &f, NULL);
-        struct vidmm_open *oa = numbered(&c, 16, SET_64K, 100, &a), *ob = numbered(&c, 16, SET_SYSTEM, 200, &b);
+        struct vidmm_open *oa = numbered(&c, 16, SET_64K, 100, &a), *ob = numbered(&c, 16, SET_SYSTEM, 200,
+            &b);
         uint64_t y = client_map(&c, oa, 0, 4 * PAGE, 4 * PAGE, 0);
         (void)client_map(&c, ob, a + 4 * PAGE, 0, 4 * PAGE, 0);
         for (uint32_t p = 0; p < 16; p++)
@@ -490,11 +497,14 @@ static void protections(void **state)
     assert_int_equal(fault.va, va);
     assert_int_equal(fault.error_code, SOFTGPU_ERROR_NO_EXECUTE);
     op = client_alloc(&c[2], &(struct fx_alloc){.bytes = PAGE});
-    const uint64_t bad[] = {VIDMM_PROT_SYSTEM_USE_ONLY, 1u << 5, 1ull << 40, VIDMM_PROT_ZERO, VIDMM_PROT_NO_ACCESS,
+    const uint64_t bad[] = {VIDMM_PROT_SYSTEM_USE_ONLY, 1u << 5, 1ull << 40, VIDMM_PROT_ZERO,
+                            VIDMM_PROT_NO_ACCESS,
                             VIDMM_PROT_WRITE | VIDMM_PROT_SYSTEM_USE_ONLY};
     for (size_t i = 0; i < VT_COUNT(bad); i++)
-        expect_map(&c[2], (struct vidmm_map){.base = BASE, .open = op, .bytes = PAGE, .protection = bad[i]}, VIDMM_INVALID);
-    expect_map(&c[2], (struct vidmm_map){.base = BASE, .bytes = PAGE}, VIDMM_INVALID); /* neither open nor zero */
+        expect_map(&c[2], (struct vidmm_map){.base = BASE, .open = op, .bytes = PAGE, .protection = bad[i]},
+                   VIDMM_INVALID);
+    /* neither open nor zero */
+    expect_map(&c[2], (struct vidmm_map){.base = BASE, .bytes = PAGE}, VIDMM_INVALID);
     fx_close(&f);
 }
 
@@ -518,7 +528,8 @@ static void without_caps_the_protection_bits_stay_zero(void **state)
     for (uint64_t i = 0; (e = tap_find(&f.tap, TAP_PTE_ATTR, i)) != NULL; i++)
         assert_int_equal(e->flags & ~(uint32_t)VIDMM_PTE_VALID, 0);
     /* ... and zero pages cannot be had */
-    expect_map(&c, (struct vidmm_map){.base = BASE, .bytes = PAGE, .protection = VIDMM_PROT_ZERO}, VIDMM_INVALID);
+    expect_map(&c, (struct vidmm_map){.base = BASE, .bytes = PAGE, .protection = VIDMM_PROT_ZERO},
+               VIDMM_INVALID);
     expect_reserve(&c, (struct vidmm_reserve){.bytes = KIB(64), .type = VIDMM_RESERVE_ZERO}, VIDMM_INVALID);
     fx_close(&f);
 }
@@ -555,7 +566,8 @@ static void zero_and_no_access(void **state)
     const uint64_t mixes[] = {VIDMM_PROT_ZERO | VIDMM_PROT_NO_ACCESS, VIDMM_PROT_ZERO | VIDMM_PROT_WRITE,
                               VIDMM_PROT_NO_ACCESS | VIDMM_PROT_EXECUTE};
     for (size_t i = 0; i < VT_COUNT(mixes); i++)
-        expect_map(&c, (struct vidmm_map){.base = BASE * 3, .bytes = PAGE, .protection = mixes[i]}, VIDMM_INVALID);
+        expect_map(&c, (struct vidmm_map){.base = BASE * 3, .bytes = PAGE, .protection = mixes[i]},
+                   VIDMM_INVALID);
     zero.base = BASE * 2 + 2 * PAGE;
     assert_int_equal(client_try_map(&c, &zero, &va), VIDMM_OK);
     fx_settle(&f);
@@ -643,12 +655,15 @@ static void the_ends_of_the_space(void **state)
         expect_map(&c, (struct vidmm_map){.base = 0xf000, .open = op, .bytes = 2 * PAGE}, VIDMM_INVALID);
         expect_map(&c, (struct vidmm_map){.base = top, .open = op, .bytes = PAGE}, VIDMM_INVALID);
         expect_map(&c, (struct vidmm_map){.base = top - PAGE, .open = op, .bytes = 2 * PAGE}, VIDMM_INVALID);
-        expect_map(&c, (struct vidmm_map){.base = UINT64_MAX - PAGE + 1, .open = op, .bytes = PAGE}, VIDMM_INVALID);
+        expect_map(&c, (struct vidmm_map){.base = UINT64_MAX - PAGE + 1, .open = op, .bytes = PAGE},
+                   VIDMM_INVALID);
         expect_map(&c, (struct vidmm_map){.base = UINT64_MAX - PAGE + 1, .open = op, .bytes = 2 * PAGE},
                    VIDMM_INVALID);
         expect_map(&c, (struct vidmm_map){.min = top, .open = op, .bytes = PAGE}, VIDMM_NO_VIDEO_MEMORY);
-        expect_map(&c, (struct vidmm_map){.min = UINT64_MAX, .open = op, .bytes = PAGE}, VIDMM_NO_VIDEO_MEMORY);
-        expect_map(&c, (struct vidmm_map){.min = BASE, .max = BASE, .open = op, .bytes = PAGE}, VIDMM_NO_VIDEO_MEMORY);
+        expect_map(&c, (struct vidmm_map){.min = UINT64_MAX, .open = op, .bytes = PAGE},
+                   VIDMM_NO_VIDEO_MEMORY);
+        expect_map(&c, (struct vidmm_map){.min = BASE, .max = BASE, .open = op, .bytes = PAGE},
+                   VIDMM_NO_VIDEO_MEMORY);
         expect_reserve(&c, (struct vidmm_reserve){.base = top - KIB(64), .bytes = KIB(128)}, VIDMM_INVALID);
         expect_reserve(&c, (struct vidmm_reserve){.bytes = UINT64_MAX - KIB(64) + 1}, VIDMM_NO_VIDEO_MEMORY);
         assert_int_equal(vidmm_va_free(c.process, UINT64_MAX - PAGE + 1, 2 * PAGE), VIDMM_INVALID);

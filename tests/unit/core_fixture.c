@@ -550,6 +550,8 @@ struct vidmm_placement_info fx_place(const struct vidmm_open *op)
     return at;
 }
 
+uint64_t fx_issued_done(const struct vidmm_queue *q) { return vidmm_fence_value(vidmm_queue_fence((struct vidmm_queue *)(uintptr_t)q)); }
+
 bool fx_queue_done(struct vidmm_queue *q)
 {
     return vidmm_fence_value(vidmm_queue_fence(q)) >= vidmm_queue_issued(q);
