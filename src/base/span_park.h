@@ -22,7 +22,7 @@ enum {
     SPAN_SLOTS_MAX = 16384, /* slot numbers are 16 bits */
     PARK_SHARE = 4,         /* of the live spans, one in this many may be parked; measured best of 4, 8, 16 */
     PARK_FEW = 8,           /* always allowed */
-    PARK_BASE = 1024,       /* allowed by PARK_SHARE without having been earned */
+    PARK_BASE = 256,        /* allowed by PARK_SHARE without having been earned */
     PARK_PAY = 16,
     PARK_BATCH = 8,
     PARK_PROBES = 4

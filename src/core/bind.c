@@ -89,7 +89,9 @@ void vmm_bind_invalidate(struct vmm_binding *b)
     struct vidmm_pte_kind kind = { .level = 0 };
     struct vidmm_pte_run run = { .attr = ad->ops->pte_attr(ad->kmd, &kind) };
     run.count = (uint32_t)((r.end - r.start) >> VIDMM_PAGE_SHIFT);
+    describe(b, r.start);
     vmm_tables_write(sp, r.start, &run, 1);
+    describe_nothing(sp);
     vmm_space_flush(sp, r);
 }
 

@@ -98,7 +98,7 @@ struct vmm_space {
 enum vmm_request_kind { REQ_MAP, REQ_RESIDENT };
 
 /* Pages freed after a queued map was accepted: the map is void there (VA-28). */
-struct vmm_hole { struct vmm_hole *next; struct range range; struct vmm_binding *spare[2]; };
+struct vmm_hole { struct vmm_hole *next; struct range range; };
 
 struct vmm_request {
     struct list link;          /* in queue.requests, FIFO (inv. 10) */
@@ -115,8 +115,8 @@ struct vmm_request {
     bool new_claim;            /* the range was claimed for this request */
     struct vidmm_open *open;
     uint64_t offset, driver_protection;
-    struct vmm_binding *spare[2]; /* the new binding, and one for a split */
-    struct vmm_hole *holes;
+    struct list spares;        /* bindings (by on_alloc): for each piece a new one and one for a split */
+    struct vmm_hole *holes;    /* by address, not touching */
     uint64_t pinned_end;       /* tables of [range.start, pinned_end) are pinned */
     /* two-level spaces beyond the root: a larger root and the leaves below it, linked when it is in place */
     struct vmm_table *new_root;

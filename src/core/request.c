@@ -15,6 +15,7 @@ struct vmm_request *vmm_request_new(struct vidmm_queue *q, enum vmm_request_kind
     r->queue = q;
     r->kind = (uint8_t)kind;
     list_init(&r->new_leaves);
+    list_init(&r->spares);
     return r;
 }
 

@@ -86,7 +86,9 @@ void vmm_space_shrink(struct vmm_space *sp)
     if (sp->ad->info.level_count != 2 || sp->pending_root != NULL || now <= VMM_ROOT_ENTRIES_MIN) return;
     used = max_u32(vmm_root_used(sp), VMM_ROOT_ENTRIES_MIN);
     if (used > now / 4) return;
-    sp->pending_root = vmm_table_new(sp, 1, used); /* without memory it simply stays large */
+    uint32_t gives = used;
+    sp->ad->ops->get_root_page_table_size(sp->ad->kmd, &gives);
+    if (gives < now) sp->pending_root = vmm_table_new(sp, 1, used); /* without memory it simply stays large */
 }
 
 bool vmm_space_root_step(struct vmm_space *sp)

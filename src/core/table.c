@@ -99,21 +99,21 @@ static struct vidmm_pte_run invalid_run(struct vidmm_adapter *ad, uint32_t level
 }
 
 static void write_invalid(struct vmm_space *sp, struct vmm_table *t, uint32_t first, uint32_t count,
-                          uint32_t flags)
+                          uint32_t flags, uint64_t va)
 {
     struct vidmm_pte_run run = invalid_run(sp->ad, t->level, count);
     sp->tables.update.flags = flags;
-    write_entries(sp, t, first, count, &run, 1, 0);
+    write_entries(sp, t, first, count, &run, 1, va);
     sp->tables.update.flags = 0;
 }
 
-/* The parent's entry names the table, or nothing. */
+/* The parent's entry for va names the table, or nothing. */
 static void write_parent(struct vmm_space *sp, struct vmm_table *parent, uint32_t index,
-                         const struct vmm_table *child)
+                         const struct vmm_table *child, uint64_t va)
 {
     struct vidmm_adapter *ad = sp->ad;
     if (child == NULL) {
-        write_invalid(sp, parent, index, 1, 0);
+        write_invalid(sp, parent, index, 1, 0, va);
         return;
     }
     struct vidmm_pte_kind kind = { .level = parent->level,
@@ -122,7 +122,7 @@ static void write_parent(struct vmm_space *sp, struct vmm_table *parent, uint32_
     if (BROKEN(ad, SEG_07)) kind.segment = VMM_SYSTEM;
     struct vidmm_pte_run run = { .address = child->address, .count = 1 };
     run.attr = ad->ops->pte_attr(ad->kmd, &kind);
-    write_entries(sp, parent, index, 1, &run, 1, 0);
+    write_entries(sp, parent, index, 1, &run, 1, va);
 }
 
 /* ---- single tables ---- */
@@ -145,7 +145,7 @@ struct vmm_table *vmm_table_new(struct vmm_space *sp, uint32_t level, uint32_t e
         vmm_delete(ad, t, sizeof *t);
         return NULL;
     }
-    write_invalid(sp, t, 0, t->entries, VIDMM_UPDATE_INITIAL); /* PT-06: before anything points to it */
+    write_invalid(sp, t, 0, t->entries, VIDMM_UPDATE_INITIAL, 0); /* PT-06: before anything points to it */
     sp->tables.count++;
     count_table(ad, t, true);
     return t;
@@ -214,6 +214,8 @@ void vmm_tables_fini(struct vmm_space *sp)
         }
         struct vmm_table *parent = t->parent;
         at = t->index + 1;
+        if (sp->ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION)
+            write_invalid(sp, t, 0, t->entries, 0, 0);
         vmm_table_free(sp->ad, t);
         t = parent;
     }
@@ -251,8 +253,8 @@ static void prune(struct vmm_space *sp, struct vmm_table *t, uint64_t va)
         struct vmm_table *parent = t->parent;
         uint64_t size = entry_bytes(ad, parent->level), start = va & ~(size - 1);
         bool explicit_invalid = (ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION) != 0;
-        if (explicit_invalid) write_invalid(sp, t, 0, t->entries, 0);
-        write_parent(sp, parent, t->index, NULL);
+        if (explicit_invalid) write_invalid(sp, t, 0, t->entries, 0, start);
+        write_parent(sp, parent, t->index, NULL, start);
         parent->child[t->index] = NULL;
         parent->live--;
         t->parent = NULL;
@@ -279,9 +281,9 @@ static struct vmm_table *path_make(struct vmm_space *sp, uint64_t va)
             n->index = i;
             t->child[i] = n;
             t->live++;
-            write_parent(sp, t, i, n);
+            uint64_t size = entry_bytes(ad, t->level), start = va & ~(size - 1);
+            write_parent(sp, t, i, n, start);
             if (!(ad->info.mmu_flags & VIDMM_MMU_INVALID_NOT_CACHED)) {
-                uint64_t size = entry_bytes(ad, t->level), start = va & ~(size - 1);
                 vmm_space_flush(sp, (struct range){ start, start + size });
             }
         }
@@ -352,7 +354,7 @@ void vmm_tables_unbind(struct vmm_space *sp, struct range r, bool entries_valid)
         if (leaf->live == 0 && leaf->pins == 0) {
             prune(sp, leaf, va);
         } else if (entries_valid) {
-            write_invalid(sp, leaf, index_of(ad, 0, va), n, 0);
+            write_invalid(sp, leaf, index_of(ad, 0, va), n, 0, va);
             vmm_space_flush(sp, (struct range){ va, next });
         }
     }
@@ -383,6 +385,8 @@ void vmm_tables_write(struct vmm_space *sp, uint64_t va, const struct vidmm_pte_
         }
         write_entries(sp, leaf, first, count, part, k, va);
         va += (uint64_t)count << VIDMM_PAGE_SHIFT;
+        if (sp->tables.update.allocation != NULL)
+            sp->tables.update.allocation_offset += (uint64_t)count << VIDMM_PAGE_SHIFT;
     }
 }
 
@@ -395,13 +399,15 @@ void vmm_root_swap(struct vmm_space *sp, struct vmm_table *nr)
         nr->child[i] = old->child[i];
         nr->child[i]->parent = nr;
         nr->live++;
-        write_parent(sp, nr, i, nr->child[i]);
+        write_parent(sp, nr, i, nr->child[i], i * entry_bytes(sp->ad, 1));
     }
     CHECK(nr->live == old->live);
     sp->tables.root = nr;
     sp->tables.root_version++;
     sp->tables.cursor = NULL;
     sp->ad->counters->root_resizes++;
+    if (sp->ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION)
+        write_invalid(sp, old, 0, old->entries, 0, 0);
     vmm_space_flush(sp, (struct range){ 0, UINT64_MAX });
     old->limbo_seq = sp->flush_seq;
     list_push_back(&sp->ad->limbo, &old->limbo);
@@ -421,8 +427,8 @@ void vmm_leaf_attach(struct vmm_space *sp, struct vmm_table *leaf)
     leaf->pins = 1;
     root->child[leaf->index] = leaf;
     root->live++;
-    write_parent(sp, root, leaf->index, leaf);
     uint64_t size = entry_bytes(sp->ad, 1), start = leaf->index * size;
+    write_parent(sp, root, leaf->index, leaf, start);
     if (!(sp->ad->info.mmu_flags & VIDMM_MMU_INVALID_NOT_CACHED))
         vmm_space_flush(sp, (struct range){ start, start + size });
 }

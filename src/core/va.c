@@ -24,19 +24,39 @@ static vidmm_status check_protection(const struct vidmm_adapter *ad, uint64_t pr
     return VIDMM_OK;
 }
 
-/* Unique driver protection (bit 63): no other address may show the same pages with another value. */
+/* May pages [shown) of an allocation, mapped with value `has`, be mapped as `asked` with `wants` too? */
+static bool values_conflict(struct range shown, uint64_t has, struct range asked, uint64_t wants)
+{
+    return has != wants && ((has | wants) >> 63) && range_overlaps(shown, asked);
+}
+
+/* Unique driver protection (bit 63, VA-36..38): no other address may show the same pages with another value.
+ * Of a plain mapping only what the new one leaves of it counts; a unique one must be ended first. */
 static bool unique_conflict(const struct vmm_space *sp, const struct vidmm_map *in, struct range at)
 {
+    struct range asked = { in->offset, in->offset + in->bytes };
+    uint64_t wants = in->driver_protection;
     LIST_FOREACH(it, &in->open->al->bindings) {
         const struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
-        if (!((b->driver_protection | in->driver_protection) >> 63)) continue;
-        if (b->driver_protection == in->driver_protection) continue;
-        struct range shown = { b->offset, b->offset + (b->end - b->node.key) };
-        struct range asked = { in->offset, in->offset + in->bytes };
-        if (!range_overlaps(shown, asked)) continue;
-        bool replaced = b->space == sp && range_contains(at, (struct range){ b->node.key, b->end });
-        if (replaced && !(b->driver_protection >> 63)) continue; /* VA-38 */
-        return true;
+        uint64_t has = b->driver_protection, start = b->node.key;
+        struct range all = { b->offset, b->offset + (b->end - start) };
+        if (b->space != sp || (has >> 63)) {
+            if (values_conflict(all, has, asked, wants)) return true;
+            continue;
+        }
+        struct range low = range_intersect((struct range){ start, b->end }, (struct range){ 0, at.start });
+        struct range high = range_intersect((struct range){ start, b->end },
+                                            (struct range){ at.end, UINT64_MAX });
+        low = (struct range){ all.start + (low.start - start), all.start + (low.end - start) };
+        high = (struct range){ all.start + (high.start - start), all.start + (high.end - start) };
+        if (low.start < low.end && values_conflict(low, has, asked, wants)) return true;
+        if (high.start < high.end && values_conflict(high, has, asked, wants)) return true;
+    }
+    LIST_FOREACH(it, &sp->pending) {
+        const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
+        struct range shown = { r->offset, r->offset + (r->range.end - r->range.start) };
+        if (r->open != NULL && r->open->al == in->open->al &&
+            values_conflict(shown, r->driver_protection, asked, wants)) return true;
     }
     return false;
 }
@@ -94,6 +114,7 @@ static vidmm_status decode_map(const struct vidmm_queue *q, const struct vidmm_m
     if (q->dying || check_protection(ad, in->protection, in->open != NULL) != VIDMM_OK) return VIDMM_INVALID;
     if (in->bytes == 0 || !is_aligned(in->bytes | in->offset, VIDMM_PAGE_SIZE)) return VIDMM_INVALID;
     if (!range_end(in->offset, in->bytes, &end)) return VIDMM_INVALID;
+    if (in->open == NULL && in->bytes >> VIDMM_PAGE_SHIFT > VIDMM_ALLOC_PAGES_MAX) return VIDMM_LIMIT;
     if (in->open != NULL) {
         if (in->open->dev != q->dev || in->open->dying || end > vmm_alloc_bytes(in->open->al))
             return VIDMM_INVALID;
@@ -151,6 +172,23 @@ static vidmm_status take_tables(struct vmm_space *sp, struct vmm_request *r)
     return st;
 }
 
+/* Two bindings: what one piece of a map may need. */
+static bool add_spares(struct vidmm_adapter *ad, struct list *spares)
+{
+    for (int i = 0; i < 2; i++) {
+        struct vmm_binding *b = vmm_new(ad, sizeof *b);
+        if (b == NULL) return false;
+        list_push_back(spares, &b->on_alloc);
+    }
+    return true;
+}
+
+static void give_spares(struct vidmm_adapter *ad, struct list *spares)
+{
+    for (struct list *l = list_pop_front(spares); l != NULL; l = list_pop_front(spares))
+        vmm_delete(ad, list_entry(l, struct vmm_binding, on_alloc), sizeof(struct vmm_binding));
+}
+
 /* The request is complete in itself afterwards: vmm_request_free gives everything back. */
 static vidmm_status reserve_map(struct vidmm_queue *q, struct range range, bool unmap,
                                 struct vmm_request **out)
@@ -162,11 +200,8 @@ static vidmm_status reserve_map(struct vidmm_queue *q, struct range range, bool 
     r->range = range;
     r->pinned_end = range.start;
     r->unmap = unmap;
-    bool ok = span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4);
-    for (int i = 0; ok && i < 2; i++) {
-        r->spare[i] = vmm_new(ad, sizeof *r->spare[i]);
-        ok = r->spare[i] != NULL;
-    }
+    bool ok = span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4) &&
+              add_spares(ad, &r->spares);
     vidmm_status st = ok ? VIDMM_OK : VIDMM_NO_MEMORY;
     if (st == VIDMM_OK && !unmap) st = take_tables(sp, r);
     if (st != VIDMM_OK) {
@@ -201,10 +236,9 @@ void vmm_map_drop(struct vmm_request *r)
     while (r->holes != NULL) {
         struct vmm_hole *h = r->holes;
         r->holes = h->next;
-        for (int i = 0; i < 2; i++) vmm_delete(ad, h->spare[i], sizeof *h->spare[i]);
         vmm_delete(ad, h, sizeof *h);
     }
-    for (int i = 0; i < 2; i++) vmm_delete(ad, r->spare[i], sizeof *r->spare[i]);
+    give_spares(ad, &r->spares);
 }
 
 /* ---- commit and execution ---- */
@@ -224,46 +258,30 @@ static uint64_t commit_map(struct vmm_request *r, bool new_claim, uint32_t kind)
     return vmm_request_enqueue(r);
 }
 
-/* The part of the request at or after `at` that no later free has taken away. */
+/* The first part of the request at or after `at` that no later free has taken away; empty: none. */
 static struct range next_piece(const struct vmm_request *r, uint64_t at)
 {
     struct range p = { at, r->range.end };
-    for (bool moved = true; moved;) {
-        moved = false;
-        for (const struct vmm_hole *h = r->holes; h != NULL; h = h->next) {
-            if (!range_holds(h->range, p.start)) continue;
-            p.start = h->range.end;
-            moved = true;
-        }
+    const struct vmm_hole *h = r->holes;
+    while (h != NULL && h->range.end <= p.start) h = h->next;
+    if (h != NULL && h->range.start <= p.start) {
+        p.start = min_u64(h->range.end, r->range.end);
+        h = h->next;
     }
-    for (const struct vmm_hole *h = r->holes; h != NULL; h = h->next)
-        if (h->range.start > p.start) p.end = min_u64(p.end, h->range.start);
-    if (p.start > r->range.end) p.start = r->range.end;
+    if (h != NULL) p.end = min_u64(p.end, h->range.start);
     return p;
 }
 
 static struct vmm_binding *take_spare(struct vmm_request *r)
 {
-    struct vmm_binding *b = NULL;
-    for (int i = 0; i < 2 && b == NULL; i++) {
-        b = r->spare[i];
-        r->spare[i] = NULL;
-    }
-    for (struct vmm_hole *h = r->holes; h != NULL && b == NULL; h = h->next) {
-        for (int i = 0; i < 2 && b == NULL; i++) {
-            b = h->spare[i];
-            h->spare[i] = NULL;
-        }
-    }
-    CHECK(b != NULL);
-    return b;
+    struct list *l = list_pop_front(&r->spares);
+    CHECK(l != NULL);
+    return list_entry(l, struct vmm_binding, on_alloc);
 }
 
 static void keep_spare(struct vmm_request *r, struct vmm_binding *b)
 {
-    if (b == NULL) return;
-    CHECK(r->spare[0] == NULL);
-    r->spare[0] = b;
+    if (b != NULL) list_push_front(&r->spares, &b->on_alloc);
 }
 
 static void bind_piece(struct vmm_request *r, struct range p)
@@ -312,9 +330,13 @@ bool vmm_map_execute(struct vmm_request *r)
 {
     struct vmm_space *sp = &r->queue->dev->proc->space;
     if (!root_ready(sp, r)) return false;
-    for (struct range p = next_piece(r, r->range.start); p.start < p.end; p = next_piece(r, p.end)) {
+    uint64_t at = r->range.start;
+    for (const struct vmm_hole *h = r->holes; at < r->range.end; h = h->next) {
+        struct range p = { at, h != NULL ? h->range.start : r->range.end };
         if (BROKEN(sp->ad, ADP_07) && !r->unmap && r->pinned_end < p.end) break;
-        bind_piece(r, p);
+        if (p.start < p.end) bind_piece(r, p);
+        if (h == NULL) break;
+        at = h->range.end;
     }
     list_remove(&r->on_pending);
     sp->pending_count--;
@@ -365,6 +387,8 @@ static vidmm_status decode_reserve(struct vidmm_process *p, const struct vidmm_q
     if (in->type == VIDMM_RESERVE_ZERO && !(p->ad->info.mmu_flags & VIDMM_MMU_ZERO_IN_PTE))
         return VIDMM_INVALID;
     if (in->bytes == 0 || !is_aligned(in->bytes | in->base, VIDMM_PAGE_64K)) return VIDMM_INVALID;
+    bool tables = in->type == VIDMM_RESERVE_ZERO; /* zero pages need entries; a plain range is O(1) */
+    if (tables && in->bytes >> VIDMM_PAGE_SHIFT > VIDMM_ALLOC_PAGES_MAX) return VIDMM_LIMIT;
     if (va == 0) {
         struct range w = window(p->ad, in->min, in->max, VIDMM_PAGE_64K);
         if (in->bytes > 1ull << p->ad->info.va_bits) return VIDMM_NO_VIDEO_MEMORY;
@@ -415,15 +439,15 @@ static bool all_owned(struct vmm_space *sp, struct range r)
     return at >= r.end;
 }
 
-struct free_stock { struct vmm_binding *spare; struct vmm_hole *holes; };
+struct free_stock { struct vmm_binding *spare; struct vmm_hole *holes; struct list spares; };
 
 static void give_stock(struct vidmm_adapter *ad, struct free_stock *s)
 {
     vmm_delete(ad, s->spare, sizeof *s->spare);
+    give_spares(ad, &s->spares);
     while (s->holes != NULL) {
         struct vmm_hole *h = s->holes;
         s->holes = h->next;
-        for (int i = 0; i < 2; i++) vmm_delete(ad, h->spare[i], sizeof *h->spare[i]);
         vmm_delete(ad, h, sizeof *h);
     }
 }
@@ -434,11 +458,7 @@ static bool add_hole(struct vidmm_adapter *ad, struct free_stock *s)
     if (h == NULL) return false;
     h->next = s->holes;
     s->holes = h;
-    for (int i = 0; i < 2; i++) {
-        h->spare[i] = vmm_new(ad, sizeof *h->spare[i]);
-        if (h->spare[i] == NULL) return false;
-    }
-    return true;
+    return add_spares(ad, &s->spares);
 }
 
 static bool pending_overlaps(const struct list *it, struct range r)
@@ -464,6 +484,22 @@ static vidmm_status take_stock(struct vmm_space *sp, struct range r, struct free
     return VIDMM_NO_MEMORY;
 }
 
+/* Into the list by address; holes that touch become one. */
+static void insert_hole(struct vidmm_adapter *ad, struct vmm_request *r, struct vmm_hole *h)
+{
+    struct vmm_hole **at = &r->holes;
+    while (*at != NULL && (*at)->range.end < h->range.start) at = &(*at)->next;
+    while (*at != NULL && (*at)->range.start <= h->range.end) {
+        struct vmm_hole *old = *at;
+        h->range.start = min_u64(h->range.start, old->range.start);
+        h->range.end = max_u64(h->range.end, old->range.end);
+        *at = old->next;
+        vmm_delete(ad, old, sizeof *old);
+    }
+    h->next = *at;
+    *at = h;
+}
+
 static void void_pending(struct vmm_space *sp, struct range r, struct free_stock *s)
 {
     LIST_FOREACH(it, &sp->pending) {
@@ -471,9 +507,9 @@ static void void_pending(struct vmm_space *sp, struct range r, struct free_stock
         struct vmm_request *q = list_entry(it, struct vmm_request, on_pending);
         struct vmm_hole *h = s->holes;
         s->holes = h->next;
-        h->range = r;
-        h->next = q->holes;
-        q->holes = h;
+        h->range = range_intersect(r, q->range);
+        for (int i = 0; i < 2; i++) list_push_back(&q->spares, list_pop_front(&s->spares));
+        insert_hole(sp->ad, q, h);
     }
 }
 
@@ -500,8 +536,9 @@ static void break_cpu_content(struct vmm_space *sp, struct range r)
 vidmm_status vidmm_va_free(struct vidmm_process *p, uint64_t base, uint64_t bytes)
 {
     struct vmm_space *sp = &p->space;
-    struct free_stock stock = { NULL, NULL };
+    struct free_stock stock = { NULL, NULL, { NULL, NULL } };
     struct range r = { base, 0 };
+    list_init(&stock.spares);
     if (BROKEN(p->ad, VA_01)) return VIDMM_NOT_SUPPORTED;
     if (bytes == 0 || !is_aligned(base | bytes, VIDMM_PAGE_SIZE)) return VIDMM_INVALID;
     if (!range_end(base, bytes, &r.end) || !all_owned(sp, r)) return VIDMM_INVALID;
@@ -524,9 +561,12 @@ void vmm_claims_release(struct vmm_space *sp, struct range r)
     while (at < r.end) {
         struct range part = { at, r.end };
         LIST_FOREACH(it, &sp->pending) {
-            struct range q = list_entry(it, struct vmm_request, on_pending)->range;
-            if (range_holds(q, part.start)) part.start = min_u64(q.end, r.end);
-            else if (q.start > part.start) part.end = min_u64(part.end, q.start);
+            const struct vmm_request *q = list_entry(it, struct vmm_request, on_pending);
+            if (!range_overlaps(q->range, part)) continue;
+            struct range p = next_piece(q, max_u64(q->range.start, part.start));
+            if (p.start >= p.end) continue;
+            if (p.start == part.start) part.start = min_u64(p.end, r.end);
+            else part.end = min_u64(part.end, p.start);
         }
         if (part.start < part.end && part.start == at) cut_claims(sp, part);
         at = part.start == at ? part.end : part.start;

@@ -138,6 +138,8 @@ void fx_close(struct fixture *f)
     assert_int_equal(a.imported, 0);
 }
 
+void fx_drop(struct fixture *f) { free_world(f); }
+
 struct softgpu_knobs fx_knobs(struct fixture *f)
 {
     struct softgpu_knobs k;

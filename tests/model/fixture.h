@@ -54,6 +54,7 @@ vidmm_status fx_open(struct fixture *, const struct fx_options *);
 void fx_open_format(struct fixture *, enum ref_format);
 /* Ends every process, lets everything finish, and insists: nothing leaked, nothing stale was used. */
 void fx_close(struct fixture *);
+void fx_drop(struct fixture *); /* ends the world of an adapter that was damaged on purpose */
 void fx_settle(struct fixture *);
 void fx_verify(struct fixture *); /* vidmm_verify is 0, or the case fails with its sentence */
 struct softgpu_knobs fx_knobs(struct fixture *);

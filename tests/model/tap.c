@@ -271,7 +271,8 @@ bool tap_init(struct tap *t, const struct vidmm_kmd_ops *inner, void *inner_kmd)
         .destroy_process = destroy_process, .create_context = create_context,
         .destroy_context = destroy_context, .create_allocation = create_allocation,
         .destroy_allocation = destroy_allocation, .pte_attr = pte_attr,
-        .update_page_table = update_page_table, .pte_decode = pte_decode, .get_root_page_table_size = root_size, .set_root_page_table = set_root,
+        .update_page_table = update_page_table, .pte_decode = pte_decode,
+        .get_root_page_table_size = root_size, .set_root_page_table = set_root,
         .build_paging_buffer = build, .submit_command_virtual = submit, .reset_engine = reset_engine,
         .map_cpu_host_aperture = map_aperture, .query_private = query_private, .escape = escape};
     t->log = calloc(TAP_LOG_MAX, sizeof(*t->log));

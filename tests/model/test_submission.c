@@ -255,11 +255,34 @@ static void waits_and_signals_order_contexts(void **state)
 
 /* ---- faults -------------------------------------------------------------------------------------- */
 
+/* It refuses work; asking, freeing and destroying still work. */
+static void a_lost_device_refuses_work(struct client *c, struct vidmm_open *own, struct vidmm_fence *fence)
+{
+    uint64_t words[1] = {0}, value = 1, trim, va;
+    struct vidmm_map m = {.open = own, .bytes = KIB(64)};
+    struct vidmm_context_desc cd = {.node = 0};
+    struct vidmm_context *ctx;
+    struct vidmm_queue *q;
+    struct vidmm_open *op;
+    struct vidmm_fence *other;
+    void *cpu;
+    assert_int_equal(client_submit_on(c, c->context, words, 1), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_context_wait(c->context, &fence, &value, 1), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_context_signal(c->context, &fence, &value, 1), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_make_resident(c->queue, &own, 1, 0, &value, &trim), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_va_map(c->queue, &m, &va, &value), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_context_create(c->device, &cd, &ctx), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_queue_create(c->device, 0, &q), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_fence_create(c->device, 0, 0, &other), VIDMM_DEVICE_LOST);
+    assert_int_equal(client_try_alloc(c, &(struct fx_alloc){.bytes = 1}, &op), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_open_lock(own, &cpu), VIDMM_DEVICE_LOST);
+}
+
 static void a_fault_ends_one_device_and_nobody_else(void **state)
 {
     struct fixture f;
     struct client d1, d2;
-    uint64_t va, mine, words[REF_WORDS_MAX], value, trim;
+    uint64_t va, mine, words[REF_WORDS_MAX];
     (void)state;
     for (int format = REF_FORMAT_A; format <= REF_FORMAT_B; format++) {
         fx_open_format(&f, format); /* S24 (b) */
@@ -294,23 +317,7 @@ static void a_fault_ends_one_device_and_nobody_else(void **state)
         assert_int_equal(gpu_read(&d2, va), 5); /* each packet of the other device, once */
         assert_int_equal(vidmm_fence_value(fence), UINT64_MAX); /* nobody waits for ever */
         assert_int_equal(vidmm_fence_value(stay), 3);
-        /* The lost device refuses work; asking, freeing and destroying still work. */
-        struct vidmm_map m = {.open = own, .bytes = KIB(64)};
-        struct vidmm_context_desc cd = {.node = 0};
-        struct vidmm_context *ctx;
-        struct vidmm_queue *q;
-        struct vidmm_open *op;
-        void *cpu;
-        assert_int_equal(client_submit_on(&d1, d1.context, words, 1), VIDMM_DEVICE_LOST);
-        assert_int_equal(vidmm_context_wait(d1.context, &fence, &value, 1), VIDMM_DEVICE_LOST);
-        assert_int_equal(vidmm_context_signal(d1.context, &fence, &value, 1), VIDMM_DEVICE_LOST);
-        assert_int_equal(vidmm_make_resident(d1.queue, &own, 1, 0, &value, &trim), VIDMM_DEVICE_LOST);
-        assert_int_equal(vidmm_va_map(d1.queue, &m, &va, &value), VIDMM_DEVICE_LOST);
-        assert_int_equal(vidmm_context_create(d1.device, &cd, &ctx), VIDMM_DEVICE_LOST);
-        assert_int_equal(vidmm_queue_create(d1.device, 0, &q), VIDMM_DEVICE_LOST);
-        assert_int_equal(vidmm_fence_create(d1.device, 0, 0, &fence), VIDMM_DEVICE_LOST);
-        assert_int_equal(client_try_alloc(&d1, &(struct fx_alloc){.bytes = 1}, &op), VIDMM_DEVICE_LOST);
-        assert_int_equal(vidmm_open_lock(own, &cpu), VIDMM_DEVICE_LOST);
+        a_lost_device_refuses_work(&d1, own, fence);
         assert_int_equal(vidmm_va_free(d1.process, mine, KIB(64)), VIDMM_OK);
         vidmm_open_close(own, 0);
         fx_settle(&f);

@@ -99,8 +99,8 @@ static void a_chosen_address_is_free_and_aligned(void **state)
             assert_true(va[i] >= VIDMM_VA_LOWEST && va[i] + size[i] <= top_of(&f));
             assert_int_equal(va[i] % (set == SET_64K ? KIB(64) : PAGE), 0);
             assert_true(va[i] + size[i] <= c.buffer_va || va[i] >= c.buffer_va + FX_COMMAND_BYTES);
-            for (uint32_t k = 0; k < i; k++) assert_true(va[i] >= va[k] + size[k] ||
-                                                         va[i] + size[i] <= va[k]);
+            for (uint32_t k = 0; k < i; k++)
+                assert_true(va[i] >= va[k] + size[k] || va[i] + size[i] <= va[k]);
         }
         fx_close(&f);
     }
@@ -460,8 +460,8 @@ static void a_map_over_a_map_replaces_those_pages(void **state)
     for (int format = REF_FORMAT_A; format <= REF_FORMAT_B; format++) {
         fx_open_format(&f, format);
         client_open(&c, &f, NULL);
-        struct vidmm_open *oa = numbered(&c, 16, SET_64K, 100, &a), *ob = numbered(&c, 16, SET_SYSTEM, 200,
-            &b);
+        struct vidmm_open *oa = numbered(&c, 16, SET_64K, 100, &a);
+        struct vidmm_open *ob = numbered(&c, 16, SET_SYSTEM, 200, &b);
         uint64_t y = client_map(&c, oa, 0, 4 * PAGE, 4 * PAGE, 0);
         (void)client_map(&c, ob, a + 4 * PAGE, 0, 4 * PAGE, 0);
         for (uint32_t p = 0; p < 16; p++)
@@ -498,8 +498,7 @@ static void protections(void **state)
     assert_int_equal(fault.error_code, SOFTGPU_ERROR_NO_EXECUTE);
     op = client_alloc(&c[2], &(struct fx_alloc){.bytes = PAGE});
     const uint64_t bad[] = {VIDMM_PROT_SYSTEM_USE_ONLY, 1u << 5, 1ull << 40, VIDMM_PROT_ZERO,
-                            VIDMM_PROT_NO_ACCESS,
-                            VIDMM_PROT_WRITE | VIDMM_PROT_SYSTEM_USE_ONLY};
+                            VIDMM_PROT_NO_ACCESS, VIDMM_PROT_WRITE | VIDMM_PROT_SYSTEM_USE_ONLY};
     for (size_t i = 0; i < VT_COUNT(bad); i++)
         expect_map(&c[2], (struct vidmm_map){.base = BASE, .open = op, .bytes = PAGE, .protection = bad[i]},
                    VIDMM_INVALID);

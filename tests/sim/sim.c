@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* sim.c - a seed from beginning to end, and how a divergence is told. */
+#include "sim.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPS_MAX 96u
+
+struct menu { const struct sim_op *op[OPS_MAX]; uint32_t weight[OPS_MAX], count, total; };
+
+/* ---- chance ------------------------------------------------------------------------------------ */
+
+uint64_t sim_random(struct sim *s)
+{
+    uint64_t z = s->random += 0x9e3779b97f4a7c15ull;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return z ^ z >> 31;
+}
+
+uint64_t sim_below(struct sim *s, uint64_t n) { return sim_random(s) % n; }
+bool sim_chance(struct sim *s, uint32_t one_in) { return sim_below(s, one_in) == 0; }
+
+/* ---- words ------------------------------------------------------------------------------------- */
+
+void sim_say(struct sim *s, const char *format, ...)
+{
+    va_list ap;
+    char *line = s->history[s->calls++ % HISTORY];
+    va_start(ap, format);
+    int n = snprintf(line, sizeof(s->text), "step %llu: ", (unsigned long long)s->step);
+    vsnprintf(line + n, sizeof(s->text) - (size_t)n, format, ap);
+    va_end(ap);
+    memcpy(s->text, line, sizeof(s->text));
+    if (s->opt.verbose) printf("%s\n", line);
+}
+
+void sim_fail(struct sim *s, const char *format, ...)
+{
+    va_list ap;
+    uint64_t from = s->calls > HISTORY ? s->calls - HISTORY : 0;
+    fflush(stdout);
+    fprintf(stderr, "DIVERGENCE seed %llu step %llu\n", (unsigned long long)s->opt.seed, (unsigned long long)s->step);
+    for (uint64_t i = from; i < s->calls; i++) fprintf(stderr, "  %s\n", s->history[i % HISTORY]);
+    va_start(ap, format);
+    fprintf(stderr, "  => ");
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    fprintf(stderr, "\nreplay: vidmm-sim --seeds 1 --seed %llu --ops %llu%s -v\n", (unsigned long long)s->opt.seed,
+            (unsigned long long)s->opt.ops,
+            s->opt.format < 0 ? "" : s->opt.format == REF_FORMAT_A ? " --format A" : " --format B");
+    longjmp(s->out, 1);
+}
+
+void sim_check(struct sim *s, const char *wrong)
+{
+    if (wrong != NULL) sim_fail(s, "%s", wrong);
+}
+
+const char *sim_status_name(vidmm_status st)
+{
+    static const char *const names[] = {"OK", "INVALID", "NO_MEMORY", "NO_VIDEO_MEMORY", "LIMIT", "BUSY",
+                                        "NOT_SUPPORTED", "ACCESS_DENIED", "DEVICE_LOST", "BUFFER_FULL", "FAILED"};
+    if (st == VIDMM_PENDING) return "PENDING";
+    return st <= 0 && st >= VIDMM_FAILED ? names[-st] : "?";
+}
+
+bool sim_status(struct sim *s, struct model_answer a, vidmm_status st)
+{
+    char expected[128] = "";
+    size_t used = 0;
+    world_trace(s->world, (uint64_t)(int64_t)st);
+    if (s->opt.verbose) printf("    %s\n", sim_status_name(st));
+    if (st >= 0 && a.success) return true;
+    if (st < 0 && (a.errors & MODEL_BIT(st)) != 0) return false;
+    if (st == VIDMM_NO_MEMORY && s->injecting) return false;
+    if (a.success) used = (size_t)snprintf(expected, sizeof(expected), " success");
+    for (int e = 1; e <= 10 && used < sizeof(expected); e++) {
+        if ((a.errors >> e & 1u) == 0) continue;
+        used += (size_t)snprintf(expected + used, sizeof(expected) - used, " %s", sim_status_name(-e));
+    }
+    sim_fail(s, "answered %s; expected:%s", sim_status_name(st), expected);
+}
+
+/* ---- a seed ------------------------------------------------------------------------------------ */
+
+/* Swarm: each operation is left out in one seed of four, and its weight varies by a factor of eight. */
+static void make_menu(struct sim *s, struct menu *m)
+{
+    const struct sim_op *const tables[] = {ops_object, ops_memory, ops_va, ops_gpu};
+    memset(m, 0, sizeof(*m));
+    for (uint32_t t = 0; t < 4; t++)
+        for (const struct sim_op *op = tables[t]; op->name != NULL; op++) {
+            uint32_t weight = sim_chance(s, 4) ? 0 : op->weight << sim_below(s, 4);
+            m->op[m->count] = op;
+            m->weight[m->count++] = weight;
+            m->total += weight;
+        }
+}
+
+static void run_one(struct sim *s, const struct menu *m)
+{
+    uint64_t at = sim_below(s, m->total);
+    uint32_t i = 0;
+    while (at >= m->weight[i]) at -= m->weight[i++];
+    m->op[i]->run(s);
+    sim_poll(s);
+    if (!sim_chance(s, 3)) sim_turns(s, sim_below(s, s->temper.turns + 1));
+}
+
+static void storm(struct sim *s)
+{
+    struct menu m;
+    make_menu(s, &m);
+    for (s->step = 1; s->step <= s->opt.ops; s->step++) {
+        if (m.total > 0) run_one(s, &m);
+        if (sim_chance(s, s->temper.check_every)) sim_verify(s);
+        if (sim_chance(s, s->temper.settle_every)) sim_settle(s);
+    }
+    sim_settle(s);
+}
+
+bool sim_run_seed(const struct sim_options *o, uint64_t *hash, uint64_t *calls)
+{
+    struct sim *s = calloc(1, sizeof(*s));
+    if (s == NULL) abort();
+    s->opt = *o;
+    s->random = o->seed * 0x9e3779b97f4a7c15ull + 0x1234567;
+    if (setjmp(s->out) != 0) return false; /* what it held is left as it is, for a debugger */
+    if (!sim_world_open(s)) sim_fail(s, "the adapter could not be made");
+    storm(s);
+    sim_world_close(s);
+    *hash = world_trace_hash(s->world);
+    *calls += s->calls;
+    world_destroy(s->world);
+    free(s->done);
+    free(s);
+    return true;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* sim.h - the randomised simulator: one adapter on the ref driver in a simulated world, driven by a seed, and
+ * the reference model beside it. Owns: struct sim and what its files offer each other.
+ *   sim.c        a seed from beginning to end    world.c   the adapter and what this seed is like
+ *   watch.c      what happened meanwhile         ops_*.c   the operations
+ * Every operation says in words what it does, asks the model, makes the call, compares. */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include <setjmp.h>
+#include <vidmm/vidmm.h>
+
+#include "sim/model.h"
+#include "sim/world.h"
+#include "softgpu/ref/ref.h"
+#include "softgpu/ref/ref_abi.h"
+#include "softgpu/ref/ref_commands.h"
+
+#define PAGE VIDMM_PAGE_SIZE
+#define SLOTS 32u                 /* command buffers of a device */
+#define SLOT_BYTES 2048u          /* commands, and from the middle on results */
+#define RESULT_PAGES 48u          /* for the reading of everything, behind the slots */
+#define BUFFER_BYTES (SLOTS * SLOT_BYTES + RESULT_PAGES * PAGE)
+#define PACKETS_MAX 16u           /* queued in one context */
+#define TOUCHED_MAX 8u
+#define CONTEXTS_MAX 4u
+#define FENCES_MAX 6u
+#define HISTORY 24u
+
+struct sim_options {
+    uint64_t seed, ops;
+    int format;                   /* ref_format, or -1: the seed decides */
+    bool verbose;
+};
+
+enum packet_kind { PACKET_EXEC, PACKET_WAIT, PACKET_SIGNAL };
+
+struct packet {
+    enum packet_kind kind;
+    uint64_t seq, value;          /* value: of the signal */
+    int slot;
+    bool zero;                    /* touches zero pages */
+    uint32_t touched, checks;
+    struct model_alloc *alloc[TOUCHED_MAX];
+    struct { uint32_t offset; bool open; uint64_t expect; } check[4];
+};
+
+struct sim_context {
+    struct vidmm_context *core;
+    struct model_device *dev;
+    struct vidmm_fence *fence;    /* its own; only it signals it */
+    uint64_t fence_issued, fence_seen;
+    uint32_t id, node, head, count;
+    struct packet packet[PACKETS_MAX];
+};
+
+struct sim_fence {
+    struct vidmm_fence *core;
+    uint32_t flags, id;
+    uint64_t issued, awaited;     /* highest value given out, highest value a context waits for */
+};
+
+struct sim_device {
+    struct model_alloc *buffer;
+    uint64_t buffer_va;
+    uint8_t *buffer_cpu;
+    uint32_t slots;               /* bit: in use */
+    uint32_t zero_in_flight;      /* packets on zero pages */
+    uint32_t context_count, fence_count;
+    struct sim_context *context[CONTEXTS_MAX];
+    struct sim_fence fence[FENCES_MAX];
+    bool doomed, doom_open, memory_doom, packet_doom; /* what may end it; doom_open: or may not */
+    uint64_t doom_va;
+    struct model_alloc *doom_alloc;
+};
+
+/* What this seed is like: sizes, limits, weights. Swarm: a part of the operations never happens. */
+struct temper {
+    uint32_t alloc_pages, big_one_in, turns, check_every, settle_every;
+    uint32_t processes, devices, queues, allocs;
+    bool unique, low_window, memory_only, faults, oom;
+};
+
+struct sim {
+    struct sim_options opt;
+    struct ref_options ro;
+    struct world *world;
+    struct ref_kmd *ref;
+    struct softgpu *gpu;
+    struct vidmm_adapter *ad;
+    struct model *model;
+    struct temper temper;
+    uint64_t random, step, seq, calls, live_bytes;
+    uint32_t next_pattern, weights;
+    uint64_t *done;               /* per context id: newest packet known to be complete */
+    uint32_t contexts_made, contexts_room;
+    bool armed;                   /* a fault knob may end any device */
+    bool injecting;               /* allocations fail now: NO_MEMORY is legal */
+    char text[256], history[HISTORY][256];
+    jmp_buf out;
+};
+
+/* sim.c */
+bool sim_run_seed(const struct sim_options *, uint64_t *hash, uint64_t *calls); /* false: it diverged */
+_Noreturn void sim_fail(struct sim *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void sim_say(struct sim *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+uint64_t sim_random(struct sim *);
+uint64_t sim_below(struct sim *, uint64_t n);
+bool sim_chance(struct sim *, uint32_t one_in);
+void sim_check(struct sim *, const char *wrong);  /* NULL: nothing is wrong */
+/* The status of a call against what it may answer; true: accepted. */
+bool sim_status(struct sim *, struct model_answer, vidmm_status);
+const char *sim_status_name(vidmm_status);
+
+/* world.c */
+bool sim_world_open(struct sim *);
+void sim_world_close(struct sim *); /* checks that nothing is left */
+void sim_observe_tables(struct sim *);
+
+/* watch.c */
+void sim_turns(struct sim *, uint64_t n);
+void sim_poll(struct sim *);
+void sim_verify(struct sim *);
+/* Everything comes to rest; all of it is compared. */
+void sim_settle(struct sim *);
+
+/* ops_*.c */
+struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
+extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[]; /* ended by name NULL */
+
+struct model_process *pick_process(struct sim *);
+struct model_device *pick_device(struct sim *);             /* any; NULL: none */
+struct model_device *pick_live_device(struct sim *);
+struct model_queue *pick_queue(struct sim *, struct model_device *);
+struct model_alloc *pick_alloc(struct sim *, struct model_device *); /* not dying, not the buffer */
+struct model_process *process_new(struct sim *);
+struct model_device *device_new(struct sim *, struct model_process *);
+void process_end(struct sim *, struct model_process *);
+struct sim_context *context_new(struct sim *, struct model_device *);
+struct model_queue *queue_new(struct sim *, struct model_device *);
+void alloc_make(struct sim *, struct model_device *, const struct model_alloc_in *, uint32_t flags,
+                struct model_alloc **);
+void make_resident(struct sim *, struct model_queue *, struct model_alloc *const *, uint32_t n, uint32_t flags);
+bool lock_alloc(struct sim *, struct model_alloc *);
+void unlock_alloc(struct sim *, struct model_alloc *);
+bool map_range(struct sim *, struct model_queue *, struct vidmm_map *, struct model_alloc *, uint64_t *va);
+void fill_by_cpu(void *page, uint32_t pattern, uint64_t head);
+bool page_equals(const void *page, const struct model_page *);
+static inline struct sim_device *sim_of(const struct model_device *d) { return d->user; }
+
+/* ops_gpu.c */
+void context_forget(struct sim *, struct sim_context *); /* packets are not looked at any more */
+void context_seen(struct sim *, struct sim_context *);
+void read_everything(struct sim *, struct model_device *);
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* world.c - the adapter of a seed: format, segments, tables, knobs; and the end, when nothing may be left. */
+#include "sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define KIB(n) ((uint64_t)(n) << 10)
+#define FRAMES 32768u
+
+static uint32_t pick32(struct sim *s, const uint32_t *from, uint32_t n) { return from[sim_below(s, n)]; }
+
+static void choose_options(struct sim *s)
+{
+    static const uint32_t big[] = {512, 1024, 2048, 4096}, small[] = {256, 512, 1024}, depth[] = {1, 2, 4, 8};
+    struct ref_options *o = &s->ro;
+    enum ref_format format = sim_chance(s, 2) ? REF_FORMAT_A : REF_FORMAT_B;
+    if (s->opt.format >= 0) format = (enum ref_format)s->opt.format;
+    ref_options_default(o, format);
+    o->segment[0].bytes = KIB(pick32(s, big, 4));
+    o->segment[1].bytes = KIB(2048 + pick32(s, small, 3));
+    o->segment[1].application = sim_chance(s, 2);
+    uint32_t tables = sim_chance(s, 3) ? 0 : 2;
+    for (uint32_t i = 0; i < VIDMM_LEVELS_MAX; i++) o->table_segment[i] = 0;
+    for (uint32_t i = 0; i < (format == REF_FORMAT_A ? 4u : 2u); i++)
+        o->table_segment[i] = sim_chance(s, 4) ? 2 - tables : tables;
+    if (tables == 0) o->segment[1].bytes = KIB(pick32(s, small, 3));
+    if (sim_chance(s, 4)) o->mmu_flags &= ~(uint32_t)VIDMM_MMU_READ_ONLY;
+    if (sim_chance(s, 4)) o->mmu_flags ^= VIDMM_MMU_EXPLICIT_INVALIDATION;
+    if (sim_chance(s, 4)) o->mmu_flags ^= VIDMM_MMU_ZERO_IN_PTE;
+    if (sim_chance(s, 4)) o->mmu_flags ^= VIDMM_MMU_INVALID_NOT_CACHED;
+    o->submit_depth = pick32(s, depth, 4);
+    o->paging_buffer_bytes = sim_chance(s, 2) ? 4096 : 8192;
+    o->seed = s->opt.seed;
+    o->tlb_bits = 6 + (uint32_t)sim_below(s, 4);
+    o->detect = SOFTGPU_DETECT_WALK;
+    o->now_ns = world_now_ns;
+}
+
+static void choose_temper(struct sim *s)
+{
+    static const uint32_t pages[] = {2, 8, 24, 64}, turns[] = {2, 8, 20, 60};
+    struct temper *t = &s->temper;
+    t->alloc_pages = pick32(s, pages, 4);
+    t->big_one_in = 8 + (uint32_t)sim_below(s, 24);
+    t->turns = pick32(s, turns, 4);
+    t->check_every = 60;
+    t->settle_every = 150 + (uint32_t)sim_below(s, 400);
+    t->processes = 1 + (uint32_t)sim_below(s, 4);
+    t->devices = 1 + (uint32_t)sim_below(s, 3);
+    t->queues = 1 + (uint32_t)sim_below(s, 3);
+    t->allocs = 4 + (uint32_t)sim_below(s, 28);
+    t->unique = sim_chance(s, 6);
+    t->low_window = sim_chance(s, 3);
+    t->memory_only = !sim_chance(s, 3);
+    t->faults = sim_chance(s, 2);
+    t->oom = sim_chance(s, 8);
+}
+
+static void set_knobs(struct sim *s)
+{
+    struct softgpu_knobs k;
+    softgpu_get_knobs(s->gpu, &k);
+    if (sim_chance(s, 3)) k.buffer_full_every = 1 + (uint32_t)sim_below(s, 4);
+    if (sim_chance(s, 3)) k.no_prefetch = true;
+    if (sim_chance(s, 3)) k.paging_delay_ns = sim_below(s, 20000);
+    if (sim_chance(s, 3)) k.copy_bytes_max = (uint32_t)PAGE << sim_below(s, 4);
+    if (k.buffer_full_every == 1) k.buffer_full_every = 2;
+    softgpu_set_knobs(s->gpu, &k);
+}
+
+static bool step_node(struct sim *s, uint32_t n) { return softgpu_engine_step(s->gpu, n) == SOFTGPU_PROGRESS; }
+static bool step_compute(void *s) { return step_node(s, REF_NODE_COMPUTE); }
+static bool step_copy(void *s) { return step_node(s, REF_NODE_COPY); }
+static bool step_paging(void *s) { return step_node(s, REF_NODE_PAGING); }
+static uint64_t gpu_wake(void *s) { return softgpu_wakeup_ns(((struct sim *)s)->gpu); }
+
+static void make_model(struct sim *s)
+{
+    const struct vidmm_adapter_info *info = vidmm_adapter_info(s->ad);
+    struct model_config c = {.va_bits = info->va_bits, .level_count = info->level_count,
+                             .segment_count = info->segment_count};
+    c.zero_pages = (info->mmu_flags & VIDMM_MMU_ZERO_IN_PTE) != 0;
+    c.read_only = (info->mmu_flags & VIDMM_MMU_READ_ONLY) != 0;
+    c.no_execute = (info->mmu_flags & VIDMM_MMU_NO_EXECUTE) != 0;
+    for (uint32_t i = 0; i < info->level_count; i++) {
+        c.index_bits[i] = info->level[i].index_bits;
+        c.table_bytes[i] = info->level[i].table_bytes;
+        c.table_segment[i] = info->level[i].segment;
+    }
+    for (uint32_t i = 0; i < info->segment_count; i++) {
+        const struct vidmm_segment_desc *d = &info->segment[i];
+        struct model_segment *to = &c.segment[i + 1];
+        to->bytes = d->bytes;
+        to->aperture = (d->flags & VIDMM_SEGMENT_APERTURE) != 0;
+        to->pages_64k = (d->flags & VIDMM_SEGMENT_USE_64KB_PAGES) != 0;
+        to->application = (d->flags & VIDMM_SEGMENT_APPLICATION_TARGET) != 0;
+        for (uint32_t l = 0; l < info->level_count; l++)
+            if (info->level[l].segment == i + 1 || info->level[l].paging_segment == i + 1)
+                to->table_reserve = d->bytes / 16 / PAGE * PAGE;
+    }
+    s->model = model_create(&c);
+}
+
+bool sim_world_open(struct sim *s)
+{
+    struct world_options wo = {.seed = s->opt.seed, .frames = FRAMES};
+    const char *why = "no memory";
+    choose_options(s);
+    choose_temper(s);
+    s->world = world_create(&wo);
+    if (s->world == NULL) return false;
+    s->ro.now_ctx = s->world;
+    if (ref_create(&s->ro, &s->ref) != VIDMM_OK) return false;
+    s->gpu = ref_gpu(s->ref);
+    world_add_actor(s->world, &(struct world_actor){step_compute, gpu_wake, s});
+    world_add_actor(s->world, &(struct world_actor){step_copy, NULL, s});
+    world_add_actor(s->world, &(struct world_actor){step_paging, NULL, s});
+    struct vidmm_adapter_config c = {.struct_size = sizeof(c), .platform = world_platform(s->world),
+                                     .ops = ref_ops(), .kmd = s->ref};
+    if (vidmm_adapter_create(&c, &s->ad, &why) != VIDMM_OK) sim_fail(s, "no adapter: %s", why);
+    world_own(s->world, s->ad);
+    make_model(s);
+    set_knobs(s);
+    return true;
+}
+
+void sim_observe_tables(struct sim *s)
+{
+    const struct vidmm_counters *c = vidmm_adapter_counters(s->ad);
+    for (uint32_t id = 1; id <= s->model->config.segment_count; id++)
+        s->model->config.segment[id].tables = c->segment[id].tables;
+}
+
+void sim_world_close(struct sim *s)
+{
+    struct world_accounts a;
+    while (s->model->process_count > 0) {
+        process_end(s, s->model->process[sim_below(s, s->model->process_count)]);
+        if (sim_chance(s, 2)) sim_turns(s, sim_below(s, 40));
+    }
+    sim_settle(s);
+    if (!vidmm_adapter_idle(s->ad)) sim_fail(s, "the adapter is not idle after everybody has gone");
+    vidmm_adapter_destroy(s->ad);
+    world_own(s->world, NULL);
+    world_get_accounts(s->world, &a);
+    if (a.blocks + a.bytes + a.frames + a.imported + a.errors != 0)
+        sim_fail(s, "left over: %llu blocks, %llu frames, %llu imported; %llu wrong frees",
+                 (unsigned long long)a.blocks, (unsigned long long)a.frames, (unsigned long long)a.imported,
+                 (unsigned long long)a.errors);
+    ref_destroy(s->ref);
+    model_destroy(s->model);
+}
