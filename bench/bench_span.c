@@ -5,8 +5,9 @@
  * The floor is the same harness around an allocator that only moves a pointer: same stream, same indirect
  * calls, same slot table, measured in the same run, round by round in turn with the index. A figure is the
  * best of ROUNDS rounds of CPU time: other jobs share the caches, and what they do only ever adds. Memory for
- * all slots is reserved before the stream starts, and every claim begins with a reserve of one, as the manager
- * does it. Failure rates, addresses and invariants are checked in a separate round that is not timed. */
+ * all slots is reserved before the stream starts, and every claim begins with a reserve of one, as the
+ * manager does it. Failure rates, addresses and invariants are checked in a separate round that is not timed.
+ */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* test_verify.c - each numbered invariant (docs/invariants.md) is broken on purpose in a working adapter, and
- * vidmm_verify has to object with that number. Reaches into the core's structs: nothing else can break them. */
+/* test_verify.c - each numbered invariant (docs/invariants.md) is broken on purpose in a working adapter,
+ * and vidmm_verify has to object with that number. Reaches into the structs of the core: nothing else can
+ * break them. */
 #include "fixture.h"
 
 #include "core/core.h"
