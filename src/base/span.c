@@ -4,7 +4,7 @@
  * Memory is taken in span_reserve only; what is freed goes to the index's own free lists. */
 #include "base/span.h"
 
-#include <string.h>
+#include "base/bytes.h"
 
 #include "base/check.h"
 #include "base/span_park.h"

@@ -4,7 +4,7 @@
  * Split, merge and balance are written once; node_shift and node_copy know the two shapes of a node. */
 #include "base/span_tree.h"
 
-#include <string.h>
+#include "base/bytes.h"
 
 #include "base/check.h"
 

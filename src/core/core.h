@@ -27,7 +27,8 @@ uint64_t vmm_alloc_bytes(const struct vmm_alloc *);
 /* va.c: executes an accepted map request. Sets r->wait_seq. false: must wait (root, idle contexts). */
 bool vmm_map_execute(struct vmm_request *);
 void vmm_map_drop(struct vmm_request *); /* gives back what an unexecuted or executed map still holds */
-void vmm_map_cancel(struct vmm_request *); /* never to be executed: its own claim goes, where nothing is bound */
+void vmm_map_cancel(
+    struct vmm_request *); /* never to be executed: its own claim goes, where nothing is bound */
 void vmm_claims_release(struct vmm_space *, struct range); /* MAP pages nobody else waits for become free */
 
 /* resid.c */

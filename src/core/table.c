@@ -263,31 +263,36 @@ static void prune(struct vmm_space *sp, struct vmm_table *t, uint64_t va)
     }
 }
 
+/* Links a new table below t at va; NULL: no memory. */
+static struct vmm_table *child_make(struct vmm_space *sp, struct vmm_table *t, uint32_t index, uint64_t va)
+{
+    struct vidmm_adapter *ad = sp->ad;
+    uint32_t below = t->level - 1u;
+    struct vmm_table *n = vmm_table_new(sp, below, 1u << ad->info.level[below].index_bits);
+    if (n == NULL) return NULL;
+    n->parent = t;
+    n->index = index;
+    t->child[index] = n;
+    t->live++;
+    uint64_t size = entry_bytes(ad, t->level), start = va & ~(size - 1);
+    write_parent(sp, t, index, n, start);
+    if (!(ad->info.mmu_flags & VIDMM_MMU_INVALID_NOT_CACHED))
+        vmm_space_flush(sp, (struct range){ start, start + size });
+    return n;
+}
+
 /* The leaf below va, created with its path; NULL: no memory, and nothing was left behind. */
 static struct vmm_table *path_make(struct vmm_space *sp, uint64_t va)
 {
-    struct vidmm_adapter *ad = sp->ad;
     struct vmm_table *t = sp->tables.root;
     while (t->level > 0) {
-        uint32_t i = index_of(ad, t->level, va);
-        if (t->child[i] == NULL) {
-            uint32_t below = t->level - 1u;
-            struct vmm_table *n = vmm_table_new(sp, below, 1u << ad->info.level[below].index_bits);
-            if (n == NULL) {
-                prune(sp, t, va);
-                return NULL;
-            }
-            n->parent = t;
-            n->index = i;
-            t->child[i] = n;
-            t->live++;
-            uint64_t size = entry_bytes(ad, t->level), start = va & ~(size - 1);
-            write_parent(sp, t, i, n, start);
-            if (!(ad->info.mmu_flags & VIDMM_MMU_INVALID_NOT_CACHED)) {
-                vmm_space_flush(sp, (struct range){ start, start + size });
-            }
+        uint32_t i = index_of(sp->ad, t->level, va);
+        struct vmm_table *below = t->child[i] != NULL ? t->child[i] : child_make(sp, t, i, va);
+        if (below == NULL) {
+            prune(sp, t, va);
+            return NULL;
         }
-        t = t->child[i];
+        t = below;
     }
     return t;
 }

@@ -67,7 +67,8 @@ static void fill_fence_pages(struct oom *o)
 {
     struct vidmm_fence *f;
     fill_fence_page(o);
-    for (int i = 0; i < 64 * 2 - 70 - 1; i++) assert_int_equal(vidmm_fence_create(o->c.device, 0, 0, &f), VIDMM_OK);
+    for (int i = 0; i < 64 * 2 - 70 - 1; i++)
+        assert_int_equal(vidmm_fence_create(o->c.device, 0, 0, &f), VIDMM_OK);
 }
 
 static vidmm_status run_alloc(struct oom *o)
@@ -116,7 +117,10 @@ static vidmm_status map_at(struct oom *o, struct vidmm_open *op, uint64_t base, 
 
 static vidmm_status run_map(struct oom *o) { return map_at(o, o->open, 0, MIB(1)); }
 static vidmm_status run_map_far(struct oom *o) { return map_at(o, o->open, GIB(200) + MIB(3), MIB(1)); }
-static vidmm_status run_map_over(struct oom *o) { return map_at(o, o->second, o->mapped + KIB(256), KIB(64)); }
+static vidmm_status run_map_over(struct oom *o)
+{
+    return map_at(o, o->second, o->mapped + KIB(256), KIB(64));
+}
 
 static void make_mapping(struct oom *o)
 {
@@ -231,7 +235,8 @@ static uint32_t exhaust(struct oom *o, const struct operation *op, enum failing 
             return k - 1;
         }
         if (vidmm_state_hash(o->fx.ad) != before) {
-            print_error("%s changed the state although failure %u of kind %d made it fail\n", op->name, k, (int)what);
+            print_error("%s changed the state although failure %u of kind %d made it fail\n", op->name, k,
+                        (int)what);
             fail();
         }
     }

@@ -189,9 +189,13 @@ static vidmm_status build(void *kmd, struct vidmm_paging_buffer *b, const struct
                           uint64_t *multipass)
 {
     struct tap *t = kmd;
+    uint32_t used = b->used;
     vidmm_status st = t->inner->build_paging_buffer(t->inner_kmd, b, op, multipass);
     struct tap_entry *e = note(t, TAP_BUILD);
     e->op = op->code;
+    e->table = b->cpu;
+    e->entries = used;
+    e->count = b->used;
     if (op->code == VIDMM_OP_FLUSH_TLB) {
         e->object = op->flush.process;
         e->system = op->flush.process == t->system_process;

@@ -24,7 +24,7 @@ struct tap_entry {
     uint32_t segment, entries; /* SET_ROOT; pages of the first run: none */
     uint64_t va, address, protection, bytes, fence_id;
     uint64_t first_attr, first_address; /* UPDATE: of the first run */
-    const void *table;
+    const void *table;         /* UPDATE: the table; BUILD: the paging buffer, filled from `entries` on */
 };
 
 /* Root of a context, as the driver was last told; the walker of the simulator starts there. */

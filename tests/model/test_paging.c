@@ -145,8 +145,9 @@ static void higher_priorities_first_and_other_devices_go_on(void **state)
     tap_clear(&f.tap);
     for (int i = 0; i < 3; i++) vidmm_queue_delay(q[i], 0);
     uint64_t first[3] = {0, 0, 0}, turns = 0;
-    while (first[0] == 0 || first[1] == 0 || first[2] == 0) {
-        assert_true(world_turn(f.world) && turns++ < FX_TURNS);
+    for (bool more = true; first[0] == 0 || first[1] == 0 || first[2] == 0;) {
+        assert_true(more && turns++ < FX_TURNS);
+        more = world_turn(f.world);
         for (int i = 0; i < 3; i++)
             if (first[i] == 0 && vidmm_fence_value(vidmm_queue_fence(q[i])) >= 1) first[i] = turns;
     }

@@ -287,7 +287,7 @@ void sim_settle(struct sim *s)
     each_alloc(s, forget_old_work);
     each_device(s, reset_device);
     model_settled(s->model);
-    for (uint32_t i = 0; i < s->contexts_made; i++) s->done[i] = UINT64_MAX;
+    for (uint32_t i = 0; i < s->contexts_made; i++) s->done[i] = s->seq;
     sim_verify(s);
     each_alloc(s, check_fence);
     for (uint32_t i = 0; i < s->model->process_count; i++) check_addresses(s, s->model->process[i]);

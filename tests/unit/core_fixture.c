@@ -204,6 +204,7 @@ static vidmm_status rec_create_allocation(void *kmd, struct vidmm_kmd_allocation
     struct fx *f = kmd;
     vidmm_status st = next()->create_allocation(f->ref, a);
     struct event *e = note(f, EV_CREATE_ALLOC);
+    if (st == VIDMM_OK && f->hooks.alloc != NULL) f->hooks.alloc(a);
     e->status = st;
     e->object = a->handle;
     return st;
@@ -389,7 +390,9 @@ void fx_init(struct fx *f, enum ref_format format)
 vidmm_status fx_start_adapter(struct fx *f, const char **why)
 {
     assert_int_equal(ref_create(&f->opt, &f->ref), VIDMM_OK);
-    struct vidmm_adapter_config cfg = {.struct_size = sizeof cfg, .platform = &f->platform, .ops = &recording,
+    f->ops = recording;
+    if (f->hooks.ops != NULL) f->hooks.ops(&f->ops);
+    struct vidmm_adapter_config cfg = {.struct_size = sizeof cfg, .platform = &f->platform, .ops = &f->ops,
                                        .kmd = f, .counters = &f->count, .break_row = vt_break()};
     return vidmm_adapter_create(&cfg, &f->ad, why);
 }
@@ -550,7 +553,7 @@ struct vidmm_placement_info fx_place(const struct vidmm_open *op)
     return at;
 }
 
-uint64_t fx_issued_done(const struct vidmm_queue *q) { return vidmm_fence_value(vidmm_queue_fence((struct vidmm_queue *)(uintptr_t)q)); }
+uint64_t fx_done(struct vidmm_queue *q) { return vidmm_fence_value(vidmm_queue_fence(q)); }
 
 bool fx_queue_done(struct vidmm_queue *q)
 {

@@ -54,6 +54,8 @@ struct record {
 /* What a test may change in the driver's answers. NULL and 0: nothing. */
 struct hooks {
     void (*info)(struct vidmm_adapter_info *);
+    void (*alloc)(struct vidmm_kmd_allocation *); /* what create_allocation answered */
+    void (*ops)(struct vidmm_kmd_ops *);          /* the table itself, before bring-up */
     bool swallow_flushes;             /* FLUSH_TLB is done without a byte in the buffer */
     bool full_flushes;                /* FLUSH_TLB: BUFFER_FULL whenever the buffer holds something */
     uint32_t full_with_progress;      /* the next n builds of transfers or fills stop halfway */
@@ -77,6 +79,7 @@ struct fx {
     struct ref_options opt;
     struct ref_kmd *ref;
     struct hooks hooks;
+    struct vidmm_kmd_ops ops;
     struct record log;
     struct vidmm_counters count;
     struct vidmm_adapter *ad;
@@ -125,7 +128,7 @@ void fx_resident(struct vidmm_queue *, struct vidmm_open *);
 void fx_evict(struct vidmm_device *, struct vidmm_open *, uint32_t flags);
 uint64_t fx_reserve(struct fx *, uint64_t base, uint64_t bytes);
 struct vidmm_placement_info fx_place(const struct vidmm_open *);
-uint64_t fx_issued_done(const struct vidmm_queue *); /* value of its fence */
+uint64_t fx_done(struct vidmm_queue *); /* value of its fence */
 bool fx_queue_done(struct vidmm_queue *);
 
 /* Words of the packet under construction; fx_submit hands it over and starts the next. */
