@@ -238,7 +238,7 @@ bool vmm_open_step(struct vidmm_open *op)
 bool vmm_alloc_required(const struct vmm_alloc *al)
 {
     LIST_FOREACH(it, &al->opens) {
-        if (list_entry(it, struct vidmm_open, on_alloc)->resident > 0) return true;
+        if (vmm_open_listed(list_entry(it, struct vidmm_open, on_alloc))) return true;
     }
     return false;
 }

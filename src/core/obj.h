@@ -232,6 +232,8 @@ struct vmm_alloc {
 
 struct vidmm_open {
     struct list on_device, on_alloc, on_required, on_dying;
+    struct list on_lingering;  /* adapter.lingering: evicted, but packets queued before may use it (RES-12) */
+    uint64_t linger_seq;       /* those packets have a smaller seq */
     struct vidmm_device *dev;
     struct vmm_alloc *al;
     uint64_t id, close_seq;    /* packets with a smaller seq may still use it */
@@ -321,7 +323,7 @@ struct vidmm_adapter {
     uint64_t budget;           /* bytes of the application segments */
     struct vmm_node node[VIDMM_NODES_MAX];
     _Atomic uint32_t fence_poke;
-    struct list processes, allocs, dying_opens;
+    struct list processes, allocs, dying_opens, lingering;
     struct list active[3];     /* queues with requests, by priority */
     /* paging process */
     struct vmm_space paging;

@@ -6,7 +6,13 @@
 #include "base/hash.h"
 #include "core/core.h"
 
-struct walk { struct vidmm_adapter *ad; int number; const char *what; };
+struct walk {
+    struct vidmm_adapter *ad;
+    int number;
+    const char *what;
+    uint64_t bound;                                    /* bindings of allocations, over all spaces */
+    uint64_t table_pages[VIDMM_SEGMENTS_MAX + 1];      /* pages of the tables seen, by segment */
+};
 
 static bool hold(struct walk *w, bool ok, int number, const char *what)
 {
@@ -17,6 +23,25 @@ static bool hold(struct walk *w, bool ok, int number, const char *what)
 }
 
 /* ---- claims and bindings: 1, 11, 18 ---- */
+
+/* Pages that a queued map is still going to bind are owned; those that were freed have a hole. */
+static void check_pending(struct walk *w, struct vmm_space *sp, const struct vmm_request *r)
+{
+    const struct vmm_hole *h = r->holes;
+    for (uint64_t at = r->range.start; at < r->range.end && w->number == 0;) {
+        while (h != NULL && h->range.end <= at) h = h->next;
+        if (h != NULL && h->range.start <= at) {
+            at = h->range.end;
+            continue;
+        }
+        const struct span *c = span_find(&sp->claims, at);
+        hold(w, c != NULL, 18, "a queued map is going to bind pages that nobody owns");
+        if (c != NULL) at = c->end;
+    }
+    hold(w, !r->executed, 18, "an executed map is still queued in its space");
+    for (h = r->holes; h != NULL; h = h->next)
+        hold(w, range_contains(r->range, h->range), 18, "a hole lies outside its queued map");
+}
 
 static void check_bindings(struct walk *w, struct vmm_space *sp)
 {
@@ -33,7 +58,9 @@ static void check_bindings(struct walk *w, struct vmm_space *sp)
              "a binding is missing from the list of its allocation");
         last_end = b->end;
         n++;
+        w->bound += b->target == TARGET_ALLOC;
     }
+    LIST_FOREACH(it, &sp->pending) check_pending(w, sp, list_entry(it, struct vmm_request, on_pending));
     hold(w, n == sp->binding_count, 1, "the number of bindings is wrong");
     hold(w, list_count(&sp->pending) == sp->pending_count, 18, "the number of queued maps is wrong");
 }
@@ -60,6 +87,13 @@ static void expect_entry(struct walk *w, struct vmm_space *sp, struct vmm_table 
         return;
     uint64_t at = b->offset + (va - b->node.key), want = at;
     if (b->target == TARGET_ZERO) return;
+    uint32_t caps = ad->info.mmu_flags;
+    uint32_t segment = b->target == TARGET_ALLOC ? b->open->al->segment : VMM_SYSTEM;
+    bool read_only = (caps & VIDMM_MMU_READ_ONLY) && !(b->prot & VIDMM_PROT_WRITE);
+    bool no_execute = (caps & VIDMM_MMU_NO_EXECUTE) && !(b->prot & VIDMM_PROT_EXECUTE);
+    hold(w, kind.segment == segment, 2, "an entry names another segment than its binding's placement");
+    hold(w, read_only == ((kind.flags & VIDMM_PTE_READ_ONLY) != 0) &&
+            no_execute == ((kind.flags & VIDMM_PTE_NO_EXECUTE) != 0), 2, "an entry grants other access");
     if (b->target == TARGET_ALLOC) want = vmm_place_run(b->open->al, b->open->al->segment, at, &left);
     hold(w, address == want, 2, "an entry names another page than its binding's placement");
 }
@@ -104,26 +138,91 @@ static uint64_t table_start(const struct vmm_space *sp, const struct vmm_table *
     return va;
 }
 
+static void expect_link(struct walk *w, const struct vmm_table *t, uint32_t i)
+{
+    const struct vidmm_adapter *ad = w->ad;
+    struct vidmm_pte_kind kind = { 0 };
+    uint64_t address = 0;
+    bool ok = ad->ops->pte_decode(ad->kmd, t->level, t->cpu, i, &kind, &address);
+    bool valid = (kind.flags & VIDMM_PTE_VALID) != 0;
+    const struct vmm_table *c = t->child[i];
+    hold(w, ok && valid == (c != NULL), 3, "an upper entry is valid without a table, or reversed");
+    if (c == NULL) return;
+    hold(w, address == c->address && kind.segment == c->segment, 3, "an upper entry names another table");
+    hold(w, c->parent == t && c->index == i && c->level + 1 == t->level, 3, "the tree of tables is damaged");
+}
+
+static void count_pages(struct walk *w, const struct vmm_table *t)
+{
+    const struct vmm_segment *seg = &w->ad->segment[t->segment];
+    if (t->segment == VMM_SYSTEM) return;
+    uint64_t n = div_up(t->bytes, 1ull << seg->page_shift);
+    hold(w, !pagepool_is_free(&seg->pool, (uint32_t)(t->address >> seg->page_shift), 1), 5,
+         "the page of a table is free in its pool");
+    w->table_pages[t->segment] += n;
+}
+
+/* Tables that are not linked yet: a root to come, and what queued maps hold for it. */
+static uint64_t check_spare_tables(struct walk *w, struct vmm_space *sp)
+{
+    uint64_t n = 0;
+    if (sp->pending_root != NULL) {
+        count_pages(w, sp->pending_root);
+        n++;
+    }
+    LIST_FOREACH(it, &sp->pending) {
+        const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
+        LIST_FOREACH(li, &r->new_leaves) {
+            count_pages(w, list_entry(li, struct vmm_table, limbo));
+            n++;
+        }
+        if (r->new_root == NULL) continue;
+        count_pages(w, r->new_root);
+        n++;
+    }
+    return n;
+}
+
 static void check_tables(struct walk *w, struct vmm_space *sp)
 {
     uint64_t n = 0;
     for (struct vmm_table *t = sp->tables.root; t != NULL && w->number == 0; t = next_table(t)) {
         n++;
+        count_pages(w, t);
         if (t->level == 0) {
             if (sp->proc != NULL) check_leaf(w, sp, t, table_start(sp, t));
             continue;
         }
         uint32_t children = 0;
-        for (uint32_t i = 0; i < t->entries; i++) children += t->child[i] != NULL;
+        for (uint32_t i = 0; i < t->entries && w->number == 0; i++) {
+            children += t->child[i] != NULL;
+            if (sp->ad->ops->pte_decode != NULL) expect_link(w, t, i);
+        }
         hold(w, children == t->live, 3, "live of an upper table differs from its children");
         hold(w, children > 0 || t->parent == NULL, 3, "an empty upper table still exists");
     }
-    if (sp->pending_root != NULL) n++;
-    LIST_FOREACH(it, &sp->pending) {
-        const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
-        n += list_count(&r->new_leaves) + (r->new_root != NULL);
-    }
+    n += check_spare_tables(w, sp);
     hold(w, n == sp->tables.count, 3, "the number of tables of a space is wrong");
+}
+
+/* A flush that is owed must be found by the next batch, and a table may only wait for a batch that comes. */
+static void check_flushes(struct walk *w, const struct vmm_space *sp)
+{
+    bool owed = sp->flush_all || sp->flush_count > 0;
+    hold(w, !owed || list_is_linked(&sp->on_flush), 5, "a flush is owed and nobody will emit it");
+    hold(w, !owed || sp->flush_seq == sp->ad->batch_next, 5, "a flush is owed to a batch that is gone");
+    hold(w, sp->flush_seq <= sp->ad->batch_next && sp->gate_seq <= sp->ad->batch_next, 5,
+         "a space waits for a batch that was never begun");
+}
+
+static void check_limbo(struct walk *w)
+{
+    LIST_FOREACH(it, &w->ad->limbo) {
+        const struct vmm_table *t = list_entry(it, struct vmm_table, limbo);
+        hold(w, t->parent == NULL, 5, "a table that waits for its flush is still linked");
+        hold(w, t->limbo_seq <= w->ad->batch_next, 5, "a table waits for a batch that was never begun");
+        count_pages(w, t);
+    }
 }
 
 /* ---- pages: 4, 5 ---- */
@@ -140,20 +239,66 @@ static void check_segment(struct walk *w, struct vmm_segment *seg)
             used += al->ext[i].count;
         }
     }
+    hold(w, seg->table_pages == w->table_pages[seg->id], 4, "the pages of page tables are counted wrong");
     hold(w, pagepool_check(&seg->pool), 4, "a page pool is damaged");
     hold(w, used == pagepool_used_pages(&seg->pool), 4, "pages of a segment are lost or owned twice");
 }
 
 /* ---- residency: 6, 7, 8, 9, 12, 17 ---- */
 
+/* Inv. 9 as far as sums show it: what can only be in one segment fits there, beside the tables' reserve. */
+static void check_admission(struct walk *w, const struct vidmm_device *d)
+{
+    uint64_t only[VIDMM_SEGMENTS_MAX + 1] = { 0 };
+    LIST_FOREACH(it, &d->required) {
+        const struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
+        if (is_pow2(al->segments)) only[ctz32(al->segments)] += vmm_alloc_bytes(al);
+    }
+    for (uint32_t id = 1; id <= w->ad->segment_count; id++) {
+        const struct vmm_segment *seg = &w->ad->segment[id];
+        hold(w, only[id] <= seg->bytes - ((uint64_t)seg->table_reserve << seg->page_shift), 9,
+             "a device requires more of a segment than it can hold");
+    }
+}
+
+static void check_holds(struct walk *w, const struct vidmm_device *d)
+{
+    uint32_t holds = 0;
+    LIST_FOREACH(it, &d->opens) holds += list_entry(it, struct vidmm_open, on_device)->al == w->ad->move.al;
+    if (w->ad->move.al == NULL) holds = 0;
+    hold(w, holds == d->holds, 17, "a device is stopped and nobody will let it go on");
+}
+
+/* Values of one queue grow, the newest is the one issued last, and none that waits was signalled. */
+static uint32_t check_queue(struct walk *w, const struct vidmm_queue *q)
+{
+    uint64_t last = vmm_fence_load(q->fence);
+    uint32_t asking = 0;
+    bool executed = true;
+    hold(w, last <= q->issued || last == UINT64_MAX, 10, "a paging fence is ahead of what was issued");
+    LIST_FOREACH(it, &q->requests) {
+        const struct vmm_request *r = list_entry(it, struct vmm_request, link);
+        hold(w, r->fence_value > last && r->fence_value <= q->issued, 10,
+             "the values of a queue are out of order");
+        hold(w, executed || !r->executed, 10, "a request was executed before an earlier one of its queue");
+        last = r->fence_value;
+        executed = r->executed;
+        asking += r->kind == REQ_RESIDENT;
+    }
+    hold(w, list_empty(&q->requests) || last == q->issued, 10, "the newest request lacks the newest value");
+    hold(w, list_empty(&q->requests) == !list_is_linked(&q->on_active), 10,
+         "a queue with requests is not served");
+    return asking;
+}
+
 static void check_device(struct walk *w, struct vidmm_device *d)
 {
     uint32_t missing = 0, required = 0, running = 0;
     LIST_FOREACH(it, &d->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
-        hold(w, (op->resident > 0) == list_is_linked(&op->on_required), 8,
+        hold(w, (op->resident > 0 || list_is_linked(&op->on_lingering)) == vmm_open_listed(op), 8,
              "a required open is not on the list");
-        if (op->resident == 0) continue;
+        if (!vmm_open_listed(op)) continue;
         required++;
         missing += op->al->state != PLACE_LIVE;
     }
@@ -162,6 +307,29 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     hold(w, d->state == VIDMM_DEVICE_ACTIVE || missing == 0, 17, "a lost device still waits for memory");
     LIST_FOREACH(it, &d->contexts) running += list_entry(it, struct vidmm_context, on_device)->running;
     hold(w, running == d->running, 12, "the number of running packets is wrong");
+    uint32_t asking = 0;
+    LIST_FOREACH(it, &d->queues) asking += check_queue(w, list_entry(it, struct vidmm_queue, on_device));
+    hold(w, asking == d->asking, 17, "a queued MakeResident is not counted");
+    check_admission(w, d);
+    check_holds(w, d);
+}
+
+/* What a node is said to hold is what the contexts think they have there. */
+static void check_nodes(struct walk *w)
+{
+    for (uint32_t i = 0; i < w->ad->info.node_count; i++) {
+        const struct vmm_node *n = &w->ad->node[i];
+        uint64_t last = 0;
+        hold(w, list_count(&n->running) == n->running_count, 12, "the packets on a node are counted wrong");
+        LIST_FOREACH(it, &n->running) {
+            const struct vmm_packet *p = list_entry(it, struct vmm_packet, link);
+            hold(w, p->fence_id > last && p->fence_id <= n->next_fence, 12,
+                 "packets on a node are out of order");
+            hold(w, p->ctx == NULL || p->ctx->node == i, 12,
+                 "a packet runs on another node than its context's");
+            last = p->fence_id;
+        }
+    }
 }
 
 static uint64_t check_process(struct walk *w, struct vidmm_process *p)
@@ -169,18 +337,14 @@ static uint64_t check_process(struct walk *w, struct vidmm_process *p)
     uint64_t local = 0, missing = 0;
     check_bindings(w, &p->space);
     check_tables(w, &p->space);
+    check_flushes(w, &p->space);
     LIST_FOREACH(it, &p->devices) {
         struct vidmm_device *d = list_entry(it, struct vidmm_device, on_process);
         check_device(w, d);
         missing += d->missing;
         LIST_FOREACH(ri, &d->required) {
-            const struct vmm_alloc *al = list_entry(ri, struct vidmm_open, on_required)->al;
-            if (al->preferred != 0) local += vmm_alloc_bytes(al);
-        }
-        LIST_FOREACH(qi, &d->queues) {
-            const struct vidmm_queue *q = list_entry(qi, struct vidmm_queue, on_device);
-            uint64_t v = vmm_fence_load(q->fence);
-            hold(w, v <= q->issued || v == UINT64_MAX, 10, "a paging fence is ahead of what was issued");
+            const struct vidmm_open *op = list_entry(ri, struct vidmm_open, on_required);
+            if (op->resident > 0 && op->al->preferred != 0) local += vmm_alloc_bytes(op->al);
         }
     }
     hold(w, local == p->local_required, 8, "the bytes a process requires are wrong");
@@ -189,13 +353,14 @@ static uint64_t check_process(struct walk *w, struct vidmm_process *p)
 
 static void check_alloc(struct walk *w, struct vmm_alloc *al)
 {
-    uint64_t n = 0;
     bool moving = w->ad->move.al == al;
     LIST_FOREACH(it, &al->bindings) {
         const struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
         hold(w, b->target == TARGET_ALLOC && b->open->al == al, 11, "a reverse list holds a foreign binding");
-        n++;
+        if (w->bound == 0) hold(w, false, 11, "a reverse list holds a binding that no space has");
+        else w->bound--;
     }
+    hold(w, al->state != PLACE_LIVE || !al->fresh, 6, "content is shown that was never made");
     hold(w, moving || al->state == PLACE_NONE || al->state == PLACE_LIVE, 6,
          "an allocation is stuck on its way");
     hold(w, al->state != PLACE_NONE || al->segment == VMM_SYSTEM, 6,
@@ -207,23 +372,26 @@ static void check_alloc(struct walk *w, struct vmm_alloc *al)
     LIST_FOREACH(it, &al->opens)
         hold(w, list_entry(it, struct vidmm_open, on_alloc)->dev->running == 0, 12,
          "memory moves under a packet");
-    (void)n;
 }
 
 int vidmm_verify(struct vidmm_adapter *ad, const char **what)
 {
-    struct walk w = { ad, 0, NULL };
+    struct walk w = { .ad = ad };
     uint64_t missing = 0, live = 0;
     hold(&w, !ad->sealed, 16, "the allocator is sealed between steps");
     LIST_FOREACH(it, &ad->processes)
         missing += check_process(&w, list_entry(it, struct vidmm_process, on_adapter));
     hold(&w, missing == ad->missing, 17, "the sum of what is missing is wrong: somebody is forgotten");
     check_tables(&w, &ad->paging);
+    check_flushes(&w, &ad->paging);
     LIST_FOREACH(it, &ad->allocs) {
         struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
         check_alloc(&w, al);
         live += vmm_alloc_bytes(al);
     }
+    hold(&w, w.bound == 0, 11, "a binding is missing from the list of its allocation");
+    check_limbo(&w);
+    check_nodes(&w);
     hold(&w, live == ad->counters->alloc_bytes_live, 4, "the bytes of all allocations are wrong");
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (!(ad->segment[id].flags & VIDMM_SEGMENT_APERTURE)) check_segment(&w, &ad->segment[id]);

@@ -30,6 +30,7 @@ struct model_config {
 /* What a call may answer: any of `errors` (bits, see MODEL_BIT), or success if `success`. */
 struct model_answer { uint32_t errors; bool success; };
 #define MODEL_BIT(status) (1u << (uint32_t)(-(int)(status)))
+void model_refuse(struct model_answer *, vidmm_status); /* it must fail, perhaps with this */
 
 enum model_content { MODEL_NOTHING, MODEL_ZERO, MODEL_ALLOC, MODEL_UNKNOWN };
 

@@ -6,7 +6,6 @@
 #include "sim/model.h"
 
 void *model_take(size_t bytes); /* zeroed; the simulator has no use for a model without memory */
-void model_refuse(struct model_answer *, vidmm_status);
 bool model_has_process(const struct model *, const struct model_process *);
 /* May page tables for `bytes` of addresses up to `end` be refused? Only beyond what is kept free for them. */
 bool model_tables_tight(const struct model *, uint64_t bytes, uint64_t end);

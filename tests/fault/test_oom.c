@@ -218,11 +218,12 @@ static void disarm(struct oom *o)
     o->fx.tap.fail_create_in = 0;
 }
 
-/* Returns how many failures the operation met before it succeeded. */
-static uint32_t exhaust(struct oom *o, const struct operation *op, enum failing what)
+/* Fails from the k-th on until nothing fails any more (*done), or a failure did no harm and the call
+ * succeeded: then the next k needs a fresh start. Gives the next k. */
+static uint32_t exhaust(struct oom *o, const struct operation *op, enum failing what, uint32_t k, bool *done)
 {
     uint64_t issued = o->c.issued;
-    for (uint32_t k = 1; k < TRIES_MAX; k++) {
+    for (; k < TRIES_MAX; k++) {
         o->c.issued = issued;
         uint64_t before = vidmm_state_hash(o->fx.ad);
         arm(o, what, k);
@@ -230,10 +231,9 @@ static uint32_t exhaust(struct oom *o, const struct operation *op, enum failing 
         bool hit = struck(o, what);
         disarm(o);
         fx_verify(&o->fx);
-        if (!hit || st >= 0) { /* a failure may be harmless, but then the call succeeded */
-            if (st < 0) fail_msg("%s answers %d although nothing failed", op->name, (int)st);
-            return k - 1;
-        }
+        if (!hit && st < 0) fail_msg("%s answers %d although nothing failed", op->name, (int)st);
+        *done = !hit;
+        if (st >= 0) return k + 1;
         if (vidmm_state_hash(o->fx.ad) != before) {
             print_error("%s changed the state although failure %u of kind %d made it fail\n", op->name, k,
                         (int)what);
@@ -244,24 +244,32 @@ static uint32_t exhaust(struct oom *o, const struct operation *op, enum failing 
     return 0;
 }
 
-static uint32_t run_operation(const struct operation *op, enum ref_format format, enum failing what)
+static uint32_t run_fresh(const struct operation *op, enum ref_format format, enum failing what, uint32_t k,
+                          bool *done)
 {
     struct oom o;
     memset(&o, 0, sizeof o);
-    o.host = test_malloc(KIB(20));
-    void *raw = o.host;
+    void *raw = test_malloc(KIB(20));
     o.host = (void *)(((uintptr_t)raw + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
     fx_open_format(&o.fx, format);
     client_open(&o.c, &o.fx, NULL);
     if (op->prepare != NULL) op->prepare(&o);
     fx_settle(&o.fx);
-    uint32_t met = exhaust(&o, op, what);
+    k = exhaust(&o, op, what, k, done);
     vidmm_queue_delay(o.c.queue, 0);
     fx_settle(&o.fx);
     fx_verify(&o.fx);
     fx_close(&o.fx);
     test_free(raw);
-    return met;
+    return k;
+}
+
+/* How many failures the operation met. */
+static uint32_t run_operation(const struct operation *op, enum ref_format format, enum failing what)
+{
+    uint32_t k = 1;
+    for (bool done = false; !done;) k = run_fresh(op, format, what, k, &done);
+    return k - 2;
 }
 
 static void run_all(enum ref_format format, enum failing what, uint32_t at_least)

@@ -203,7 +203,7 @@ struct sim_context *context_new(struct sim *s, struct model_device *d)
     if (sim_chance(s, 12)) in.engine_affinity = (uint32_t)sim_below(s, 4);
     sim_say(s, "device %u: create context on node %u, affinity %u", d->id, in.node, in.engine_affinity);
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
-    if (in.node >= REF_NODE_COUNT || in.engine_affinity > 1) model_refuse(&a, VIDMM_INVALID);
+    if (in.node >= REF_NODE_PAGING /* nobody's but the driver's own */ || in.engine_affinity > 1) model_refuse(&a, VIDMM_INVALID);
     if (!sim_status(s, a, vidmm_context_create(d->handle, &in, &core))) return NULL;
     sim_observe_tables(s);
     sim_say(s, "  its fence");
@@ -212,11 +212,6 @@ struct sim_context *context_new(struct sim *s, struct model_device *d)
         return NULL;
     }
     sim_check(s, model_fence_made(d->proc, vidmm_fence_gpu_address(fence)));
-    if (in.node == REF_NODE_PAGING) { /* nothing is submitted there */
-        vidmm_fence_destroy(fence);
-        vidmm_context_destroy(core);
-        return NULL;
-    }
     struct sim_context *c = calloc(1, sizeof(*c));
     if (c == NULL) abort();
     c->core = core;

@@ -86,14 +86,17 @@ static void poll_device(struct sim *s, struct model_device *d)
 
 /* ---- deferred destruction ---------------------------------------------------------------------- */
 
-/* Not before what was queued before has finished (ALC-19). */
+/* Not before what was queued before has finished (ALC-19): more is pending than what was queued since. */
 static void check_early(struct sim *s, const struct model_alloc *al)
 {
     const struct sim_device *sd = sim_of(al->dev);
     if (!al->in_use || al->dev->lost) return;
     for (uint32_t i = 0; i < sd->context_count; i++) {
         const struct sim_context *c = sd->context[i];
-        if (c->count > 0 && c->packet[c->head].seq < al->close_seq)
+        uint32_t newer = 0;
+        for (uint32_t k = 0; k < c->count; k++)
+            newer += c->packet[(c->head + k) % PACKETS_MAX].seq > al->close_seq;
+        if (vidmm_context_pending(c->core) > newer)
             sim_fail(s, "allocation %u was destroyed while context %u had older work", al->id, c->id);
     }
 }
