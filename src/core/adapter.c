@@ -41,7 +41,8 @@ static const char *check_segments(const struct vidmm_adapter_info *in)
         const struct vidmm_segment_desc *s = &in->segment[i];
         uint64_t page = s->flags & VIDMM_SEGMENT_USE_64KB_PAGES ? VIDMM_PAGE_64K : VIDMM_PAGE_SIZE;
         if (s->bytes == 0 || s->bytes % page != 0) return "segment size must be a multiple of its page size";
-        if (s->bytes / page > PAGEPOOL_PAGES_MAX) return "segment has too many pages";
+        if (!(s->flags & VIDMM_SEGMENT_APERTURE) && s->bytes / page > PAGEPOOL_PAGES_MAX)
+            return "segment has too many pages";
         if ((s->flags & VIDMM_SEGMENT_CPU_VISIBLE) && (s->flags & VIDMM_SEGMENT_CPU_HOST_APERTURE))
             return "a segment is either CpuVisible or has a host aperture"; /* SEG-24 */
         if (s->flags & VIDMM_SEGMENT_APERTURE) apertures++;
@@ -105,6 +106,11 @@ static const char *check_info(const struct vidmm_adapter *ad)
     const char *why = check_models(in);
     if (why == NULL) why = check_segments(in);
     if (why == NULL) why = check_levels(in);
+    for (uint32_t i = 0; why == NULL && i < in->level_count; i++) {
+        if ((in->level[i].segment | in->level[i].paging_segment) != VMM_SYSTEM &&
+            ad->ops->map_cpu_host_aperture == NULL)
+            why = "tables in a memory segment need map_cpu_host_aperture";
+    }
     if (why == NULL && in->level_count == 2 && ad->ops->get_root_page_table_size == NULL)
         why = "a two-level driver needs get_root_page_table_size"; /* PT-08 */
     if (why == NULL && BROKEN(ad, PT_02) && in->level_count == 2) why = "broken on purpose";

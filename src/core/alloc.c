@@ -267,8 +267,10 @@ void vidmm_open_placement(const struct vidmm_open *op, struct vidmm_placement_in
 
 /* ---- CPU access ---- */
 
-static bool at_home(const struct vmm_alloc *al)
+/* A move that has begun takes the bytes away in the end, even if it still waits for an engine. */
+static bool at_home(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
 {
+    if (ad->move.al == al) return false;
     return al->segment == VMM_SYSTEM && (al->state == PLACE_NONE || al->state == PLACE_LIVE);
 }
 
@@ -278,7 +280,7 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
     struct vidmm_adapter *ad = op->dev->proc->ad;
     if (op->dying) return VIDMM_INVALID;
     if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    bool home = at_home(al);
+    bool home = at_home(ad, al);
     if (!home && !(al->segments & 1u) && vmm_alloc_required(al)) return VIDMM_BUSY; /* ALC-34, ALC-35 */
     if (op->locks == UINT32_MAX) return VIDMM_LIMIT;
     op->locks++;
@@ -292,7 +294,10 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
     return VIDMM_PENDING;
 }
 
-bool vidmm_open_lock_ready(const struct vidmm_open *op) { return at_home(op->al) || op->dying; }
+bool vidmm_open_lock_ready(const struct vidmm_open *op) 
+{
+    return op->dying || at_home(op->dev->proc->ad, op->al);
+}
 
 vidmm_status vidmm_open_unlock(struct vidmm_open *op)
 {

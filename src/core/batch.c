@@ -15,7 +15,8 @@ static void submit(struct vidmm_adapter *ad, bool last)
     b->packet.kind = PACKET_PAGING;
     b->packet.va = b->kmd.gpu_va;
     b->packet.bytes = b->kmd.used;
-    b->packet.flags = VIDMM_SUBMIT_PAGING;
+    b->packet.flags = VIDMM_SUBMIT_PAGING | (b->kmd.used == 0 ? VIDMM_SUBMIT_NULL : 0);
+    if (last) ad->batch_open = false;
     b->packet.seq = ++ad->next_seq;
     b->packet.batch_seq = last ? ad->batch_next++ : 0;
     ad->counters->batches++;
@@ -39,7 +40,10 @@ enum vmm_emit vmm_batch_emit(struct vidmm_adapter *ad, const struct vidmm_op *op
         struct vmm_buffer *b = open_buffer(ad);
         if (ad->lost || b->busy) return EMIT_WAIT;
         vidmm_status st = ad->ops->build_paging_buffer(ad->kmd, &b->kmd, op, multipass);
-        if (st == VIDMM_OK) return EMIT_DONE;
+        if (st == VIDMM_OK) {
+            ad->batch_open = true;
+            return EMIT_DONE;
+        }
         if (st != VIDMM_BUFFER_FULL) break;
         if (b->kmd.used > 0) submit(ad, false);
         else empty++; /* a whole buffer was not enough for anything: once more, then it is a broken driver */
@@ -48,23 +52,30 @@ enum vmm_emit vmm_batch_emit(struct vidmm_adapter *ad, const struct vidmm_op *op
     return EMIT_WAIT;
 }
 
+/* Takes a range off the list when its emission starts: what comes meanwhile must not change it. */
+static void next_flush(struct vmm_space *sp)
+{
+    sp->emitting = true;
+    sp->emit_range = (struct range){ 0, 0 }; /* everything */
+    if (sp->flush_all) sp->flush_count = 0;
+    else sp->emit_range = sp->flush[--sp->flush_count];
+    sp->flush_all = false;
+}
+
 static bool emit_space(struct vidmm_adapter *ad, struct vmm_space *sp)
 {
-    while (sp->flush_all || sp->flush_count > 0) {
+    while (sp->emitting || sp->flush_all || sp->flush_count > 0) {
         struct vidmm_op op = { .code = VIDMM_OP_FLUSH_TLB };
+        if (!sp->emitting) next_flush(sp);
         op.flush.process = sp->kmd_process;
         op.flush.root.segment = sp->tables.root->segment;
         op.flush.root.offset = sp->tables.root->address;
-        if (!sp->flush_all) {
-            op.flush.start_va = sp->flush[sp->flush_count - 1].start;
-            op.flush.end_va = sp->flush[sp->flush_count - 1].end;
-        }
+        op.flush.start_va = sp->emit_range.start;
+        op.flush.end_va = sp->emit_range.end;
         if (vmm_batch_emit(ad, &op, &sp->flush_multipass) == EMIT_WAIT) return false;
         sp->flush_multipass = 0;
+        sp->emitting = false;
         ad->counters->flushes++;
-        if (sp->flush_all) sp->flush_count = 0;
-        else sp->flush_count--;
-        sp->flush_all = false;
     }
     CHECK(sp->flush_seq == ad->batch_next);
     list_remove(&sp->on_flush);
@@ -79,16 +90,9 @@ enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *ad)
     return EMIT_DONE;
 }
 
-/* Nothing waits to be submitted; with the whole ring in flight there is no open buffer at all. */
-bool vmm_batch_is_empty(const struct vidmm_adapter *ad)
-{
-    const struct vmm_buffer *b = &ad->buffer[ad->buffer_open];
-    return b->busy || b->kmd.used == 0;
-}
-
 bool vmm_batch_step(struct vidmm_adapter *ad)
 {
-    if (vmm_batch_flushes(ad) == EMIT_WAIT || vmm_batch_is_empty(ad)) return false;
+    if (vmm_batch_flushes(ad) == EMIT_WAIT || !ad->batch_open || open_buffer(ad)->busy) return false;
     submit(ad, true);
     return true;
 }

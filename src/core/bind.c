@@ -191,6 +191,7 @@ void vmm_bind_remove(struct vmm_binding *b)
         list_remove(&b->on_alloc);
         b->target = TARGET_ZERO;
         b->open = NULL;
+        b->driver_protection = 0;
         vmm_bind_write(b, r);
         if (was) vmm_space_flush(sp, r);
         return;

@@ -128,7 +128,6 @@ enum vmm_emit { EMIT_DONE, EMIT_WAIT };
 enum vmm_emit vmm_batch_emit(struct vidmm_adapter *, const struct vidmm_op *, uint64_t *multipass);
 void vmm_batch_complete(struct vidmm_adapter *, struct vmm_buffer *);
 enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *); /* all flushes owed, into the open batch */
-bool vmm_batch_is_empty(const struct vidmm_adapter *);
 bool vmm_batch_step(struct vidmm_adapter *);  /* emits flushes, submits the open buffer */
 /* A lost adapter executes nothing any more: whoever waits goes on. */
 static inline bool vmm_batch_passed(const struct vidmm_adapter *ad, uint64_t seq)

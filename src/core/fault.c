@@ -40,7 +40,8 @@ static void handle_fault(struct vidmm_adapter *ad, uint32_t node)
     atomic_store_explicit(&in->fault_state, 0u, memory_order_release);
     ad->counters->faults++;
     ad->counters->engine_resets++;
-    if (ad->ops->reset_engine(ad->kmd, node, &last) != VIDMM_OK) {
+    bool whole = (fault.flags & VIDMM_FAULT_ADAPTER_RESET_REQUIRED) != 0; /* FLT-08 */
+    if (whole || ad->ops->reset_engine(ad->kmd, node, &last) != VIDMM_OK) {
         vmm_adapter_lose(ad);
         return;
     }

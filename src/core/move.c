@@ -61,6 +61,7 @@ static void build_chunk(struct vidmm_adapter *ad)
     struct vmm_move *m = &ad->move;
     uint64_t total = vmm_alloc_bytes(m->al);
     m->chunk = min_u64(total - m->done, VMM_SCRATCH_WINDOW);
+    uint64_t src = m->fill ? 0 : vmm_scratch_map(ad, 0, m->al, m->al->segment, m->done, m->chunk);
     uint64_t dst = vmm_scratch_map(ad, 1, m->al, m->to, m->done, m->chunk);
     if (m->fill) {
         m->op = (struct vidmm_op){ .code = VIDMM_OP_VIRTUAL_FILL };
@@ -74,7 +75,7 @@ static void build_chunk(struct vidmm_adapter *ad)
     m->op.transfer.allocation = m->al->kmd_allocation;
     m->op.transfer.allocation_offset = m->done;
     m->op.transfer.bytes = m->chunk;
-    m->op.transfer.source_va = vmm_scratch_map(ad, 0, m->al, m->al->segment, m->done, m->chunk);
+    m->op.transfer.source_va = src;
     m->op.transfer.destination_va = dst;
     m->op.transfer.direction = m->to == VMM_SYSTEM ? VIDMM_LOCAL_TO_SYSTEM : VIDMM_SYSTEM_TO_LOCAL;
     if (m->done == 0) m->op.transfer.flags |= VIDMM_TRANSFER_START;
@@ -88,7 +89,7 @@ static bool emit_chunk(struct vidmm_adapter *ad)
     if (vmm_batch_flushes(ad) == EMIT_WAIT) return false;
     if ((m->copy || m->fill) && vmm_batch_emit(ad, &m->op, &m->multipass) == EMIT_WAIT) return false;
     /* Nothing was owed and nothing is copied: what is in flight is all there is to wait for. */
-    m->wait_seq = vmm_batch_is_empty(ad) ? ad->batch_next - 1 : ad->batch_next;
+    m->wait_seq = ad->batch_open ? ad->batch_next : ad->batch_next - 1;
     m->multipass = 0;
     return true;
 }

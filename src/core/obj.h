@@ -88,7 +88,8 @@ struct vmm_space {
     struct range flush[VMM_FLUSH_RANGES];
     uint32_t flush_count;
     uint64_t flush_seq, flush_multipass;
-    bool flush_all;
+    bool flush_all, emitting;        /* emitting: emit_range is being emitted */
+    struct range emit_range;
     uint64_t gate_seq;         /* no packet of the space starts before this batch is done */
     struct vmm_table *pending_root; /* swapped in when every context is idle; none starts before (PT-12) */
 };
@@ -331,6 +332,7 @@ struct vidmm_adapter {
     uint64_t paging_root_set, buffer_frame;
     struct vmm_buffer buffer[VMM_BUFFERS];
     uint32_t buffer_open;      /* index of the buffer under construction */
+    bool batch_open;           /* operations were appended since the last batch, if only without bytes */
     uint64_t batch_next, batch_done; /* seq of the open batch; newest completed one */
     struct list flush_spaces, limbo;
     struct vmm_move move;

@@ -63,6 +63,7 @@ void vmm_space_forget_flushes(struct vmm_space *sp)
     list_remove(&sp->on_flush);
     sp->flush_count = 0;
     sp->flush_all = false;
+    sp->emitting = false;
     sp->flush_seq = 0;
 }
 

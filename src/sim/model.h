@@ -41,7 +41,7 @@ struct model_piece {
     bool reserved, reserved_zero, internal;
     bool open;                      /* cut off while queued: what it shows has to be observed */
     uint8_t content, prot;
-    struct model_alloc *alloc;      /* what it shows; or, showing nothing, whose destruction releases it */
+    struct model_alloc *alloc;
     uint64_t offset, driver_protection;
     struct model_queue *queue;
     uint64_t value, epoch;

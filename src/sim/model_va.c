@@ -380,11 +380,10 @@ void model_pieces_cut_off(struct model_device *d)
     for (uint32_t i = 0; i < p->piece_count; i++) {
         struct model_piece *x = &p->piece[i];
         if (x->queue == NULL || x->queue->dev != d || model_ready(x)) continue;
-        x->open = x->content == MODEL_ALLOC && !x->reserved;
+        x->open = true;
         x->content = MODEL_UNKNOWN;
         x->queue = NULL;
         x->value = 0;
-        if (!x->open) x->alloc = NULL;
     }
 }
 
@@ -423,14 +422,15 @@ const char *model_observe_page(struct model_process *p, uint64_t va, bool owned,
         remove_range(p, va, va + VIDMM_PAGE_SIZE);
         return NULL;
     }
-    if (info->reserved) return "a mapped page has become a reserved one";
+    if (info->reserved != x->reserved) return "a range has become one of the other kind";
     x->open = false;
-    x->content = MODEL_NOTHING; /* and x->alloc, whose map was cut off, still releases it */
+    x->content = MODEL_NOTHING;
     x->epoch = p->model->epoch;
     x->offset = 0;
+    x->alloc = NULL;
     if (!info->bound) return NULL;
     x->content = info->open != NULL ? MODEL_ALLOC : MODEL_ZERO;
-    x->alloc = info->open != NULL ? find_alloc(p, info->open) : NULL;
+    if (info->open != NULL) x->alloc = find_alloc(p, info->open);
     x->offset = info->offset & ~(VIDMM_PAGE_SIZE - 1);
     return x->content == MODEL_ALLOC && x->alloc == NULL ? "a page shows an unknown allocation" : NULL;
 }

@@ -110,6 +110,7 @@ struct making {
     struct packet p;
     uint64_t word[WORDS_MAX], seq;
     uint32_t words, waits;
+    bool own;                         /* the command buffer is meant */
     struct { struct model_queue *queue; uint64_t value; } wait[WAITS_MAX];
 };
 
@@ -149,7 +150,7 @@ static bool usable(struct making *k, uint64_t va, bool write, struct model_page 
     if (x->content == MODEL_ZERO) return model_gpu(d, va, write) == MODEL_WORKS;
     if (x->content != MODEL_ALLOC || x->alloc->dev != d || x->alloc->dying || x->alloc->count == 0) return false;
     bool denied = d->proc->model->config.read_only && (x->prot & VIDMM_PROT_WRITE) == 0;
-    if (write && denied) return false;
+    if ((write && denied) || (x->alloc->keep && !k->own)) return false;
     *to = model_page(x, va);
     if (!page_is_ours(k, *to)) return false;
     return need(k, x->queue, x->value) && need(k, x->alloc->queue, x->alloc->value) && note(k, x->alloc);
@@ -166,8 +167,10 @@ static bool begin(struct making *k, struct sim *s, struct sim_context *c)
     if (c->dev->lost || sd->buffer_va == 0 || c->count + WAITS_MAX + 2 > PACKETS_MAX || sd->slots == UINT32_MAX)
         return false;
     k->p.slot = __builtin_ctz(~sd->slots);
-    if (!usable(k, sd->buffer_va, true, &unused)) return false;
-    return true;
+    k->own = true;
+    bool ready = usable(k, sd->buffer_va, true, &unused);
+    k->own = false;
+    return ready;
 }
 
 static uint64_t slot_va(const struct making *k) { return sim_of(k->c->dev)->buffer_va + (uint32_t)k->p.slot * SLOT_BYTES; }
@@ -558,7 +561,7 @@ void read_everything(struct sim *s, struct model_device *d)
 {
     struct reading r = {.n = 0};
     struct sim_context *c = NULL;
-    if (d->lost || sim_of(d)->buffer_va == 0) return;
+    if (d->lost || sim_of(d)->buffer_va == 0 || sim_of(d)->buffer->count == 0) return;
     uint32_t runs = 0;
     if (sim_of(d)->context_count == 0 && context_new(s, d) == NULL) return;
     c = sim_of(d)->context[0];

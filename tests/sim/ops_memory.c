@@ -151,7 +151,7 @@ void make_resident(struct sim *s, struct model_queue *q, struct model_alloc *con
     for (uint32_t i = 0; i < n; i++)
         if (sd->doomed && al[i] == sd->doom_alloc) sd->doom_open = true;
     bool forced = (flags & 3u) == 3u;
-    sd->memory_doom = forced && (a.errors & MODEL_BIT(VIDMM_NO_MEMORY)) != 0;
+    sd->memory_doom = forced && (s->injecting || (a.errors & MODEL_BIT(VIDMM_NO_MEMORY)) != 0);
     vidmm_status st = vidmm_make_resident(q->handle, opens, n, flags, &value, &trim);
     if (!sim_status(s, a, st)) {
         if (st == VIDMM_NO_MEMORY && !s->injecting && (trim == 0 || trim < least))

@@ -106,7 +106,13 @@ static void run_one(struct sim *s, const struct menu *m)
     uint64_t at = sim_below(s, m->total);
     uint32_t i = 0;
     while (at >= m->weight[i]) at -= m->weight[i++];
+    if (s->temper.oom && sim_chance(s, 6)) {
+        world_fail(s->world, WORLD_ALLOC, 1 + sim_below(s, 6), sim_chance(s, 4));
+        s->injecting = true;
+    }
     m->op[i]->run(s);
+    world_fail(s->world, WORLD_ALLOC, 0, false);
+    s->injecting = false;
     sim_poll(s);
     if (!sim_chance(s, 3)) sim_turns(s, sim_below(s, s->temper.turns + 1));
 }

@@ -651,7 +651,7 @@ uint32_t fx_count_ops(const struct fx *f, enum vidmm_op_code code)
     return n;
 }
 
-bool fx_survives(void (*fn)(void))
+int fx_in_child(void (*fn)(void))
 {
     int status = 0;
     (void)fflush(NULL);
@@ -665,5 +665,6 @@ bool fx_survives(void (*fn)(void))
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (WIFSIGNALED(status)) return WTERMSIG(status);
+    return WEXITSTATUS(status) == 0 ? 0 : -1;
 }

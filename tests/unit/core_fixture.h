@@ -157,7 +157,7 @@ static inline bool attr_zero(uint64_t attr) { return (attr & 2) != 0; }
 static inline bool attr_read_only(uint64_t attr) { return (attr & 4) != 0; }
 static inline bool attr_no_execute(uint64_t attr) { return (attr & 8) != 0; }
 
-/* Runs fn in a child process: true when it came back, false when the child died of a signal. */
-bool fx_survives(void (*fn)(void));
+/* Runs fn in a child process: 0 when it came back, else the signal that ended it (-1: it exited). */
+int fx_in_child(void (*fn)(void));
 
 #endif
