@@ -238,7 +238,15 @@ bool vmm_open_step(struct vidmm_open *op)
 bool vmm_alloc_required(const struct vmm_alloc *al)
 {
     LIST_FOREACH(it, &al->opens) {
-        if (vmm_open_listed(list_entry(it, struct vidmm_open, on_alloc))) return true;
+        if (list_entry(it, struct vidmm_open, on_alloc)->resident > 0) return true;
+    }
+    return false;
+}
+
+bool vmm_alloc_lingers(const struct vmm_alloc *al)
+{
+    LIST_FOREACH(it, &al->opens) {
+        if (list_is_linked(&list_entry(it, struct vidmm_open, on_alloc)->on_lingering)) return true;
     }
     return false;
 }

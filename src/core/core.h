@@ -22,6 +22,7 @@ void vmm_adapter_lose(struct vidmm_adapter *);
 /* alloc.c */
 bool vmm_open_step(struct vidmm_open *);
 bool vmm_alloc_required(const struct vmm_alloc *);
+bool vmm_alloc_lingers(const struct vmm_alloc *);
 uint64_t vmm_alloc_bytes(const struct vmm_alloc *);
 
 /* va.c: executes an accepted map request. Sets r->wait_seq. false: must wait (root, idle contexts). */
@@ -34,8 +35,6 @@ void vmm_claims_release(struct vmm_space *, struct range); /* MAP pages nobody e
 /* resid.c */
 bool vmm_resident_execute(struct vmm_request *);
 void vmm_required_drop(struct vidmm_open *);   /* count to 0, off the list */
-/* On its device's required list: resident > 0, or lingering. */
-static inline bool vmm_open_listed(const struct vidmm_open *op) { return list_is_linked(&op->on_required); }
 bool vmm_lingering_step(struct vidmm_adapter *);
 void vmm_missing_add(struct vidmm_device *, int by);     /* keeps the adapter's sum and the device's age */
 bool vmm_device_fill(struct vidmm_device *);   /* places what needs no transfer; true: nothing missing */

@@ -23,30 +23,35 @@ static void required_add(struct vidmm_open *op)
     if (op->resident++ > 0) return;
     if (!op->al->unwritten) op->al->clean = false; /* the stay before may have written: home is older */
     op->al->unwritten = false;                     /* was said of that stay, not of this one */
+    list_remove(&op->on_lingering);
+    list_push_back(&op->dev->required, &op->on_required);
     op->dev->proc->local_required += local_bytes(op->al);
     op->al->resident_seq = ++ad->next_seq;
-    list_remove(&op->on_lingering);
-    if (vmm_open_listed(op)) return;
-    list_push_back(&op->dev->required, &op->on_required);
     if (op->al->state != PLACE_LIVE) vmm_missing_add(op->dev, 1);
 }
 
-static void unlist(struct vidmm_open *op)
+static void required_remove(struct vidmm_open *op)
 {
-    list_remove(&op->on_lingering);
     list_remove(&op->on_required);
+    op->dev->proc->local_required -= local_bytes(op->al);
     if (op->al->state != PLACE_LIVE) vmm_missing_add(op->dev, -1);
     op->dev->proc->ad->room = true; /* what it holds may be taken for a promotion */
 }
 
-/* The count is 0. Packets that were queued before may still use it: it stays on the list for them. */
-static void required_remove(struct vidmm_open *op)
+void vmm_required_drop(struct vidmm_open *op)
+{
+    list_remove(&op->on_lingering);
+    if (op->resident == 0) return;
+    op->resident = 0;
+    required_remove(op);
+}
+
+/* Off the list at once; but packets queued before may still use it, so it is not thrown out lightly. */
+static void linger(struct vidmm_open *op)
 {
     struct vidmm_adapter *ad = op->dev->proc->ad;
-    op->dev->proc->local_required -= local_bytes(op->al);
     op->linger_seq = ad->next_seq + 1;
     if (vmm_packets_before(op->dev, op->linger_seq)) list_push_back(&ad->lingering, &op->on_lingering);
-    else unlist(op);
 }
 
 bool vmm_lingering_step(struct vidmm_adapter *ad)
@@ -55,17 +60,11 @@ bool vmm_lingering_step(struct vidmm_adapter *ad)
     LIST_FOREACH_SAFE(it, tmp, &ad->lingering) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_lingering);
         if (vmm_packets_before(op->dev, op->linger_seq)) continue;
-        unlist(op);
+        list_remove(&op->on_lingering);
+        ad->room = true;
         progress = true;
     }
     return progress;
-}
-
-void vmm_required_drop(struct vidmm_open *op)
-{
-    if (op->resident > 0) op->dev->proc->local_required -= local_bytes(op->al);
-    op->resident = 0;
-    if (vmm_open_listed(op)) unlist(op);
 }
 
 /* ---- admission ---- */
@@ -105,7 +104,7 @@ static bool dry_pass(struct vidmm_device *d, struct vidmm_open *const *extra, ui
     for (uint32_t i = 0; i < n; i++) {
         const struct vmm_alloc *al = extra[i]->al;
         if ((al->segments & 1u) || single_segment(al) != single) continue;
-        if (vmm_open_listed(extra[i]) || extra[i]->mark == mark) continue;
+        if (extra[i]->resident > 0 || extra[i]->mark == mark) continue;
         extra[i]->mark = mark;
         if (!dry_place(ad, al, filled)) return false;
     }
@@ -205,8 +204,9 @@ vidmm_status vidmm_evict(struct vidmm_device *d, struct vidmm_open *const *opens
     }
     for (uint32_t i = 0; i < n; i++) {
         if (flags & VIDMM_EVICT_NOT_WRITTEN_TO) opens[i]->al->unwritten = opens[i]->al->clean;
-        if (opens[i]->resident > 0 || !vmm_open_listed(opens[i])) continue;
-        if (!list_is_linked(&opens[i]->on_lingering)) required_remove(opens[i]);
+        if (opens[i]->resident > 0 || !list_is_linked(&opens[i]->on_required)) continue;
+        required_remove(opens[i]);
+        linger(opens[i]);
     }
     *trim = over_budget(d->proc, 0);
     d->proc->ad->counters->evict_calls++;
@@ -259,7 +259,7 @@ static bool may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
 {
     LIST_FOREACH(it, &v->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (!vmm_open_listed(op)) continue;
+        if (op->resident == 0) continue;
         if (op->dev == d || (op->dev->quantum && vmm_device_has_work(op->dev))) return false;
         if (asks(op->dev) && op->dev->need_seq < d->need_seq) return false;
     }
@@ -273,7 +273,7 @@ static bool may_shift(const struct vmm_alloc *v, const struct vmm_alloc *al, con
     if (single_segment(v)) return false;
     LIST_FOREACH(it, &v->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (vmm_open_listed(op) && op->dev != d) return false;
+        if (op->resident > 0 && op->dev != d) return false;
     }
     return single_segment(al) || d->shift_seq != d->need_seq;
 }
@@ -285,9 +285,10 @@ static enum victim_class classify(const struct vmm_alloc *v, const struct vmm_al
 {
     bool must = !(al->segments & 1u);
     if (!movable(v) || v == al) return VICTIM_NO;
-    if (!vmm_alloc_required(v)) return VICTIM_FREE;
+    bool lingers = vmm_alloc_lingers(v);
+    if (!lingers && !vmm_alloc_required(v)) return VICTIM_FREE;
     if (v->segments & 1u) {
-        bool less = v->priority < al->priority ||
+        bool less = (lingers && !vmm_alloc_required(v)) || v->priority < al->priority ||
                     (v->priority == al->priority && v->resident_seq < al->resident_seq);
         return must || less ? VICTIM_DEMOTE : VICTIM_NO;
     }
@@ -327,7 +328,8 @@ static struct vmm_alloc *choose_victim(struct vmm_segment *seg, const struct vmm
 
 static void push_out(struct vidmm_adapter *ad, struct vmm_alloc *v)
 {
-    vmm_move_begin(ad, v, VMM_SYSTEM, vmm_alloc_required(v) && (v->segments & 1u));
+    bool used = vmm_alloc_required(v) || vmm_alloc_lingers(v);
+    vmm_move_begin(ad, v, VMM_SYSTEM, used && (v->segments & 1u));
 }
 
 /* Pages of a destroyed allocation are free as soon as a flush is done: better to wait than to push out. */

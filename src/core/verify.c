@@ -296,9 +296,9 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     uint32_t missing = 0, required = 0, running = 0;
     LIST_FOREACH(it, &d->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
-        hold(w, (op->resident > 0 || list_is_linked(&op->on_lingering)) == vmm_open_listed(op), 8,
+        hold(w, (op->resident > 0) == list_is_linked(&op->on_required), 8,
              "a required open is not on the list");
-        if (!vmm_open_listed(op)) continue;
+        if (op->resident == 0) continue;
         required++;
         missing += op->al->state != PLACE_LIVE;
     }
@@ -343,8 +343,8 @@ static uint64_t check_process(struct walk *w, struct vidmm_process *p)
         check_device(w, d);
         missing += d->missing;
         LIST_FOREACH(ri, &d->required) {
-            const struct vidmm_open *op = list_entry(ri, struct vidmm_open, on_required);
-            if (op->resident > 0 && op->al->preferred != 0) local += vmm_alloc_bytes(op->al);
+            const struct vmm_alloc *al = list_entry(ri, struct vidmm_open, on_required)->al;
+            if (al->preferred != 0) local += vmm_alloc_bytes(al);
         }
     }
     hold(w, local == p->local_required, 8, "the bytes a process requires are wrong");

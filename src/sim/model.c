@@ -45,6 +45,12 @@ static void device_free(struct model_device *d)
     free(d);
 }
 
+static void bury(struct model *m, struct model_alloc *al)
+{
+    al->next = m->graveyard;
+    m->graveyard = al;
+}
+
 static void free_dead(struct model *m)
 {
     while (m->graveyard != NULL) {
@@ -57,10 +63,15 @@ static void free_dead(struct model *m)
     m->dead_queues = m->dead_devices = 0;
 }
 
+/* Memory that clients lent is in use until everything has come to rest. */
 void model_process_gone(struct model_process *p)
 {
     struct model *m = p->model;
-    for (uint32_t i = 0; i < p->device_count; i++) device_free(p->device[i]);
+    for (uint32_t i = 0; i < p->device_count; i++) {
+        struct model_device *d = p->device[i];
+        while (d->alloc_count > 0) bury(m, d->alloc[--d->alloc_count]);
+        device_free(d);
+    }
     for (uint32_t i = 0; i < m->process_count; i++)
         if (m->process[i] == p) m->process[i] = m->process[--m->process_count];
     free(p->piece);
@@ -270,8 +281,7 @@ void model_alloc_gone(struct model_alloc *al)
     model_pieces_release(al);
     for (uint32_t i = 0; i < d->alloc_count; i++)
         if (d->alloc[i] == al) d->alloc[i] = d->alloc[--d->alloc_count];
-    al->next = d->proc->model->graveyard;
-    d->proc->model->graveyard = al;
+    bury(d->proc->model, al);
 }
 
 struct model_answer model_lock(const struct model_alloc *al)

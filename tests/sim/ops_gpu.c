@@ -10,6 +10,7 @@
 
 #define WAITS_MAX 6u
 #define WORDS_MAX 96u
+#define CHANGES_MAX 64u
 #define CHECK_OFFSET (SLOT_BYTES / 2)
 
 static unsigned long long ull(uint64_t v) { return v; }
@@ -87,19 +88,22 @@ static struct packet *push(struct sim *s, struct sim_context *c, enum packet_kin
     return p;
 }
 
-static void queue_wait(struct sim *s, struct sim_context *c, struct vidmm_fence *f, uint64_t value, uint32_t flags)
+static bool queue_wait(struct sim *s, struct sim_context *c, struct vidmm_fence *f, uint64_t value, uint32_t flags)
 {
     struct model_answer a = model_sync(c->dev, flags, VIDMM_FENCE_NO_WAIT, 1);
-    if (sim_status(s, a, vidmm_context_wait(c->core, &f, &value, 1))) (void)push(s, c, PACKET_WAIT);
+    if (!sim_status(s, a, vidmm_context_wait(c->core, &f, &value, 1))) return false;
+    (void)push(s, c, PACKET_WAIT);
+    return true;
 }
 
-static void queue_signal(struct sim *s, struct sim_context *c)
+static bool queue_signal(struct sim *s, struct sim_context *c)
 {
     uint64_t value = c->fence_issued + 1;
     struct model_answer a = model_sync(c->dev, 0, VIDMM_FENCE_NO_SIGNAL, 1);
-    if (!sim_status(s, a, vidmm_context_signal(c->core, &c->fence, &value, 1))) return;
+    if (!sim_status(s, a, vidmm_context_signal(c->core, &c->fence, &value, 1))) return false;
     c->fence_issued = value;
     push(s, c, PACKET_SIGNAL)->value = value;
+    return true;
 }
 
 /* ---- a packet in the making -------------------------------------------------------------------- */
@@ -111,6 +115,8 @@ struct making {
     uint64_t word[WORDS_MAX], seq;
     uint32_t words, waits;
     bool own;                         /* the command buffer is meant */
+    uint32_t changes;
+    struct { struct model_page *page, old; } change[CHANGES_MAX];
     struct { struct model_queue *queue; uint64_t value; } wait[WAITS_MAX];
 };
 
@@ -217,6 +223,10 @@ static void set_content(struct making *k, uint64_t va, struct model_page content
 {
     const struct model_piece *x = model_find(k->c->dev->proc, va);
     struct model_page *m = content_at(k, va);
+    if (m != NULL && k->changes < CHANGES_MAX) {
+        k->change[k->changes].old = *m;
+        k->change[k->changes++].page = m;
+    }
     mark(k, m);
     if (m == NULL) return; /* writes to zero pages vanish */
     x->alloc->written = true;
@@ -335,6 +345,12 @@ static void add_word(struct making *k)
 
 /* ---- submission -------------------------------------------------------------------------------- */
 
+static bool take_back(struct making *k)
+{
+    for (; k->changes > 0; k->changes--) *k->change[k->changes - 1].page = k->change[k->changes - 1].old;
+    return false;
+}
+
 static bool submit(struct making *k)
 {
     struct sim *s = k->s;
@@ -342,7 +358,7 @@ static bool submit(struct making *k)
     struct sim_device *sd = sim_of(c->dev);
     for (uint32_t i = 0; i < k->waits; i++) {
         sim_say(s, "  context %u waits for queue %u, value %llu", c->id, k->wait[i].queue->id, ull(k->wait[i].value));
-        queue_wait(s, c, vidmm_queue_fence(k->wait[i].queue->handle), k->wait[i].value, 0);
+        if (!queue_wait(s, c, vidmm_queue_fence(k->wait[i].queue->handle), k->wait[i].value, 0)) return take_back(k);
     }
     uint8_t *slot = sd->buffer_cpu + (uint32_t)k->p.slot * SLOT_BYTES;
     k->words += ref_emit_end(k->word + k->words);
@@ -351,7 +367,7 @@ static bool submit(struct making *k)
     sim_say(s, "context %u of device %u: submit at %llx", c->id, c->dev->id, ull(slot_va(k)));
     struct model_answer a = {0, true};
     vidmm_status st = vidmm_context_submit(c->core, slot_va(k), k->words * 8, NULL, 0, 0);
-    if (!sim_status(s, a, st)) return false;
+    if (!sim_status(s, a, st)) return take_back(k);
     struct packet *p = push(s, c, PACKET_EXEC);
     uint64_t seq = p->seq;
     *p = k->p;
@@ -389,7 +405,7 @@ static void op_submit(struct sim *s)
     if (c == NULL || !begin(&k, s, c)) return;
     add_commands(&k, 1 + (uint32_t)sim_below(s, 5));
     if (k.words == 0 || !submit(&k)) return;
-    if (!sim_chance(s, 4) && c->count < PACKETS_MAX) queue_signal(s, c);
+    if (!sim_chance(s, 4) && c->count < PACKETS_MAX) (void)queue_signal(s, c);
 }
 
 /* One context behind another one of the device: what that one used, this one may use. */
@@ -399,8 +415,7 @@ static void op_order(struct sim *s)
     struct sim_context *a = pick_context(s, d), *b = pick_context(s, d);
     if (a == NULL || a == b || a->count + 2 > PACKETS_MAX || b->count + 2 > PACKETS_MAX) return;
     sim_say(s, "context %u waits for context %u", b->id, a->id);
-    queue_signal(s, a);
-    queue_wait(s, b, a->fence, a->fence_issued, 0);
+    if (!queue_signal(s, a) || !queue_wait(s, b, a->fence, a->fence_issued, 0)) return;
     for (uint32_t i = 0; i < d->alloc_count; i++)
         for (uint64_t n = 0; n < d->alloc[i]->pages; n++) {
             struct model_page *m = &d->alloc[i]->page[n];
@@ -418,10 +433,9 @@ static void op_wait(struct sim *s)
     struct sim_fence *f = &sim_of(d)->fence[sim_below(s, sim_of(d)->fence_count)];
     uint64_t value = f->issued + sim_below(s, 3);
     sim_say(s, "context %u waits for fence %u, value %llu", c->id, f->id, ull(value));
-    uint32_t before = c->count;
-    queue_wait(s, c, f->core, value, f->flags);
-    if (c->count > before && value > f->awaited) f->awaited = value;
-    if (c->count > before && (f->flags & VIDMM_FENCE_NO_SIGNAL) != 0 && value > f->issued) {
+    if (!queue_wait(s, c, f->core, value, f->flags)) return;
+    if (value > f->awaited) f->awaited = value;
+    if ((f->flags & VIDMM_FENCE_NO_SIGNAL) != 0 && value > f->issued) {
         sim_say(s, "  nobody can signal it: it is destroyed");
         vidmm_fence_destroy(f->core);
         *f = sim_of(d)->fence[--sim_of(d)->fence_count];

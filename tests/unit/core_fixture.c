@@ -20,7 +20,8 @@ static bool world_fails(struct world *w)
 {
     bool fires = w->fail_in == 1;
     if (w->fail_in > 0) w->fail_in--;
-    return fires;
+    w->asked++;
+    return fires || w->refuses;
 }
 
 static void *world_alloc(void *ctx, size_t bytes, size_t align)

@@ -70,6 +70,8 @@ struct world {                        /* the platform */
     uint64_t next_frame, live_frames, frames_max;
     uint64_t live_bytes;
     uint64_t fail_in;                 /* the n-th allocation of bookkeeping or frames fails; 0: none */
+    bool refuses;                     /* all of them fail */
+    uint64_t asked;                   /* requests for memory so far */
     uint64_t pokes;
 };
 

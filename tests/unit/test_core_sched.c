@@ -79,11 +79,43 @@ static void nothing_runs_while_a_list_is_incomplete(void **state)
     assert_int_equal(f.d->missing, 1);
     assert_int_equal(vidmm_context_pending(f.c), 1);
     assert_int_equal(f.d->running, 0);
-    fx_evict(f.d, op, 0);
-    fx_run_core(&f);
-    assert_int_equal(f.d->missing, 0);
     fx_run(&f);
+    assert_int_equal(f.d->missing, 0);
     assert_int_equal(vidmm_context_pending(f.c), 0);
+    fx_close(&f);
+}
+
+/* What was queued before an Evict may still use the allocation; what is queued after may not hold it. */
+static void evicted_allocations_stay_for_earlier_packets(void **state)
+{
+    struct fx f;
+    struct vidmm_fence *gate;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct vidmm_open *op = fx_alloc(f.d, 9 * MIB, SEG1, 1);
+    uint64_t va = fx_map_all(f.q, op);
+    fx_resident(f.q, op);
+    fx_run(&f);
+    gate = gate_new(f.d);
+    gate_hold(&f, f.c, gate);
+    fx_fill(&f, f.c, va, 0x16161616, 64);
+    fx_evict(f.d, op, 0);
+    struct vidmm_fence *late = gate_new(f.d);
+    gate_hold(&f, f.c, late);
+    struct peer other = fx_peer(f.p);
+    struct vidmm_open *big = fx_alloc(other.d, 9 * MIB, SEG1, 1);
+    fx_resident(other.q, big);
+    fx_run(&f);
+    gate_open(gate);
+    fx_run(&f);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_ACTIVE);
+    assert_true(fx_place(big).resident);
+    assert_int_equal(vidmm_context_pending(f.c), 1);
+    gate_open(late);
+    fx_run(&f);
+    fx_resident(f.q, op);
+    fx_run(&f);
+    assert_int_equal(fx_gpu_read(&f, va), 0x1616161616161616ull);
     fx_close(&f);
 }
 
@@ -624,6 +656,7 @@ int main(int argc, char **argv)
     static const struct vt_case cases[] = {
         VT_TEST(root_and_residency_come_first, "SUB-11 PT-12 SUB-09", NULL),
         VT_TEST(nothing_runs_while_a_list_is_incomplete, "RES-03 SUB-11", NULL),
+        VT_TEST(evicted_allocations_stay_for_earlier_packets, "RES-12", NULL),
         VT_TEST(contexts_are_refused, "ADP-32", NULL),
         VT_TEST(a_node_without_the_model_is_refused, "ADP-12", NULL),
         VT_TEST(private_data_has_a_limit, "SUB-06 SUB-33", NULL),
