@@ -259,6 +259,8 @@ static bool may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
 {
     LIST_FOREACH(it, &v->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+        if (op->dev != d && list_is_linked(&op->on_lingering))
+            return false; /* until its packets are through */
         if (op->resident == 0) continue;
         if (op->dev == d || (op->dev->quantum && vmm_device_has_work(op->dev))) return false;
         if (asks(op->dev) && op->dev->need_seq < d->need_seq) return false;

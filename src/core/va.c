@@ -71,6 +71,23 @@ static struct range window(const struct vidmm_adapter *ad, uint64_t min, uint64_
     return (struct range){ align_up(min, unit), hi };
 }
 
+/* For ranges that start off alignment: the index looks for room from an aligned address on, which asks for
+ * `skew` bytes more than is needed. When that fails, gap by gap; exact, and rare. */
+static bool pick_skewed(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t align, uint64_t skew,
+                        uint64_t *va)
+{
+    uint64_t at = max_u64(w.start, VIDMM_VA_LOWEST), end;
+    for (;;) {
+        uint64_t start = align_down(at, align) + skew;
+        if (start < at) start += align;
+        if (!range_end(start, bytes, &end) || end > w.end) return false;
+        const struct span *c = span_find_first(&sp->claims, start);
+        *va = start;
+        if (c == NULL || c->start >= end) return true;
+        at = c->end;
+    }
+}
+
 /* Where VidMm puts a range of its own choice: start = skew modulo the alignment. */
 static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t align, uint64_t skew,
                  uint64_t *va)
@@ -84,7 +101,7 @@ static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t 
         }
         want.max = w.end;
     }
-    if (!span_fit(&sp->claims, &want, va)) return false;
+    if (!span_fit(&sp->claims, &want, va)) return skew != 0 && pick_skewed(sp, w, bytes, align, skew, va);
     *va += skew;
     return true;
 }

@@ -87,6 +87,13 @@ void model_destroy(struct model *m)
 
 /* ---- processes, devices, queues ---------------------------------------------------------------- */
 
+struct model_answer model_process_create(const struct model *m)
+{
+    struct model_answer a = {0, true};
+    if (model_tables_tight(m, 0, 0)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
+    return a;
+}
+
 struct model_process *model_process_new(struct model *m, struct vidmm_process *handle)
 {
     struct model_process *p = model_take(sizeof(*p));
@@ -180,6 +187,7 @@ struct model_answer model_fence_create(const struct model_device *d, uint32_t fl
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if ((flags & ~0xf0u) != 0 || (flags & both) == both) model_refuse(&a, VIDMM_INVALID);
     if (model_tables_tight(d->proc->model, 1, 0)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
+    if (model_no_room_inside(d->proc)) a.errors |= MODEL_BIT(VIDMM_NO_VIDEO_MEMORY);
     return a;
 }
 

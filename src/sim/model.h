@@ -112,6 +112,7 @@ void model_destroy(struct model *);
 
 /* ---- objects ----------------------------------------------------------------------------------- */
 
+struct model_answer model_process_create(const struct model *);
 struct model_process *model_process_new(struct model *, struct vidmm_process *);
 void model_process_gone(struct model_process *);
 struct model_device *model_device_new(struct model_process *, struct vidmm_device *);

@@ -9,6 +9,7 @@ void *model_take(size_t bytes); /* zeroed; the simulator has no use for a model 
 bool model_has_process(const struct model *, const struct model_process *);
 /* May page tables for `bytes` of addresses up to `end` be refused? Only beyond what is kept free for them. */
 bool model_tables_tight(const struct model *, uint64_t bytes, uint64_t end);
+bool model_no_room_inside(const struct model_process *);
 void model_pieces_cut_off(struct model_device *);
 void model_pieces_release(struct model_alloc *);
 void model_pieces_settled(struct model_process *);

@@ -162,6 +162,14 @@ bool model_tables_tight(const struct model *m, uint64_t bytes, uint64_t end)
     return false;
 }
 
+/* VidMm keeps its own pages in the upper half of what a resizable root covers: at least 512 MiB. */
+bool model_no_room_inside(const struct model_process *p)
+{
+    uint64_t owned = 0;
+    for (uint32_t i = 0; i < p->piece_count; i++) owned += p->piece[i].end - p->piece[i].start;
+    return p->model->config.level_count == 2 && owned >= 512ull << 20;
+}
+
 /* ---- map --------------------------------------------------------------------------------------- */
 
 static bool protection_valid(const struct model *m, uint64_t prot, bool has_alloc)

@@ -37,23 +37,12 @@ struct model_queue *pick_queue(struct sim *s, struct model_device *d)
 
 /* ---- processes and devices --------------------------------------------------------------------- */
 
-static struct model_answer may_lack_tables(struct sim *s, const struct model_device *d)
-{
-    struct model_answer a = {0, true};
-    sim_observe_tables(s);
-    if (d != NULL && d->lost) a = (struct model_answer){MODEL_BIT(VIDMM_DEVICE_LOST), false};
-    for (uint32_t id = 1; id <= s->model->config.segment_count; id++) {
-        const struct model_segment *g = &s->model->config.segment[id];
-        if (g->table_reserve > 0 && g->tables + 8 * PAGE > g->table_reserve) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
-    }
-    return a;
-}
-
 struct model_process *process_new(struct sim *s)
 {
     struct vidmm_process *core = NULL;
     sim_say(s, "create process");
-    struct model_answer a = may_lack_tables(s, NULL);
+    sim_observe_tables(s);
+    struct model_answer a = model_process_create(s->model);
     if (!sim_status(s, a, vidmm_process_create(s->ad, &core))) return NULL;
     return model_process_new(s->model, core);
 }
@@ -63,7 +52,8 @@ struct model_queue *queue_new(struct sim *s, struct model_device *d)
     struct vidmm_queue *core = NULL;
     int32_t priority = (int32_t)sim_below(s, 4) - 1;
     sim_say(s, "device %u: create queue, priority %d", d->id, priority);
-    struct model_answer a = may_lack_tables(s, d);
+    sim_observe_tables(s);
+    struct model_answer a = model_fence_create(d, 0); /* it has a fence */
     if (priority > 1) model_refuse(&a, VIDMM_INVALID);
     if (!sim_status(s, a, vidmm_queue_create(d->handle, priority, &core))) return NULL;
     sim_check(s, model_fence_made(d->proc, vidmm_fence_gpu_address(vidmm_queue_fence(core))));

@@ -520,8 +520,8 @@ static void teardown_needs_no_memory(void **state)
     assert_true(fx_queue_done(s.f.q) && fx_queue_done(s.blocked));
     assert_int_equal(s.f.world.asked, asked);
     vidmm_open_close(s.sys, 0);
-    vidmm_device_destroy(s.f.d);
     s.f.q = NULL;
+    vidmm_device_destroy(s.f.d);
     asked = s.f.world.asked; /* a smaller root may be asked for in a call, and done without */
     fx_run(&s.f);
     assert_int_equal(s.f.world.asked, asked);

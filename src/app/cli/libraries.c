@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,12 +19,27 @@ static const char *const places[] = {
     "../redirect", "../libdxcore", VIDMM_LIBDIR_FROM_BIN, VIDMM_PRIVATE_LIBDIR,
 };
 
+/* Without /proc, as in a bare chroot, the name we were started by has to do; nothing has changed the working
+ * directory yet. */
+static bool own_path(char *buffer, size_t size)
+{
+    ssize_t n = readlink("/proc/self/exe", buffer, size - 1);
+    if (n > 0) {
+        buffer[n] = '\0';
+        return true;
+    }
+    const char *started_as = (const char *)getauxval(AT_EXECFN);
+    char *real = started_as != NULL ? realpath(started_as, NULL) : NULL;
+    bool ok = real != NULL && strlen(real) < size;
+    if (ok) strcpy(buffer, real);
+    free(real);
+    return ok;
+}
+
 /* Gives the length of the directory part of the running executable's path, 0 when it cannot be known. */
 static size_t own_directory(char *buffer, size_t size)
 {
-    ssize_t n = readlink("/proc/self/exe", buffer, size - 1);
-    if (n <= 0) return 0;
-    buffer[n] = '\0';
+    if (!own_path(buffer, size)) return 0;
     char *slash = strrchr(buffer, '/');
     if (slash == NULL) return 0;
     *slash = '\0';
@@ -75,7 +91,7 @@ static void find_sanitizer(char *out, size_t out_size, const char *library)
 int libraries_find(struct libraries *l)
 {
     char base[CLI_PATH_MAX];
-    if (own_directory(base, sizeof base) == 0) base[0] = '\0'; /* no /proc: the compiled-in path is left */
+    if (own_directory(base, sizeof base) == 0) base[0] = '\0'; /* the compiled-in path is left */
     find_one(l->dxcore, base, "libdxcore.so");
     find_one(l->audit, base, "libvidmm-audit.so");
     find_one(l->preload, base, "libvidmm-preload.so");
