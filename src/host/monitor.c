@@ -303,6 +303,10 @@ static bool is_eventfd(int fd)
     char path[32], target[sizeof(name)];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     ssize_t n = readlink(path, target, sizeof(target));
+    if (n < 0) { /* no /proc, as in a bare chroot: of an anonymous inode's file there is no type to see */
+        struct stat st;
+        return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == 0;
+    }
     return n == (ssize_t)sizeof(name) - 1 && memcmp(target, name, sizeof(name) - 1) == 0;
 }
 

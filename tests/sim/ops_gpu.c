@@ -203,7 +203,7 @@ static uint64_t run_of(struct making *k, uint64_t va, uint64_t most, bool write)
 static bool pick_va(struct making *k, uint64_t *va)
 {
     const struct model_process *p = k->c->dev->proc;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 12; i++) {
         const struct model_piece *x = &p->piece[sim_below(k->s, p->piece_count)];
         bool other = x->content == MODEL_ALLOC && (x->alloc->dev != k->c->dev || x->alloc->keep);
         if (x->internal || other || (x->content != MODEL_ALLOC && x->content != MODEL_ZERO)) continue;
@@ -560,6 +560,7 @@ static bool read_pages(struct sim *s, struct sim_context *c, struct reading *r)
     sim_poll(s);
     if (c->dev->lost) return false;
     compare(&k, r);
+    s->totals.pages_read += r->n;
     r->n = 0;
     return true;
 }
@@ -594,6 +595,6 @@ void read_everything(struct sim *s, struct model_device *d)
 }
 
 const struct sim_op ops_gpu[] = {
-    {"submit", op_submit, 40}, {"order", op_order, 4}, {"wait", op_wait, 3}, {"sync_nasty", op_sync_nasty, 1},
+    {"submit", op_submit, 60}, {"order", op_order, 4}, {"wait", op_wait, 3}, {"sync_nasty", op_sync_nasty, 1},
     {"doom", op_doom, 3}, {"bad_packet", op_bad_packet, 1},
     {NULL, NULL, 0}};

@@ -79,8 +79,8 @@ static void choose_alloc(struct sim *s, struct model_alloc_in *in)
     if (sim_chance(s, s->temper.big_one_in)) in->bytes = 1 + sim_below(s, 2u << 20);
     in->supported = sets[sim_below(s, 11)];
     if (!s->temper.memory_only && in->supported != 0) in->supported |= 4u;
-    for (uint32_t i = 0; i < 3; i++)
-        if ((in->supported >> i & 1u) != 0 && sim_chance(s, 2)) in->preferred = i + 1;
+    for (uint32_t i = 3; i-- > 0;)
+        if ((in->supported >> i & 1u) != 0 && !sim_chance(s, 3)) in->preferred = i + 1;
     in->alignment = in->supported & 1u ? 65536u << sim_below(s, 2) : sim_chance(s, 2) ? 0 : 1u << sim_below(s, 18);
     if (sim_chance(s, 40)) in->alignment = 4096;
     if (sim_chance(s, 40)) in->bytes = s->ro.segment[sim_below(s, 2)].bytes + 1 - sim_below(s, 2);
@@ -96,6 +96,23 @@ static void op_alloc(struct sim *s)
     if (live_bytes(s) > LIVE_BYTES_MAX) return;
     choose_alloc(s, &in);
     alloc_make(s, d, &in, 0, &al);
+}
+
+/* What most clients do: create, make resident, map. */
+static void op_memory(struct sim *s)
+{
+    struct model_device *d = pick_live_device(s);
+    struct model_queue *q = pick_queue(s, d);
+    struct model_alloc_in in = {0};
+    struct model_alloc *al = NULL;
+    uint64_t va;
+    if (q == NULL || d->alloc_count >= s->temper.allocs || live_bytes(s) > LIVE_BYTES_MAX) return;
+    choose_alloc(s, &in);
+    alloc_make(s, d, &in, 0, &al);
+    if (al == NULL) return;
+    struct vidmm_map map = {.bytes = al->bytes, .protection = VIDMM_PROT_WRITE};
+    make_resident(s, q, &al, 1, sim_chance(s, 4) ? 0 : VIDMM_RESIDENT_CANT_TRIM_FURTHER);
+    if (vidmm_device_state(d->handle) == VIDMM_DEVICE_ACTIVE) (void)map_range(s, q, &map, al, &va);
 }
 
 static void op_import(struct sim *s)
@@ -305,7 +322,7 @@ static void op_cpu_read(struct sim *s)
 }
 
 const struct sim_op ops_memory[] = {
-    {"alloc", op_alloc, 14}, {"import", op_import, 2}, {"close", op_close, 6}, {"priority", op_priority, 2},
-    {"resident", op_resident, 16}, {"evict", op_evict, 8}, {"budget", op_budget, 1},
+    {"alloc", op_alloc, 8}, {"memory", op_memory, 14}, {"import", op_import, 2}, {"close", op_close, 5}, {"priority", op_priority, 2},
+    {"resident", op_resident, 16}, {"evict", op_evict, 6}, {"budget", op_budget, 1},
     {"lock", op_lock, 4}, {"unlock", op_unlock, 4}, {"cpu_write", op_cpu_write, 4}, {"cpu_read", op_cpu_read, 4},
     {NULL, NULL, 0}};

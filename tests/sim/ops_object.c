@@ -126,7 +126,7 @@ static void op_process(struct sim *s)
 static void op_process_end(struct sim *s)
 {
     struct model_process *p = pick_process(s);
-    if (p != NULL) process_end(s, p);
+    if (p != NULL && sim_chance(s, 3)) process_end(s, p);
 }
 
 static void op_device(struct sim *s)
@@ -326,7 +326,7 @@ static void op_time(struct sim *s) { world_advance(s->world, sim_below(s, 40000)
 
 const struct sim_op ops_object[] = {
     {"process", op_process, 6}, {"process_end", op_process_end, 1},
-    {"device", op_device, 5}, {"device_end", op_device_end, 2},
+    {"device", op_device, 6}, {"device_end", op_device_end, 2},
     {"queue", op_queue, 3}, {"queue_end", op_queue_end, 1}, {"delay", op_delay, 3},
     {"context", op_context, 3}, {"context_end", op_context_end, 2},
     {"fence", op_fence, 3}, {"fence_end", op_fence_end, 2}, {"fence_signal", op_fence_signal, 4},

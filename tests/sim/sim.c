@@ -75,6 +75,7 @@ bool sim_status(struct sim *s, struct model_answer a, vidmm_status st)
     world_trace(s->world, (uint64_t)(int64_t)st);
     if (s->opt.verbose) printf("    %s\n", sim_status_name(st));
     if (st >= 0 && a.success) return true;
+    s->totals.refused++;
     if (st < 0 && (a.errors & MODEL_BIT(st)) != 0) return false;
     if (st == VIDMM_NO_MEMORY && s->injecting) return false;
     if (a.success) used = (size_t)snprintf(expected, sizeof(expected), " success");
@@ -101,16 +102,20 @@ static void make_menu(struct sim *s, struct menu *m)
         }
 }
 
+/* An operation that finds nothing to work on says nothing: another one is taken. */
 static void run_one(struct sim *s, const struct menu *m)
 {
-    uint64_t at = sim_below(s, m->total);
-    uint32_t i = 0;
-    while (at >= m->weight[i]) at -= m->weight[i++];
+    uint64_t before = s->calls;
     if (s->temper.oom && sim_chance(s, 6)) {
         world_fail(s->world, WORLD_ALLOC, 1 + sim_below(s, 6), sim_chance(s, 4));
         s->injecting = true;
     }
-    m->op[i]->run(s);
+    for (int tries = 0; tries < 12 && s->calls == before; tries++) {
+        uint64_t at = sim_below(s, m->total);
+        uint32_t i = 0;
+        while (at >= m->weight[i]) at -= m->weight[i++];
+        m->op[i]->run(s);
+    }
     world_fail(s->world, WORLD_ALLOC, 0, false);
     s->injecting = false;
     sim_poll(s);
@@ -121,6 +126,11 @@ static void storm(struct sim *s)
 {
     struct menu m;
     make_menu(s, &m);
+    while (s->model->process_count < s->temper.processes) {
+        struct model_process *p = process_new(s);
+        for (uint32_t i = 0; p != NULL && i < s->temper.devices; i++) (void)device_new(s, p);
+        if (p == NULL) break;
+    }
     for (s->step = 1; s->step <= s->opt.ops; s->step++) {
         if (m.total > 0) run_one(s, &m);
         if (sim_chance(s, s->temper.check_every)) sim_verify(s);
@@ -129,7 +139,32 @@ static void storm(struct sim *s)
     sim_settle(s);
 }
 
-bool sim_run_seed(const struct sim_options *o, uint64_t *hash, uint64_t *calls)
+static void add_up(struct sim *s, struct sim_totals *t)
+{
+    const struct vidmm_counters *c = vidmm_adapter_counters(s->ad);
+    t->maps += c->maps;
+    t->reserves += c->reserves;
+    t->frees += c->frees;
+    t->residents += c->make_residents;
+    t->evicts += c->evict_calls;
+    t->over_budget += c->over_budget;
+    t->page_ins += c->page_ins;
+    t->page_outs += c->page_outs;
+    t->fills += c->zero_fills;
+    t->evictions += c->evictions;
+    t->demotions += c->demotions;
+    t->promotions += c->promotions;
+    t->flushes += c->flushes;
+    t->submits += c->submits_completed;
+    t->faults += c->faults;
+    t->suspends += c->suspends;
+    t->root_resizes += c->root_resizes;
+    t->tables += c->tables_created;
+    t->refused += s->totals.refused;
+    t->pages_read += s->totals.pages_read;
+}
+
+bool sim_run_seed(const struct sim_options *o, uint64_t *hash, struct sim_totals *totals)
 {
     struct sim *s = calloc(1, sizeof(*s));
     if (s == NULL) abort();
@@ -138,9 +173,9 @@ bool sim_run_seed(const struct sim_options *o, uint64_t *hash, uint64_t *calls)
     if (setjmp(s->out) != 0) return false; /* what it held is left as it is, for a debugger */
     if (!sim_world_open(s)) sim_fail(s, "the adapter could not be made");
     storm(s);
+    add_up(s, totals);
     sim_world_close(s);
     *hash = world_trace_hash(s->world);
-    *calls += s->calls;
     world_destroy(s->world);
     free(s->done);
     free(s);

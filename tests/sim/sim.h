@@ -81,6 +81,12 @@ struct temper {
     bool unique, low_window, memory_only, faults, oom;
 };
 
+/* What seeds did, added up. */
+struct sim_totals {
+    uint64_t maps, reserves, frees, residents, evicts, over_budget, page_ins, page_outs, fills, evictions, demotions,
+        promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read;
+};
+
 struct sim {
     struct sim_options opt;
     struct ref_options ro;
@@ -90,6 +96,7 @@ struct sim {
     struct vidmm_adapter *ad;
     struct model *model;
     struct temper temper;
+    struct sim_totals totals;
     uint64_t random, step, seq, calls, live_bytes;
     uint32_t next_pattern, weights;
     uint64_t *done;               /* per context id: newest packet known to be complete */
@@ -101,7 +108,7 @@ struct sim {
 };
 
 /* sim.c */
-bool sim_run_seed(const struct sim_options *, uint64_t *hash, uint64_t *calls); /* false: it diverged */
+bool sim_run_seed(const struct sim_options *, uint64_t *hash, struct sim_totals *); /* false: it diverged */
 _Noreturn void sim_fail(struct sim *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void sim_say(struct sim *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 uint64_t sim_random(struct sim *);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct arguments { struct sim_options o; uint64_t seeds; bool ok; };
+struct arguments { struct sim_options o; uint64_t seeds; bool counts, ok; };
 
 static bool number(const char *text, uint64_t *out)
 {
@@ -21,10 +21,10 @@ static struct arguments parse(int argc, char **argv)
     struct arguments a = {.o = {.seed = 1, .ops = 1000, .format = -1}, .seeds = 100, .ok = true};
     for (int i = 1; i < argc && a.ok; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        if (strcmp(argv[i], "-v") == 0) {
-            a.o.verbose = true;
-            continue;
-        }
+        bool verbose = strcmp(argv[i], "-v") == 0, counts = strcmp(argv[i], "--counts") == 0;
+        a.o.verbose |= verbose;
+        a.counts |= counts;
+        if (verbose || counts) continue;
         if (strcmp(argv[i], "--seeds") == 0) a.ok = number(value, &a.seeds);
         else if (strcmp(argv[i], "--ops") == 0) a.ok = number(value, &a.o.ops);
         else if (strcmp(argv[i], "--seed") == 0) a.ok = number(value, &a.o.seed);
@@ -36,21 +36,36 @@ static struct arguments parse(int argc, char **argv)
     return a;
 }
 
+static void tell(const struct sim_totals *t)
+{
+    const struct { const char *name; uint64_t n; } line[] = {
+        {"maps", t->maps}, {"reserves", t->reserves}, {"frees", t->frees}, {"MakeResident", t->residents},
+        {"Evict", t->evicts}, {"over budget", t->over_budget}, {"calls refused", t->refused},
+        {"page-ins", t->page_ins}, {"page-outs", t->page_outs}, {"zero fills", t->fills},
+        {"evictions", t->evictions}, {"demotions", t->demotions}, {"promotions", t->promotions},
+        {"devices stopped for a move", t->suspends}, {"flushes", t->flushes}, {"page tables made", t->tables},
+        {"root resizes", t->root_resizes}, {"packets completed", t->submits}, {"faults", t->faults},
+        {"pages read and compared at rest", t->pages_read}};
+    for (uint32_t i = 0; i < sizeof(line) / sizeof(line[0]); i++)
+        printf("  %-32s %12llu\n", line[i].name, (unsigned long long)line[i].n);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments a = parse(argc, argv);
-    uint64_t all = 0, calls = 0, hash, again;
+    struct sim_totals totals = {0}, unused = {0};
+    uint64_t all = 0, hash, again;
     if (!a.ok) {
-        fprintf(stderr, "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [-v]\n");
+        fprintf(stderr, "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [--counts] [-v]\n");
         return 2;
     }
     uint64_t first = a.o.seed;
     for (uint64_t i = 0; i < a.seeds; i++) {
         a.o.seed = first + i;
-        if (!sim_run_seed(&a.o, &hash, &calls)) return 1;
+        if (!sim_run_seed(&a.o, &hash, &totals)) return 1;
         all = (all ^ hash) * 0x9e3779b97f4a7c15ull;
         if (i > 0) continue;
-        if (!sim_run_seed(&a.o, &again, &calls)) return 1; /* the first one twice: the same trace */
+        if (!sim_run_seed(&a.o, &again, &unused)) return 1; /* the first one twice: the same trace */
         if (again == hash) continue;
         fprintf(stderr, "seed %llu gave the traces %016llx and %016llx\n", (unsigned long long)a.o.seed,
                 (unsigned long long)hash, (unsigned long long)again);
@@ -58,5 +73,6 @@ int main(int argc, char **argv)
     }
     printf("seeds %llu operations %llu divergences 0 hash %016llx\n", (unsigned long long)a.seeds,
            (unsigned long long)(a.seeds * a.o.ops), (unsigned long long)all);
+    if (a.counts) tell(&totals);
     return 0;
 }

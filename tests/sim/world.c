@@ -12,7 +12,7 @@ static uint32_t pick32(struct sim *s, const uint32_t *from, uint32_t n) { return
 
 static void choose_options(struct sim *s)
 {
-    static const uint32_t big[] = {512, 1024, 2048, 4096}, small[] = {256, 512, 1024}, depth[] = {1, 2, 4, 8};
+    static const uint32_t big[] = {512, 512, 1024, 2048}, small[] = {256, 512, 1024}, depth[] = {1, 2, 4, 8};
     struct ref_options *o = &s->ro;
     enum ref_format format = sim_chance(s, 2) ? REF_FORMAT_A : REF_FORMAT_B;
     if (s->opt.format >= 0) format = (enum ref_format)s->opt.format;
@@ -39,7 +39,7 @@ static void choose_options(struct sim *s)
 
 static void choose_temper(struct sim *s)
 {
-    static const uint32_t pages[] = {2, 8, 24, 64}, turns[] = {2, 8, 20, 60};
+    static const uint32_t pages[] = {4, 16, 40, 96}, turns[] = {2, 8, 20, 60};
     struct temper *t = &s->temper;
     t->alloc_pages = pick32(s, pages, 4);
     t->big_one_in = 8 + (uint32_t)sim_below(s, 24);
@@ -49,7 +49,7 @@ static void choose_temper(struct sim *s)
     t->processes = 1 + (uint32_t)sim_below(s, 4);
     t->devices = 1 + (uint32_t)sim_below(s, 3);
     t->queues = 1 + (uint32_t)sim_below(s, 3);
-    t->allocs = 4 + (uint32_t)sim_below(s, 28);
+    t->allocs = 8 + (uint32_t)sim_below(s, 40);
     t->unique = sim_chance(s, 6);
     t->low_window = sim_chance(s, 3);
     t->memory_only = !sim_chance(s, 3);

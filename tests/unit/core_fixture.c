@@ -302,7 +302,8 @@ static vidmm_status build(struct fx *f, struct vidmm_paging_buffer *b, const str
     return next()->build_paging_buffer(f->ref, b, op, multipass);
 }
 
-static vidmm_status rec_build_paging_buffer(void *kmd, struct vidmm_paging_buffer *b, const struct vidmm_op *op,
+static vidmm_status rec_build_paging_buffer(void *kmd, struct vidmm_paging_buffer *b,
+                                            const struct vidmm_op *op,
                                             uint64_t *multipass)
 {
     struct fx *f = kmd;
@@ -576,7 +577,8 @@ void fx_submit(struct fx *f, struct vidmm_context *c)
     while (start > 0 && f->cmd_cpu[start - 1] != ref_header(REF_END, 1, 1)) start--;
     uint32_t words = f->cmd_used - start;
     fx_words(f, 1)[0] = ref_header(REF_END, 1, 1);
-    assert_int_equal(vidmm_context_submit(c, f->cmd_va + start * 8ull, (words + 1) * 8, NULL, 0, 0), VIDMM_OK);
+    assert_int_equal(vidmm_context_submit(c, f->cmd_va + start * 8ull, (words + 1) * 8, NULL, 0, 0),
+                     VIDMM_OK);
     if (f->cmd_used > room) f->cmd_used = 0;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* core_fixture.h - the core over the ref driver in stepping mode, one thread, with every driver call recorded.
+/* core_fixture.h - the core over the ref driver in stepping mode, one thread, with every driver call
+ * recorded.
  * Owns: a platform that counts what it hands out, the ref GPU, the adapter, one process, device, queue,
  * compute context and a command buffer. Calls: the public API, ref, softgpu. */
 #ifndef TESTS_UNIT_CORE_FIXTURE_H
@@ -137,7 +138,8 @@ bool fx_queue_done(struct vidmm_queue *);
 uint64_t *fx_words(struct fx *, uint32_t n);
 void fx_submit(struct fx *, struct vidmm_context *);
 void fx_fill(struct fx *, struct vidmm_context *, uint64_t va, uint32_t pattern, uint64_t bytes);
-void fx_wait_packet(struct fx *, struct vidmm_context *, uint64_t fence_va, uint64_t value); /* runs until then */
+/* runs until then */
+void fx_wait_packet(struct fx *, struct vidmm_context *, uint64_t fence_va, uint64_t value);
 /* The word at va as the GPU reads it, through the fixture's context. */
 uint64_t fx_gpu_read(struct fx *, uint64_t va);
 

@@ -55,7 +55,8 @@ static void the_drivers_answer_is_checked(void **state)
         fx_forget(&f);
         f.hooks.alloc = wrong[i];
         assert_int_equal(fx_try_alloc(f.d, &in, &op), VIDMM_INVALID);
-        const struct event *made = fx_next(&f, EV_CREATE_ALLOC, &at), *gone = fx_next(&f, EV_DESTROY_ALLOC, &at);
+        const struct event *made = fx_next(&f, EV_CREATE_ALLOC, &at);
+        const struct event *gone = fx_next(&f, EV_DESTROY_ALLOC, &at);
         assert_ptr_equal(made->object, gone->object);
     }
     assert_int_equal(vidmm_state_hash(f.ad), before);
@@ -197,7 +198,8 @@ static void locked_content_is_not_filled(void **state)
 
 /* ---- destruction ------------------------------------------------------------------------------------- */
 
-/* Queued work may still use it: addresses and entries live until that has finished. The call does not wait. */
+/* Queued work may still use it: addresses and entries live until that has finished. The call does not
+ * wait. */
 static void destruction_waits_for_queued_work(void **state)
 {
     struct fx f;
@@ -403,7 +405,8 @@ static void a_lock_beats_a_promotion_that_waits(void **state)
     (void)state;
     fx_open(&f, REF_FORMAT_A);
     struct peer other = fx_peer(f.p);
-    struct vidmm_open *big = fx_alloc(other.d, 10 * MIB, SEG1, 1), *op = fx_alloc(f.d, 10 * MIB, SEG1 | SYS, 1);
+    struct vidmm_open *big = fx_alloc(other.d, 10 * MIB, SEG1, 1);
+    struct vidmm_open *op = fx_alloc(f.d, 10 * MIB, SEG1 | SYS, 1);
     struct vidmm_fence *gate = gate_new(f.d);
     uint64_t va = fx_map_all(f.q, op);
     fx_resident(other.q, big);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_core_bringup.c - descriptions that contradict themselves, and the paging process that bring-up makes. */
+/* test_core_bringup.c - descriptions that contradict themselves, and the paging process that bring-up
+ * makes. */
 #include "core/core.h"
 
 #include "core_fixture.h"

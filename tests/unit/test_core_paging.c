@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_core_paging.c - paging operations: their order, how they are cut, and how paging queues tell of them. */
+/* test_core_paging.c - paging operations: their order, how they are cut, and how paging queues tell of
+ * them. */
 #include "core/core.h"
 
 #include "core_fixture.h"
@@ -25,7 +26,8 @@ static const struct event *submit_after(const struct fx *f, const struct event *
 }
 
 /* Newest update of the paging space's window before an event. */
-static const struct event *window_write(const struct fx *f, const struct event *before, uint32_t window, bool first)
+static const struct event *window_write(const struct fx *f, const struct event *before, uint32_t window,
+                                        bool first)
 {
     uint64_t start = VMM_SCRATCH_START + window * WINDOW;
     const struct event *e, *found = NULL;
@@ -43,7 +45,8 @@ static const struct event *paging_flush_before(const struct fx *f, const struct 
     const struct event *e, *found = NULL;
     uint32_t at = 0;
     while ((e = fx_next_op(f, VIDMM_OP_FLUSH_TLB, &at)) != NULL && e < before) {
-        bool all = e->op.flush.end_va == 0, covers = all || (e->op.flush.start_va <= va && e->op.flush.end_va > va);
+        bool all = e->op.flush.end_va == 0;
+        bool covers = all || (e->op.flush.start_va <= va && e->op.flush.end_va > va);
         if (e->op.flush.process == f->ad->paging.kmd_process && covers) found = e;
     }
     return found;
@@ -308,7 +311,8 @@ static void flushes_may_need_no_bytes(void **state)
     fx_close(&f);
 }
 
-static vidmm_status refuse_build(void *kmd, struct vidmm_paging_buffer *b, const struct vidmm_op *op, uint64_t *pass)
+static vidmm_status refuse_build(void *kmd, struct vidmm_paging_buffer *b, const struct vidmm_op *op,
+                                 uint64_t *pass)
 {
     (void)kmd;
     (void)b;
@@ -319,7 +323,8 @@ static vidmm_status refuse_build(void *kmd, struct vidmm_paging_buffer *b, const
 
 static void with_broken_builds(struct vidmm_kmd_ops *o) { o->build_paging_buffer = refuse_build; }
 
-static vidmm_status always_full(void *kmd, struct vidmm_paging_buffer *b, const struct vidmm_op *op, uint64_t *pass)
+static vidmm_status always_full(void *kmd, struct vidmm_paging_buffer *b, const struct vidmm_op *op,
+                                uint64_t *pass)
 {
     (void)kmd;
     (void)b;

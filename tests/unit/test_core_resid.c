@@ -310,7 +310,8 @@ static void not_written_to_ends_with_the_next_make_resident(void **state)
     fx_open(&f, REF_FORMAT_A);
     struct vidmm_open *a = fx_alloc(f.d, 10 * MIB, SEG1 | SYS, 1), *b = fx_alloc(f.d, 10 * MIB, SEG1, 1);
     uint64_t va = fx_map_all(f.q, a);
-    assert_int_equal(vidmm_open_lock(a, &cpu), VIDMM_OK); /* content of its own: it is copied in, not filled */
+    /* content of its own: it is copied in, not filled */
+    assert_int_equal(vidmm_open_lock(a, &cpu), VIDMM_OK);
     assert_int_equal(vidmm_open_unlock(a), VIDMM_OK);
     fx_resident(f.q, a);
     fx_run(&f);

@@ -45,7 +45,8 @@ static void root_and_residency_come_first(void **state)
     fx_fill(&f, late, va, 2, 64);
     fx_run_core(&f);
     uint32_t at = 0;
-    for (const struct event *e; (e = fx_next(&f, EV_SUBMIT, &at)) != NULL;) assert_true(e->submit.node != REF_NODE_COPY);
+    for (const struct event *e; (e = fx_next(&f, EV_SUBMIT, &at)) != NULL;)
+        assert_true(e->submit.node != REF_NODE_COPY);
     fx_run(&f);
     at = 0;
     const struct event *first = fx_next(&f, EV_SUBMIT, &at);
@@ -85,7 +86,8 @@ static void nothing_runs_while_a_list_is_incomplete(void **state)
     fx_close(&f);
 }
 
-/* What was queued before an Evict may still use the allocation: under pressure it is demoted, not taken away. */
+/* What was queued before an Evict may still use the allocation: under pressure it is demoted, not
+ * taken away. */
 static void evicted_allocations_stay_for_earlier_packets(void **state)
 {
     struct fx f;
@@ -142,7 +144,10 @@ static void contexts_are_refused(void **state)
     fx_close(&f);
 }
 
-static void copy_node_without_gpummu(struct vidmm_adapter_info *info) { info->node[REF_NODE_COPY].gpummu = false; }
+static void copy_node_without_gpummu(struct vidmm_adapter_info *info)
+{
+    info->node[REF_NODE_COPY].gpummu = false;
+}
 
 static void a_node_without_the_model_is_refused(void **state)
 {
@@ -585,7 +590,8 @@ static void a_paging_fault_loses_the_adapter(void **state)
     struct fx f;
     (void)state;
     fx_open(&f, REF_FORMAT_A);
-    struct vidmm_open *resident = fx_alloc(f.d, 10 * MIB, SEG1 | SYS, 1), *op = fx_alloc(f.d, 10 * MIB, SEG1, 1);
+    struct vidmm_open *resident = fx_alloc(f.d, 10 * MIB, SEG1 | SYS, 1);
+    struct vidmm_open *op = fx_alloc(f.d, 10 * MIB, SEG1, 1);
     fx_map_all(f.q, resident);
     fx_resident(f.q, resident);
     fx_run(&f);
@@ -605,7 +611,8 @@ static void loss_with_a_move_that_has_not_begun(void **state)
     (void)state;
     fx_open(&f, REF_FORMAT_A);
     struct peer other = fx_peer(f.p);
-    struct vidmm_open *big = fx_alloc(other.d, 10 * MIB, SEG1, 1), *op = fx_alloc(f.d, 10 * MIB, SEG1 | SYS, 1);
+    struct vidmm_open *big = fx_alloc(other.d, 10 * MIB, SEG1, 1);
+    struct vidmm_open *op = fx_alloc(f.d, 10 * MIB, SEG1 | SYS, 1);
     struct vidmm_fence *gate = gate_new(f.d);
     fx_resident(other.q, big);
     fx_run(&f);
@@ -626,7 +633,8 @@ static void loss_with_a_move_that_has_not_begun(void **state)
     fx_close(&f);
 }
 
-/* Destroying a healthy context lets what it has queued finish; afterwards nothing of it reaches the engine. */
+/* Destroying a healthy context lets what it has queued finish; afterwards nothing of it reaches the
+ * engine. */
 static void a_destroyed_context_finishes_its_packets(void **state)
 {
     struct fx f;
@@ -661,7 +669,7 @@ int main(int argc, char **argv)
         VT_TEST(the_driver_fails_at_a_packet, "", NULL),
         VT_TEST(fence_rules, "SUB-14 SUB-21", NULL),
         VT_TEST(forbidden_operations_are_denied, "SUB-18 SUB-22", NULL),
-        VT_TEST(queued_waits_hold_later_packets, "SUB-14 SUB-15", NULL),
+        VT_TEST(queued_waits_hold_later_packets, "SUB-14 SUB-15 SUB-16", NULL),
         VT_TEST(queued_signals_wait_for_completion, "SUB-15", NULL),
         VT_TEST(the_gpu_signals_by_writing, "SUB-15", NULL),
         VT_TEST(queued_signals_never_lower_a_fence, "SUB-14", NULL),

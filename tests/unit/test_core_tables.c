@@ -33,7 +33,10 @@ static uint32_t run_entries(const struct fx *f, const struct event *e)
     return n;
 }
 
-static bool writes_valid(const struct fx *f, const struct event *e) { return attr_valid(runs_of(f, e)[0].attr); }
+static bool writes_valid(const struct fx *f, const struct event *e)
+{
+    return attr_valid(runs_of(f, e)[0].attr);
+}
 
 /* The newest update of the entry at a level that covers va in [start of table, ...): by table and index. */
 static const struct event *last_leaf_write(const struct fx *f, uint64_t va)
@@ -269,8 +272,8 @@ static void tables_live_in_their_segments(void **state)
 
 /* ---- driver protection ------------------------------------------------------------------------------- */
 
-static uint64_t map_protected(struct fx *f, struct vidmm_open *op, uint64_t base, uint64_t offset, uint64_t bytes,
-                              uint64_t protection)
+static uint64_t map_protected(struct fx *f, struct vidmm_open *op, uint64_t base, uint64_t offset,
+                              uint64_t bytes, uint64_t protection)
 {
     struct vidmm_map in = {.base = base, .open = op, .offset = offset, .bytes = bytes,
                            .protection = VIDMM_PROT_WRITE, .driver_protection = protection};
@@ -362,12 +365,23 @@ static void unique_protection_excludes_others(void **state)
     assert_true(try_protected(&f, op, BASE + MIB, 4 * PAGE, 2 * PAGE, UNIQUE | 1) >= 0);
     assert_true(try_protected(&f, op, BASE + 2 * MIB, 0, 4 * PAGE, 0) >= 0);
     assert_true(try_protected(&f, op, BASE + 3 * MIB, 8 * PAGE, PAGE, UNIQUE | 9) >= 0);
-    assert_int_equal(try_protected(&f, op, BASE + 4 * MIB, 0, PAGE, UNIQUE | 3), VIDMM_INVALID); /* plain there */
+    /* plain there */
+    assert_int_equal(try_protected(&f, op, BASE + 4 * MIB, 0, PAGE, UNIQUE | 3), VIDMM_INVALID);
     /* In place a unique value does not change; freed, it is gone. */
     assert_int_equal(try_protected(&f, op, BASE, 4 * PAGE, 4 * PAGE, UNIQUE | 2), VIDMM_INVALID);
     assert_int_equal(vidmm_va_free(f.p, BASE, 4 * PAGE), VIDMM_OK);
     assert_int_equal(vidmm_va_free(f.p, BASE + MIB, 2 * PAGE), VIDMM_OK);
     assert_true(try_protected(&f, op, BASE, 4 * PAGE, 4 * PAGE, UNIQUE | 2) >= 0);
+    fx_run(&f);
+    /* Inside a reservation, mapping no access ends it too. */
+    uint64_t range = fx_reserve(&f, BASE + 16 * MIB, 65536);
+    assert_true(try_protected(&f, op, range, 32 * PAGE, PAGE, UNIQUE | 5) >= 0);
+    assert_int_equal(try_protected(&f, op, range, 32 * PAGE, PAGE, UNIQUE | 6), VIDMM_INVALID);
+    uint64_t va;
+    struct vidmm_map none = {.base = range, .bytes = PAGE, .protection = VIDMM_PROT_NO_ACCESS};
+    assert_true(fx_try_map(f.q, &none, &va) >= 0);
+    fx_run(&f);
+    assert_true(try_protected(&f, op, range, 32 * PAGE, PAGE, UNIQUE | 6) >= 0);
     fx_run(&f);
     fx_close(&f);
 }
@@ -578,7 +592,7 @@ static void first_maps_are_flushed_only_without_the_cap(void **state)
     }
 }
 
-/* ---- life of tables -------------------------------------------------------------------------------------- */
+/* ---- life of tables ----------------------------------------------------------------------------- */
 
 /* An empty leaf goes with its last mapping: first its parent's entry, then the flush, then the page. */
 static void empty_tables_are_freed_after_the_flush(void **state)
@@ -652,7 +666,7 @@ static void explicit_invalidation_of_roots(void **state)
     fx_close(&f);
 }
 
-/* ---- the resizable root ------------------------------------------------------------------------------------ */
+/* ---- the resizable root ------------------------------------------------------------------------- */
 
 static const struct event *last_root(const struct fx *f)
 {

@@ -53,13 +53,17 @@ static void units_of_addresses_and_sizes(void **state)
     (void)state;
     fx_open(&f, REF_FORMAT_A);
     struct vidmm_open *op = fx_alloc(f.d, MIB, SYS, 0);
-    assert_int_equal(map_at(&f, &(struct vidmm_map){.base = BASE + 1, .open = op, .bytes = PAGE}), VIDMM_INVALID);
-    assert_int_equal(map_at(&f, &(struct vidmm_map){.base = BASE, .open = op, .bytes = PAGE + 8}), VIDMM_INVALID);
+    assert_int_equal(map_at(&f, &(struct vidmm_map){.base = BASE + 1, .open = op, .bytes = PAGE}),
+                     VIDMM_INVALID);
+    assert_int_equal(map_at(&f, &(struct vidmm_map){.base = BASE, .open = op, .bytes = PAGE + 8}),
+                     VIDMM_INVALID);
     assert_int_equal(map_at(&f, &(struct vidmm_map){.base = BASE, .open = op, .bytes = PAGE, .offset = 512}),
                      VIDMM_INVALID);
     assert_true(map_at(&f, &(struct vidmm_map){.base = BASE, .open = op, .bytes = PAGE}) >= 0);
-    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = BASE + PAGE, .bytes = 65536}), VIDMM_INVALID);
-    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = BASE + 65536, .bytes = PAGE}), VIDMM_INVALID);
+    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = BASE + PAGE, .bytes = 65536}),
+                     VIDMM_INVALID);
+    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = BASE + 65536, .bytes = PAGE}),
+                     VIDMM_INVALID);
     assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = BASE + 65536, .bytes = 65536}), VIDMM_OK);
     assert_int_equal(free_at(&f, BASE + 1, PAGE), VIDMM_INVALID);
     assert_int_equal(free_at(&f, BASE, 1), VIDMM_INVALID);
@@ -124,19 +128,23 @@ static void the_ends_of_the_space(void **state)
     fx_open(&f, REF_FORMAT_A);
     struct vidmm_open *op = fx_alloc(f.d, 128 * KIB, SYS, 0);
     for (uint64_t base = PAGE; base < 65536; base += 15 * PAGE)
-        assert_int_equal(map_at(&f, &(struct vidmm_map){.base = base, .open = op, .bytes = PAGE}), VIDMM_INVALID);
+        assert_int_equal(map_at(&f, &(struct vidmm_map){.base = base, .open = op, .bytes = PAGE}),
+                         VIDMM_INVALID);
     assert_true(map_at(&f, &(struct vidmm_map){.base = 65536, .open = op, .bytes = PAGE}) >= 0);
     assert_int_equal(map_at(&f, &(struct vidmm_map){.base = top, .open = op, .bytes = PAGE}), VIDMM_INVALID);
     assert_int_equal(map_at(&f, &(struct vidmm_map){.base = top - PAGE, .open = op, .bytes = 2 * PAGE}),
                      VIDMM_INVALID);
     assert_int_equal(map_at(&f, &(struct vidmm_map){.base = 0 - PAGE, .open = op, .bytes = 2 * PAGE}),
                      VIDMM_INVALID);
-    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = 0 - 65536ull, .bytes = 131072}), VIDMM_INVALID);
+    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = 0 - 65536ull, .bytes = 131072}),
+                     VIDMM_INVALID);
     assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.bytes = top}), VIDMM_NO_VIDEO_MEMORY);
     assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.bytes = 0 - 65536ull}), VIDMM_NO_VIDEO_MEMORY);
     /* The topmost page is VidMm's own: fences live there. */
-    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = top - 65536, .bytes = 65536}), VIDMM_INVALID);
-    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = 1ull << 40, .bytes = 1ull << 40}), VIDMM_OK);
+    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = top - 65536, .bytes = 65536}),
+                     VIDMM_INVALID);
+    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = 1ull << 40, .bytes = 1ull << 40}),
+                     VIDMM_OK);
     fx_close(&f);
 }
 
@@ -202,7 +210,8 @@ static void reserve_needs_every_page_free(void **state)
     fx_map(f.q, op, BASE + 65536 - PAGE, 0, PAGE);
     assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = BASE, .bytes = 65536}), VIDMM_INVALID);
     assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = BASE + 65536, .bytes = 65536}), VIDMM_OK);
-    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = BASE + 65536, .bytes = 65536}), VIDMM_INVALID);
+    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = BASE + 65536, .bytes = 65536}),
+                     VIDMM_INVALID);
     fx_close(&f);
 }
 
@@ -322,7 +331,8 @@ static void reservations(void **state)
     struct fx f;
     (void)state;
     fx_open(&f, REF_FORMAT_A);
-    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = BASE, .bytes = 65536, .type = 2}), VIDMM_INVALID);
+    assert_int_equal(reserve_at(&f, &(struct vidmm_reserve){.base = BASE, .bytes = 65536, .type = 2}),
+                     VIDMM_INVALID);
     uint64_t va, value = 1, tables = f.count.tables_live, frames = f.world.live_frames;
     struct vidmm_reserve zero = {.base = BASE, .bytes = 65536, .type = VIDMM_RESERVE_ZERO};
     assert_int_equal(vidmm_va_reserve(f.p, NULL, &zero, &va, &value), VIDMM_INVALID);

@@ -267,7 +267,7 @@ static void pages_are_freed_after_their_flush(void **state)
     scene_close(&s);
 }
 
-/* ---- 6, 12: contents, moves ------------------------------------------------------------------------------ */
+/* ---- 6, 12: contents, moves --------------------------------------------------------------------- */
 
 static void content_is_made_before_it_is_shown(void **state)
 {
@@ -317,7 +317,7 @@ static void memory_does_not_move_under_a_packet(void **state)
     scene_close(&s);
 }
 
-/* ---- 7, 8, 9, 17: residency -------------------------------------------------------------------------------- */
+/* ---- 7, 8, 9, 17: residency --------------------------------------------------------------------- */
 
 static void missing_is_exact(void **state)
 {
@@ -395,7 +395,7 @@ static void nobody_is_forgotten(void **state)
     scene_close(&s);
 }
 
-/* ---- 10, 18: requests ---------------------------------------------------------------------------------------- */
+/* ---- 10, 18: requests --------------------------------------------------------------------------- */
 
 static void values_are_never_early(void **state)
 {
@@ -467,7 +467,7 @@ static void freed_pages_are_void_for_queued_maps(void **state)
     scene_close(&s);
 }
 
-/* ---- 16: the seal ---------------------------------------------------------------------------------------------- */
+/* ---- 16: the seal ------------------------------------------------------------------------------- */
 
 /* Memory taken inside vidmm_run could not be refused to anybody: it must not even be asked for. */
 static void allocate_while_sealed(void)
