@@ -34,6 +34,7 @@ void vmm_claims_release(struct vmm_space *, struct range); /* MAP pages nobody e
 
 /* resid.c */
 bool vmm_resident_execute(struct vmm_request *);
+bool vmm_tables_may_grow(struct vidmm_adapter *, struct vmm_segment *, uint32_t pages);
 void vmm_required_drop(struct vidmm_open *);   /* count to 0, off the list */
 bool vmm_lingering_step(struct vidmm_adapter *);
 void vmm_missing_add(struct vidmm_device *, int by);     /* keeps the adapter's sum and the device's age */

@@ -263,6 +263,7 @@ struct vidmm_device {
     struct list required;      /* opens with resident > 0, oldest first (inv. 8) */
     struct vidmm_process *proc;
     uint64_t id;
+    uint32_t memory_only;      /* required opens that cannot be in system memory */
     uint32_t missing;          /* required opens whose allocation is not LIVE (inv. 7) */
     uint64_t shift_seq;        /* need for which it has shifted its own allocations once */
     uint32_t asking;           /* MakeResident requests queued */

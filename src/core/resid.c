@@ -26,6 +26,7 @@ static void required_add(struct vidmm_open *op)
     list_remove(&op->on_lingering);
     list_push_back(&op->dev->required, &op->on_required);
     op->dev->proc->local_required += local_bytes(op->al);
+    if (!(op->al->segments & 1u)) op->dev->memory_only++;
     op->al->resident_seq = ++ad->next_seq;
     if (op->al->state != PLACE_LIVE) vmm_missing_add(op->dev, 1);
 }
@@ -34,6 +35,7 @@ static void required_remove(struct vidmm_open *op)
 {
     list_remove(&op->on_required);
     op->dev->proc->local_required -= local_bytes(op->al);
+    if (!(op->al->segments & 1u)) op->dev->memory_only--;
     if (op->al->state != PLACE_LIVE) vmm_missing_add(op->dev, -1);
     op->dev->proc->ad->room = true; /* what it holds may be taken for a promotion */
 }
@@ -115,6 +117,22 @@ static bool list_is_legal(struct vidmm_device *d, struct vidmm_open *const *extr
 {
     uint64_t filled[VIDMM_SEGMENTS_MAX + 1] = { 0 };
     return dry_pass(d, extra, n, true, filled) && dry_pass(d, extra, n, false, filled);
+}
+
+/* May page tables take n more pages of a segment? Not those that lists admitted earlier count on (inv. 9). */
+bool vmm_tables_may_grow(struct vidmm_adapter *ad, struct vmm_segment *seg, uint32_t n)
+{
+    bool legal = true;
+    if (seg->table_pages + n <= seg->table_reserve) return true;
+    seg->table_pages += n;
+    LIST_FOREACH(pi, &ad->processes) {
+        LIST_FOREACH(di, &list_entry(pi, struct vidmm_process, on_adapter)->devices) {
+            struct vidmm_device *d = list_entry(di, struct vidmm_device, on_process);
+            legal = legal && (d->memory_only == 0 || list_is_legal(d, NULL, 0));
+        }
+    }
+    seg->table_pages -= n;
+    return legal;
 }
 
 static bool any_memory_only(struct vidmm_open *const *opens, uint32_t n)
@@ -262,7 +280,8 @@ static bool may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
         if (op->dev != d && list_is_linked(&op->on_lingering))
             return false; /* until its packets are through */
         if (op->resident == 0) continue;
-        if (op->dev == d || (op->dev->quantum && vmm_device_has_work(op->dev))) return false;
+        bool owed = op->dev->quantum && op->dev->missing == 0; /* what cannot run now is not owed anything */
+        if (op->dev == d || (owed && vmm_device_has_work(op->dev))) return false;
         if (asks(op->dev) && op->dev->need_seq < d->need_seq) return false;
     }
     return true;

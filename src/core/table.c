@@ -30,6 +30,7 @@ static bool table_pages_take(struct vidmm_adapter *ad, struct vmm_table *t)
     }
     struct vmm_segment *seg = &ad->segment[t->segment];
     uint32_t n = (uint32_t)div_up(t->bytes, 1ull << seg->page_shift);
+    if (!vmm_tables_may_grow(ad, seg, n)) return false;
     uint32_t page = pagepool_alloc_run(&seg->pool, n, 1, true);
     if (page == PAGEPOOL_NONE) return false;
     t->address = (uint64_t)page << seg->page_shift;

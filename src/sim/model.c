@@ -191,7 +191,8 @@ struct model_answer model_fence_create(const struct model_device *d, uint32_t fl
     return a;
 }
 
-struct model_answer model_fence_signal(const struct model_device *d, uint32_t flags, uint64_t now, uint64_t value)
+struct model_answer model_fence_signal(const struct model_device *d, uint32_t flags, uint64_t now,
+                                       uint64_t value)
 {
     struct model_answer a = {0, true};
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
@@ -200,7 +201,8 @@ struct model_answer model_fence_signal(const struct model_device *d, uint32_t fl
     return a;
 }
 
-struct model_answer model_sync(const struct model_device *d, uint32_t all_flags, uint32_t forbidden, uint32_t n)
+struct model_answer model_sync(const struct model_device *d, uint32_t all_flags, uint32_t forbidden,
+                               uint32_t n)
 {
     struct model_answer a = {0, true};
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
@@ -239,8 +241,9 @@ struct model_answer model_alloc_create(const struct model_device *d, const struc
     bool existing = in->client != NULL || in->existing_bytes != 0;
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (in->refused || (any_64k && in->alignment % VIDMM_PAGE_64K != 0)) model_refuse(&a, VIDMM_INVALID);
-    if (existing && (in->client == NULL || in->existing_bytes == 0 || in->existing_bytes % VIDMM_PAGE_SIZE != 0 ||
-                     set != 1u || bytes > in->existing_bytes)) model_refuse(&a, VIDMM_INVALID);
+    if (existing && (in->client == NULL || in->existing_bytes == 0 ||
+                     in->existing_bytes % VIDMM_PAGE_SIZE != 0 || set != 1u || bytes > in->existing_bytes))
+        model_refuse(&a, VIDMM_INVALID);
     fits = (set & 1u) != 0;
     for (uint32_t id = 1; id <= m->config.segment_count; id++) {
         const struct model_segment *s = &m->config.segment[id];
@@ -250,8 +253,8 @@ struct model_answer model_alloc_create(const struct model_device *d, const struc
     return a;
 }
 
-const char *model_alloc_created(struct model_device *d, const struct model_alloc_in *in, struct vidmm_open *handle,
-                                uint64_t bytes, struct model_alloc **out)
+const char *model_alloc_created(struct model_device *d, const struct model_alloc_in *in,
+                                struct vidmm_open *handle, uint64_t bytes, struct model_alloc **out)
 {
     struct model *m = d->proc->model;
     struct model_alloc *al = model_take(sizeof(*al));
@@ -341,7 +344,8 @@ static void demand_add(struct demand *d, const struct model_alloc *al)
     d->common &= al->segments;
 }
 
-static struct demand demand_of(const struct model_device *dev, struct model_alloc *const *al, uint32_t n, bool dying)
+static struct demand demand_of(const struct model_device *dev, struct model_alloc *const *al, uint32_t n,
+                               bool dying)
 {
     struct demand d = {.common = UINT32_MAX};
     for (uint32_t i = 0; i < dev->alloc_count; i++)
@@ -369,8 +373,8 @@ static bool surely_fits(const struct model *m, const struct demand *d, bool *sur
     return fits && several;
 }
 
-struct model_answer model_make_resident(const struct model_queue *q, struct model_alloc *const *al, uint32_t n,
-                                        uint32_t flags, uint64_t *least_trim)
+struct model_answer model_make_resident(const struct model_queue *q, struct model_alloc *const *al,
+                                        uint32_t n, uint32_t flags, uint64_t *least_trim)
 {
     const struct model_process *p = q->dev->proc;
     struct model_answer a = {0, true};

@@ -116,7 +116,8 @@ struct model_answer model_process_create(const struct model *);
 struct model_process *model_process_new(struct model *, struct vidmm_process *);
 void model_process_gone(struct model_process *);
 struct model_device *model_device_new(struct model_process *, struct vidmm_device *);
-/* The device is in error: its lists are empty, what its queues had not finished is open (see model_open_page). */
+/* The device is in error: its lists are empty, what its queues had not finished is open (see
+ * model_open_page). */
 void model_device_lost(struct model_device *);
 void model_device_destroyed(struct model_device *);
 struct model_queue *model_queue_new(struct model_device *, struct vidmm_queue *);
@@ -129,8 +130,10 @@ const char *model_queue_issue(struct model_queue *, uint64_t value);
 /* A fence was made; gpu_va 0: none. Takes the page it lies in. */
 const char *model_fence_made(struct model_process *, uint64_t gpu_va);
 struct model_answer model_fence_create(const struct model_device *, uint32_t flags);
-struct model_answer model_fence_signal(const struct model_device *, uint32_t flags, uint64_t now, uint64_t value);
-struct model_answer model_sync(const struct model_device *, uint32_t all_flags, uint32_t forbidden, uint32_t n);
+struct model_answer model_fence_signal(const struct model_device *, uint32_t flags, uint64_t now,
+                                       uint64_t value);
+struct model_answer model_sync(const struct model_device *, uint32_t all_flags, uint32_t forbidden,
+                               uint32_t n);
 
 /* ---- allocations ------------------------------------------------------------------------------- */
 
@@ -161,7 +164,8 @@ uint64_t model_over_budget(const struct model_process *);
 
 /* ---- addresses --------------------------------------------------------------------------------- */
 
-struct model_answer model_map(const struct model_queue *, const struct vidmm_map *, const struct model_alloc *);
+struct model_answer model_map(const struct model_queue *, const struct vidmm_map *,
+                              const struct model_alloc *);
 const char *model_mapped(struct model_queue *, const struct vidmm_map *, struct model_alloc *, uint64_t va,
                          uint64_t value);
 struct model_answer model_reserve(const struct model_process *, const struct model_queue *,

@@ -126,7 +126,8 @@ static bool gap_fits(uint64_t lo, uint64_t hi, uint64_t bytes, uint64_t align, u
 }
 
 /* Is there an address = skew (mod align) with `bytes` free in the window? */
-static bool room_for(const struct model_process *p, struct window w, uint64_t bytes, uint64_t align, uint64_t skew)
+static bool room_for(const struct model_process *p, struct window w, uint64_t bytes, uint64_t align,
+                     uint64_t skew)
 {
     uint64_t at = w.lo;
     for (uint32_t i = first_from(p, w.lo); i < p->piece_count && p->piece[i].start < w.hi; i++) {
@@ -185,7 +186,8 @@ static bool map_valid(const struct model_queue *q, const struct vidmm_map *in, c
 {
     uint64_t mask = VIDMM_PAGE_SIZE - 1;
     if (!protection_valid(q->dev->proc->model, in->protection, al != NULL)) return false;
-    if (in->bytes == 0 || ((in->bytes | in->offset) & mask) != 0 || in->offset + in->bytes < in->bytes) return false;
+    if (in->bytes == 0 || ((in->bytes | in->offset) & mask) != 0 || in->offset + in->bytes < in->bytes)
+        return false;
     return al == NULL || (al->dev == q->dev && in->offset + in->bytes <= al->bytes);
 }
 
@@ -198,7 +200,8 @@ static bool base_valid(const struct model_process *p, const struct vidmm_map *in
 }
 
 /* Unique driver protection: 0 no conflict, 1 conflict, 2 depends on what has been executed. */
-static int unique_conflict(const struct model_process *p, const struct vidmm_map *in, const struct model_alloc *al)
+static int unique_conflict(const struct model_process *p, const struct vidmm_map *in,
+                           const struct model_alloc *al)
 {
     int found = 0;
     bool involved = al != NULL && (al->unique || (in->driver_protection & UNIQUE) != 0);
@@ -222,7 +225,8 @@ static int unique_conflict(const struct model_process *p, const struct vidmm_map
 
 static uint64_t map_align(const struct model_alloc *al) { return al != NULL ? al->align : VIDMM_PAGE_SIZE; }
 
-struct model_answer model_map(const struct model_queue *q, const struct vidmm_map *in, const struct model_alloc *al)
+struct model_answer model_map(const struct model_queue *q, const struct vidmm_map *in,
+                              const struct model_alloc *al)
 {
     const struct model_process *p = q->dev->proc;
     const struct model *m = p->model;
@@ -256,8 +260,8 @@ static void show(struct model_process *p, struct model_piece *x)
     put(p, x);
 }
 
-const char *model_mapped(struct model_queue *q, const struct vidmm_map *in, struct model_alloc *al, uint64_t va,
-                         uint64_t value)
+const char *model_mapped(struct model_queue *q, const struct vidmm_map *in, struct model_alloc *al,
+                         uint64_t va, uint64_t value)
 {
     struct model_process *p = q->dev->proc;
     struct window w = window_of(p->model, in->min, in->max, VIDMM_PAGE_SIZE);
@@ -296,7 +300,8 @@ struct model_answer model_reserve(const struct model_process *p, const struct mo
     if (in->base != 0 && (!in_space(p->model, in->base, in->bytes) ||
                           who_owns(p, in->base, in->base + in->bytes) != OWNED_NONE))
         model_refuse(&a, VIDMM_INVALID);
-    if (in->base == 0 && !room_for(p, w, in->bytes, VIDMM_PAGE_64K, 0)) model_refuse(&a, VIDMM_NO_VIDEO_MEMORY);
+    if (in->base == 0 && !room_for(p, w, in->bytes, VIDMM_PAGE_64K, 0))
+        model_refuse(&a, VIDMM_NO_VIDEO_MEMORY);
     uint64_t end = in->base != 0 ? in->base + in->bytes : w.hi;
     if (zero && model_tables_tight(p->model, in->bytes, end)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
     return a;
@@ -336,7 +341,10 @@ struct model_answer model_free(const struct model_process *p, uint64_t base, uin
     return a;
 }
 
-void model_freed(struct model_process *p, uint64_t base, uint64_t bytes) { remove_range(p, base, base + bytes); }
+void model_freed(struct model_process *p, uint64_t base, uint64_t bytes)
+{
+    remove_range(p, base, base + bytes);
+}
 
 const char *model_fence_made(struct model_process *p, uint64_t gpu_va)
 {
@@ -421,7 +429,8 @@ static struct model_alloc *find_alloc(const struct model_process *p, const struc
     return al;
 }
 
-const char *model_observe_page(struct model_process *p, uint64_t va, bool owned, const struct vidmm_va_info *info)
+const char *model_observe_page(struct model_process *p, uint64_t va, bool owned,
+                               const struct vidmm_va_info *info)
 {
     split(p, va);
     split(p, va + VIDMM_PAGE_SIZE);
@@ -484,10 +493,12 @@ const char *model_check_query(const struct model_process *p, uint64_t va, bool o
     while (lo > 0 && p->piece[lo - 1].range == x->range && p->piece[lo - 1].end == p->piece[lo].start) lo--;
     while (hi + 1 < p->piece_count && p->piece[hi + 1].range == x->range &&
            p->piece[hi + 1].start == p->piece[hi].end) hi++;
-    if (info->start != p->piece[lo].start || info->end != p->piece[hi].end) return "the bounds of a range differ";
+    if (info->start != p->piece[lo].start || info->end != p->piece[hi].end)
+        return "the bounds of a range differ";
     if (info->reserved != x->reserved) return "a range is of the other kind";
     if (x->content == MODEL_UNKNOWN) return NULL;
-    if (info->bound != (x->content != MODEL_NOTHING)) return "a page shows something, or nothing, unexpectedly";
+    if (info->bound != (x->content != MODEL_NOTHING))
+        return "a page shows something, or nothing, unexpectedly";
     if (x->content != MODEL_ALLOC) return NULL;
     if (info->open != x->alloc->handle) return "a page shows another allocation";
     return info->offset == x->offset + (va - x->start) ? NULL : "a page shows another offset";

@@ -42,13 +42,14 @@ static void check_packet(struct sim *s, const struct sim_context *c, const struc
         uint64_t got;
         memcpy(&got, slot + p->check[i].offset, sizeof(got));
         if (p->check[i].open || got == p->check[i].expect) continue;
-        sim_fail(s, "packet %llu of context %u (device %u): read %llx, expected %llx", ull(p->seq), c->id, c->dev->id,
-                 ull(got), ull(p->check[i].expect));
+        sim_fail(s, "packet %llu of context %u (device %u): read %llx, expected %llx", ull(p->seq), c->id,
+                 c->dev->id, ull(got), ull(p->check[i].expect));
     }
 }
 
 /* The newest packet that is known to be done: a signal whose value is there, or the last one of an idle
- * context. (Waits leave the queue before the packets ahead of them have finished: their number tells nothing.) */
+ * context. (Waits leave the queue before the packets ahead of them have finished: their number tells
+ * nothing.) */
 static uint64_t newest_done(const struct sim_context *c, uint32_t pending, uint64_t value)
 {
     uint64_t seq = 0;
@@ -63,16 +64,18 @@ void context_seen(struct sim *s, struct sim_context *c)
 {
     uint32_t pending = vidmm_context_pending(c->core);
     uint64_t value = vidmm_fence_value(c->fence);
-    if (pending > c->count) sim_fail(s, "context %u: %u packets pending, %u were queued", c->id, pending, c->count);
+    if (pending > c->count)
+        sim_fail(s, "context %u: %u packets pending, %u were queued", c->id, pending, c->count);
     if (value < c->fence_seen || value > c->fence_issued)
-        sim_fail(s, "context %u: its fence is at %llu, was %llu, issued %llu", c->id, ull(value), ull(c->fence_seen),
-                 ull(c->fence_issued));
+        sim_fail(s, "context %u: its fence is at %llu, was %llu, issued %llu", c->id, ull(value),
+                 ull(c->fence_seen), ull(c->fence_issued));
     c->fence_seen = value;
     for (uint64_t done = newest_done(c, pending, value); c->count > 0 && c->packet[c->head].seq <= done;) {
         struct packet *p = &c->packet[c->head];
         if (p->kind == PACKET_EXEC) check_packet(s, c, p);
         if (p->kind == PACKET_SIGNAL && p->value > value)
-            sim_fail(s, "context %u: signal %llu is done, the fence at %llu", c->id, ull(p->value), ull(value));
+            sim_fail(s, "context %u: signal %llu is done, the fence at %llu", c->id, ull(p->value),
+                     ull(value));
         s->done[c->id] = p->seq;
         drop_packet(c, true);
     }
@@ -88,7 +91,8 @@ static struct packet *push(struct sim *s, struct sim_context *c, enum packet_kin
     return p;
 }
 
-static bool queue_wait(struct sim *s, struct sim_context *c, struct vidmm_fence *f, uint64_t value, uint32_t flags)
+static bool queue_wait(struct sim *s, struct sim_context *c, struct vidmm_fence *f, uint64_t value,
+                       uint32_t flags)
 {
     struct model_answer a = model_sync(c->dev, flags, VIDMM_FENCE_NO_WAIT, 1);
     if (!sim_status(s, a, vidmm_context_wait(c->core, &f, &value, 1))) return false;
@@ -154,7 +158,8 @@ static bool usable(struct making *k, uint64_t va, bool write, struct model_page 
     *to = NULL;
     if (x == NULL || x->open || x->internal) return false;
     if (x->content == MODEL_ZERO) return model_gpu(d, va, write) == MODEL_WORKS;
-    if (x->content != MODEL_ALLOC || x->alloc->dev != d || x->alloc->dying || x->alloc->count == 0) return false;
+    if (x->content != MODEL_ALLOC || x->alloc->dev != d || x->alloc->dying || x->alloc->count == 0)
+        return false;
     bool denied = d->proc->model->config.read_only && (x->prot & VIDMM_PROT_WRITE) == 0;
     if ((write && denied) || (x->alloc->keep && !k->own)) return false;
     *to = model_page(x, va);
@@ -170,7 +175,8 @@ static bool begin(struct making *k, struct sim *s, struct sim_context *c)
     k->s = s;
     k->c = c;
     k->seq = s->seq + WAITS_MAX + 2; /* no smaller than the packet's */
-    if (c->dev->lost || sd->buffer_va == 0 || c->count + WAITS_MAX + 2 > PACKETS_MAX || sd->slots == UINT32_MAX)
+    if (c->dev->lost || sd->buffer_va == 0 || c->count + WAITS_MAX + 2 > PACKETS_MAX ||
+        sd->slots == UINT32_MAX)
         return false;
     k->p.slot = __builtin_ctz(~sd->slots);
     k->own = true;
@@ -179,7 +185,10 @@ static bool begin(struct making *k, struct sim *s, struct sim_context *c)
     return ready;
 }
 
-static uint64_t slot_va(const struct making *k) { return sim_of(k->c->dev)->buffer_va + (uint32_t)k->p.slot * SLOT_BYTES; }
+static uint64_t slot_va(const struct making *k)
+{
+    return sim_of(k->c->dev)->buffer_va + (uint32_t)k->p.slot * SLOT_BYTES;
+}
 
 static void mark(struct making *k, struct model_page *m)
 {
@@ -296,7 +305,8 @@ static void add_read(struct making *k)
     if (k->p.checks == 4 || !pick_va(k, &va) || run_of(k, va, 1, false) == 0) return;
     struct model_page *m = content_at(k, va);
     sim_say(k->s, "  read %llx", ull(va + at * 8));
-    k->words += ref_emit_copy(k->word + k->words, slot_va(k) + CHECK_OFFSET + k->p.checks * 8, va + at * 8, 8);
+    k->words += ref_emit_copy(k->word + k->words, slot_va(k) + CHECK_OFFSET + k->p.checks * 8, va + at * 8,
+                              8);
     expect(k, word_of(m, at), m != NULL && m->unknown);
     mark(k, m);
 }
@@ -324,7 +334,8 @@ static void add_sum(struct making *k)
     n = run_of(k, va, 1 + sim_below(k->s, 4), false);
     if (n == 0) return;
     sim_say(k->s, "  checksum %llx, %llu pages", ull(va), ull(n));
-    k->words += ref_emit_checksum(k->word + k->words, va, n * PAGE, slot_va(k) + CHECK_OFFSET + k->p.checks * 8);
+    k->words += ref_emit_checksum(k->word + k->words, va, n * PAGE,
+                                  slot_va(k) + CHECK_OFFSET + k->p.checks * 8);
     uint64_t sum = sum_of(k, va, n, &open);
     expect(k, sum, open);
     for (uint64_t i = 0; i < n; i++) mark(k, content_at(k, va + i * PAGE));
@@ -357,8 +368,10 @@ static bool submit(struct making *k)
     struct sim_context *c = k->c;
     struct sim_device *sd = sim_of(c->dev);
     for (uint32_t i = 0; i < k->waits; i++) {
-        sim_say(s, "  context %u waits for queue %u, value %llu", c->id, k->wait[i].queue->id, ull(k->wait[i].value));
-        if (!queue_wait(s, c, vidmm_queue_fence(k->wait[i].queue->handle), k->wait[i].value, 0)) return take_back(k);
+        sim_say(s, "  context %u waits for queue %u, value %llu", c->id, k->wait[i].queue->id,
+                ull(k->wait[i].value));
+        if (!queue_wait(s, c, vidmm_queue_fence(k->wait[i].queue->handle), k->wait[i].value, 0))
+            return take_back(k);
     }
     uint8_t *slot = sd->buffer_cpu + (uint32_t)k->p.slot * SLOT_BYTES;
     k->words += ref_emit_end(k->word + k->words);
@@ -453,8 +466,10 @@ static void op_sync_nasty(struct sim *s)
     for (uint32_t i = 0; i < 40; i++) many[i] = f->core;
     uint32_t n = sim_chance(s, 2) ? 0 : 33;
     sim_say(s, "context %u: wait for and signal of %u fences", c->id, n);
-    (void)sim_status(s, model_sync(d, f->flags, VIDMM_FENCE_NO_WAIT, n), vidmm_context_wait(c->core, many, value, n));
-    (void)sim_status(s, model_sync(d, f->flags, VIDMM_FENCE_NO_SIGNAL, n), vidmm_context_signal(c->core, many, value, n));
+    (void)sim_status(s, model_sync(d, f->flags, VIDMM_FENCE_NO_WAIT, n),
+                     vidmm_context_wait(c->core, many, value, n));
+    (void)sim_status(s, model_sync(d, f->flags, VIDMM_FENCE_NO_SIGNAL, n),
+                     vidmm_context_signal(c->core, many, value, n));
     sim_say(s, "context %u: submit with wrong flags", c->id);
     struct model_answer a = {MODEL_BIT(VIDMM_INVALID), false};
     if (d->lost) a.errors |= MODEL_BIT(VIDMM_DEVICE_LOST);
@@ -538,7 +553,8 @@ static void compare(struct making *k, const struct reading *r)
         if (page_equals(result + i * PAGE, want)) continue;
         sim_fail(k->s, "device %u, address %llx (allocation %u + %llx): holds %llx %llx, expected %llx %x",
                  k->c->dev->id, ull(r->va[i]), x->alloc != NULL ? x->alloc->id : 0,
-                 ull(x->offset + (r->va[i] - x->start)), ull(got[0]), ull(got[1]), ull(want->head), want->pattern);
+                 ull(x->offset + (r->va[i] - x->start)), ull(got[0]), ull(got[1]), ull(want->head),
+                 want->pattern);
     }
 }
 

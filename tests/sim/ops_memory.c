@@ -54,7 +54,9 @@ void alloc_make(struct sim *s, struct model_device *d, const struct model_alloc_
     struct vidmm_alloc_desc desc = {.private_data = &p, .private_size = sizeof(p), .existing = in->client,
                                     .existing_bytes = in->existing_bytes};
     struct vidmm_open *handle = NULL;
-    sim_say(s, "device %u: create allocation of %llu bytes, segments %x, preferred %u, alignment %x, existing %llu%s",
+    sim_say(s,
+            "device %u: create allocation of %llu bytes, segments %x, preferred %u, alignment %x, existing "
+            "%llu%s",
             d->id, (unsigned long long)in->bytes, in->supported, in->preferred, in->alignment,
             (unsigned long long)in->existing_bytes, in->refused ? ", refused by the driver" : "");
     *out = NULL;
@@ -81,7 +83,9 @@ static void choose_alloc(struct sim *s, struct model_alloc_in *in)
     if (!s->temper.memory_only && in->supported != 0) in->supported |= 4u;
     for (uint32_t i = 3; i-- > 0;)
         if ((in->supported >> i & 1u) != 0 && !sim_chance(s, 3)) in->preferred = i + 1;
-    in->alignment = in->supported & 1u ? 65536u << sim_below(s, 2) : sim_chance(s, 2) ? 0 : 1u << sim_below(s, 18);
+    in->alignment = in->supported & 1u ? 65536u << sim_below(s, 2)
+                    : sim_chance(s, 2) ? 0
+                                       : 1u << sim_below(s, 18);
     if (sim_chance(s, 40)) in->alignment = 4096;
     if (sim_chance(s, 40)) in->bytes = s->ro.segment[sim_below(s, 2)].bytes + 1 - sim_below(s, 2);
     in->refused = sim_chance(s, 60);
@@ -155,14 +159,15 @@ static void op_priority(struct sim *s)
 
 /* ---- residency --------------------------------------------------------------------------------- */
 
-void make_resident(struct sim *s, struct model_queue *q, struct model_alloc *const *al, uint32_t n, uint32_t flags)
+void make_resident(struct sim *s, struct model_queue *q, struct model_alloc *const *al, uint32_t n,
+                   uint32_t flags)
 {
     struct vidmm_open *opens[16];
     struct sim_device *sd = sim_of(q->dev);
     uint64_t value = 0, trim = 0, least;
     for (uint32_t i = 0; i < n; i++) opens[i] = al[i]->handle;
-    sim_say(s, "queue %u: make resident %u allocations (%u, %u ...), flags %x", q->id, n, n > 0 ? al[0]->id : 0,
-            n > 1 ? al[1]->id : 0, flags);
+    sim_say(s, "queue %u: make resident %u allocations (%u, %u ...), flags %x", q->id, n,
+            n > 0 ? al[0]->id : 0, n > 1 ? al[1]->id : 0, flags);
     sim_observe_tables(s);
     struct model_answer a = model_make_resident(q, al, n, flags, &least);
     for (uint32_t i = 0; i < n; i++)
@@ -172,12 +177,15 @@ void make_resident(struct sim *s, struct model_queue *q, struct model_alloc *con
     vidmm_status st = vidmm_make_resident(q->handle, opens, n, flags, &value, &trim);
     if (!sim_status(s, a, st)) {
         if (st == VIDMM_NO_MEMORY && !s->injecting && (trim == 0 || trim < least))
-            sim_fail(s, "bytes to trim %llu, at least %llu", (unsigned long long)trim, (unsigned long long)least);
-        if (st == VIDMM_NO_MEMORY && forced && vidmm_device_state(q->dev->handle) != VIDMM_DEVICE_OUT_OF_MEMORY)
+            sim_fail(s, "bytes to trim %llu, at least %llu", (unsigned long long)trim,
+                     (unsigned long long)least);
+        if (st == VIDMM_NO_MEMORY && forced &&
+            vidmm_device_state(q->dev->handle) != VIDMM_DEVICE_OUT_OF_MEMORY)
             sim_fail(s, "MustSucceed has failed, and the device lives");
         return;
     }
-    if ((st == VIDMM_OK) != (value == 0)) sim_fail(s, "%s with value %llu", sim_status_name(st), (unsigned long long)value);
+    if ((st == VIDMM_OK) != (value == 0))
+        sim_fail(s, "%s with value %llu", sim_status_name(st), (unsigned long long)value);
     sim_check(s, model_queue_issue(q, value));
     model_made_resident(q, al, n, value);
     world_trace(s->world, value);
@@ -210,7 +218,12 @@ static void op_resident(struct sim *s)
     make_resident(s, q, al, n, flags);
 }
 
-static bool would_end_use(const struct model_alloc *al, uint32_t by) { return al->count <= by && al->in_flight > 0; }
+/* Packets queued before an Evict may still use the allocation, if it was there and can be demoted. */
+static bool must_wait(const struct model_alloc *al, uint32_t by)
+{
+    bool there = model_reached(al->queue, al->value) && (al->segments & 1u) != 0;
+    return al->count <= by && al->in_flight > 0 && !there;
+}
 
 static void op_evict(struct sim *s)
 {
@@ -221,8 +234,8 @@ static void op_evict(struct sim *s)
     if (d == NULL || d->lost) return;
     uint32_t n = choose_allocs(s, d, al), flags = sim_chance(s, 2) ? 0 : (uint32_t)sim_below(s, 4);
     for (uint32_t i = 0; i < n; i++) {
-        if (would_end_use(al[i], n)) return; /* its work is to finish first */
         if ((flags & VIDMM_EVICT_NOT_WRITTEN_TO) && al[i]->written && !sim_chance(s, 8)) flags = 0;
+        if (must_wait(al[i], n)) return;
         opens[i] = al[i]->handle;
     }
     if (sim_chance(s, 40)) flags |= 1u << sim_below(s, 8);
@@ -230,7 +243,8 @@ static void op_evict(struct sim *s)
     struct model_answer a = model_evict(d, al, n, flags);
     if (!sim_status(s, a, vidmm_evict(d->handle, opens, n, flags, &trim))) return;
     uint64_t least = model_evicted(d, al, n, flags);
-    if (trim < least) sim_fail(s, "bytes to trim %llu, at least %llu", (unsigned long long)trim, (unsigned long long)least);
+    if (trim < least)
+        sim_fail(s, "bytes to trim %llu, at least %llu", (unsigned long long)trim, (unsigned long long)least);
 }
 
 static void op_budget(struct sim *s)
@@ -322,7 +336,9 @@ static void op_cpu_read(struct sim *s)
 }
 
 const struct sim_op ops_memory[] = {
-    {"alloc", op_alloc, 8}, {"memory", op_memory, 14}, {"import", op_import, 2}, {"close", op_close, 5}, {"priority", op_priority, 2},
-    {"resident", op_resident, 16}, {"evict", op_evict, 6}, {"budget", op_budget, 1},
-    {"lock", op_lock, 4}, {"unlock", op_unlock, 4}, {"cpu_write", op_cpu_write, 4}, {"cpu_read", op_cpu_read, 4},
-    {NULL, NULL, 0}};
+    { "alloc", op_alloc, 8 },   { "memory", op_memory, 14 },      { "import", op_import, 2 },
+    { "close", op_close, 5 },   { "priority", op_priority, 2 },   { "resident", op_resident, 16 },
+    { "evict", op_evict, 6 },   { "budget", op_budget, 1 },       { "lock", op_lock, 4 },
+    { "unlock", op_unlock, 4 }, { "cpu_write", op_cpu_write, 4 }, { "cpu_read", op_cpu_read, 4 },
+    { NULL, NULL, 0 }
+};

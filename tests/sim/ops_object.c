@@ -193,7 +193,8 @@ struct sim_context *context_new(struct sim *s, struct model_device *d)
     if (sim_chance(s, 12)) in.engine_affinity = (uint32_t)sim_below(s, 4);
     sim_say(s, "device %u: create context on node %u, affinity %u", d->id, in.node, in.engine_affinity);
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
-    if (in.node >= REF_NODE_PAGING /* nobody's but the driver's own */ || in.engine_affinity > 1) model_refuse(&a, VIDMM_INVALID);
+    if (in.node >= REF_NODE_PAGING /* nobody's but the driver's own */ || in.engine_affinity > 1)
+        model_refuse(&a, VIDMM_INVALID);
     if (!sim_status(s, a, vidmm_context_create(d->handle, &in, &core))) return NULL;
     sim_observe_tables(s);
     sim_say(s, "  its fence");
@@ -226,9 +227,9 @@ static void op_context_end(struct sim *s)
     if (sd == NULL || sd->context_count == 0) return;
     uint32_t i = (uint32_t)sim_below(s, sd->context_count);
     struct sim_context *c = sd->context[i];
-    sim_say(s, "destroy context %u with %u packets, and its fence", c->id, c->count);
+    sim_say(s, "destroy context %u with %u packets", c->id, c->count);
     vidmm_context_destroy(c->core);
-    vidmm_fence_destroy(c->fence);
+    if (c->count == 0) vidmm_fence_destroy(c->fence); /* else others may wait for it: it ends with the device */
     sd->context[i] = sd->context[--sd->context_count];
     free(c);
 }
@@ -247,7 +248,8 @@ static void op_fence(struct sim *s)
     struct model_answer a = model_fence_create(d, flags);
     if (!sim_status(s, a, vidmm_fence_create(d->handle, initial, flags, &core))) return;
     uint64_t va = vidmm_fence_gpu_address(core);
-    if ((va == 0) != ((flags & VIDMM_FENCE_NO_GPU_ACCESS) != 0)) sim_fail(s, "GPU address %llx", (unsigned long long)va);
+    if ((va == 0) != ((flags & VIDMM_FENCE_NO_GPU_ACCESS) != 0))
+        sim_fail(s, "GPU address %llx", (unsigned long long)va);
     if (vidmm_fence_value(core) != initial) sim_fail(s, "the initial value is not there");
     /* One without an address may have taken a page of addresses: another one tells which. */
     if (va == 0 && vidmm_fence_create(d->handle, 0, 0, &probe) == VIDMM_OK) {

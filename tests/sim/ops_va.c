@@ -43,13 +43,16 @@ static void dooms_are_open(struct model_process *p, uint64_t start, uint64_t end
 
 /* ---- map --------------------------------------------------------------------------------------- */
 
-bool map_range(struct sim *s, struct model_queue *q, struct vidmm_map *in, struct model_alloc *al, uint64_t *va)
+bool map_range(struct sim *s, struct model_queue *q, struct vidmm_map *in, struct model_alloc *al,
+               uint64_t *va)
 {
     uint64_t value = 0, got = 0;
     in->open = al != NULL ? al->handle : NULL;
-    sim_say(s, "queue %u: map base %llx [%llx, %llx) allocation %u + %llx, %llx bytes, protection %llx, driver %llx",
-            q->id, ull(in->base), ull(in->min), ull(in->max), al != NULL ? al->id : 0, ull(in->offset),
-            ull(in->bytes), ull(in->protection), ull(in->driver_protection));
+    sim_say(
+        s,
+        "queue %u: map base %llx [%llx, %llx) allocation %u + %llx, %llx bytes, protection %llx, driver %llx",
+        q->id, ull(in->base), ull(in->min), ull(in->max), al != NULL ? al->id : 0, ull(in->offset),
+        ull(in->bytes), ull(in->protection), ull(in->driver_protection));
     sim_observe_tables(s);
     struct model_answer a = model_map(q, in, al);
     vidmm_status st = vidmm_va_map(q->handle, in, &got, &value);
@@ -95,7 +98,8 @@ static void choose_window(struct sim *s, struct vidmm_map *in)
 /* Somewhere in a few busy places, or anywhere. */
 static uint64_t choose_base(struct sim *s)
 {
-    static const uint64_t place[] = {0x10000, 0x10000000, 0x10200000, 0x3fe00000, 0x1ffff0000, 0x8000000000 - 0x200000};
+    static const uint64_t place[] = { 0x10000,    0x10000000,  0x10200000,
+                                      0x3fe00000, 0x1ffff0000, 0x8000000000 - 0x200000 };
     uint64_t base = place[sim_below(s, 6)] + sim_below(s, 128) * PAGE * (sim_chance(s, 2) ? 1 : 16);
     if (sim_chance(s, 16)) base = sim_below(s, top_of(s) / PAGE) * PAGE;
     if (sim_chance(s, 24)) base = top_of(s) - sim_below(s, 64) * PAGE;
@@ -174,8 +178,17 @@ static void op_unbacked(struct sim *s)
 
 static uint64_t nasty(struct sim *s)
 {
-    const uint64_t values[] = {0, 1, PAGE - 1, PAGE + 1, UINT64_MAX, UINT64_MAX - PAGE + 1, 1ull << 63, top_of(s),
-                               top_of(s) - PAGE, VIDMM_VA_LOWEST - PAGE, (1ull << 63) - PAGE};
+    const uint64_t values[] = { 0,
+                                1,
+                                PAGE - 1,
+                                PAGE + 1,
+                                UINT64_MAX,
+                                UINT64_MAX - PAGE + 1,
+                                1ull << 63,
+                                top_of(s),
+                                top_of(s) - PAGE,
+                                VIDMM_VA_LOWEST - PAGE,
+                                (1ull << 63) - PAGE };
     return values[sim_below(s, sizeof(values) / sizeof(values[0]))];
 }
 
@@ -203,11 +216,12 @@ static void op_map_nasty(struct sim *s)
 
 /* ---- reserve ----------------------------------------------------------------------------------- */
 
-static void reserve_range(struct sim *s, struct model_process *p, struct model_queue *q, const struct vidmm_reserve *in)
+static void reserve_range(struct sim *s, struct model_process *p, struct model_queue *q,
+                          const struct vidmm_reserve *in)
 {
     uint64_t va = 0, value = 0;
-    sim_say(s, "process %u, queue %u: reserve base %llx [%llx, %llx) %llx bytes, type %u", p->id, q != NULL ? q->id : 0,
-            ull(in->base), ull(in->min), ull(in->max), ull(in->bytes), in->type);
+    sim_say(s, "process %u, queue %u: reserve base %llx [%llx, %llx) %llx bytes, type %u", p->id,
+            q != NULL ? q->id : 0, ull(in->base), ull(in->min), ull(in->max), ull(in->bytes), in->type);
     sim_observe_tables(s);
     struct model_answer a = model_reserve(p, q, in);
     vidmm_status st = vidmm_va_reserve(p->handle, q != NULL ? q->handle : NULL, in, &va, &value);
@@ -300,8 +314,13 @@ static void op_free_nasty(struct sim *s)
     free_range(s, p, base, bytes);
 }
 
-const struct sim_op ops_va[] = {
-    {"map", op_map, 20}, {"overlay", op_overlay, 8}, {"unbacked", op_unbacked, 4}, {"map_nasty", op_map_nasty, 3},
-    {"reserve", op_reserve, 6}, {"reserve_nasty", op_reserve_nasty, 2},
-    {"free", op_free, 8}, {"free_part", op_free_part, 5}, {"free_nasty", op_free_nasty, 3},
-    {NULL, NULL, 0}};
+const struct sim_op ops_va[] = { { "map", op_map, 20 },
+                                 { "overlay", op_overlay, 8 },
+                                 { "unbacked", op_unbacked, 4 },
+                                 { "map_nasty", op_map_nasty, 3 },
+                                 { "reserve", op_reserve, 6 },
+                                 { "reserve_nasty", op_reserve_nasty, 2 },
+                                 { "free", op_free, 8 },
+                                 { "free_part", op_free_part, 5 },
+                                 { "free_nasty", op_free_nasty, 3 },
+                                 { NULL, NULL, 0 } };

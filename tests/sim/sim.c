@@ -43,15 +43,18 @@ void sim_fail(struct sim *s, const char *format, ...)
     va_list ap;
     uint64_t from = s->calls > HISTORY ? s->calls - HISTORY : 0;
     fflush(stdout);
-    fprintf(stderr, "DIVERGENCE seed %llu step %llu\n", (unsigned long long)s->opt.seed, (unsigned long long)s->step);
+    fprintf(stderr, "DIVERGENCE seed %llu step %llu\n", (unsigned long long)s->opt.seed,
+            (unsigned long long)s->step);
     for (uint64_t i = from; i < s->calls; i++) fprintf(stderr, "  %s\n", s->history[i % HISTORY]);
     va_start(ap, format);
     fprintf(stderr, "  => ");
     vfprintf(stderr, format, ap);
     va_end(ap);
-    fprintf(stderr, "\nreplay: vidmm-sim --seeds 1 --seed %llu --ops %llu%s -v\n", (unsigned long long)s->opt.seed,
-            (unsigned long long)s->opt.ops,
-            s->opt.format < 0 ? "" : s->opt.format == REF_FORMAT_A ? " --format A" : " --format B");
+    fprintf(stderr, "\nreplay: vidmm-sim --seeds 1 --seed %llu --ops %llu%s -v\n",
+            (unsigned long long)s->opt.seed, (unsigned long long)s->opt.ops,
+            s->opt.format < 0               ? ""
+            : s->opt.format == REF_FORMAT_A ? " --format A"
+                                            : " --format B");
     longjmp(s->out, 1);
 }
 
@@ -62,8 +65,9 @@ void sim_check(struct sim *s, const char *wrong)
 
 const char *sim_status_name(vidmm_status st)
 {
-    static const char *const names[] = {"OK", "INVALID", "NO_MEMORY", "NO_VIDEO_MEMORY", "LIMIT", "BUSY",
-                                        "NOT_SUPPORTED", "ACCESS_DENIED", "DEVICE_LOST", "BUFFER_FULL", "FAILED"};
+    static const char *const names[] = { "OK",          "INVALID",     "NO_MEMORY",     "NO_VIDEO_MEMORY",
+                                         "LIMIT",       "BUSY",        "NOT_SUPPORTED", "ACCESS_DENIED",
+                                         "DEVICE_LOST", "BUFFER_FULL", "FAILED" };
     if (st == VIDMM_PENDING) return "PENDING";
     return st <= 0 && st >= VIDMM_FAILED ? names[-st] : "?";
 }

@@ -83,8 +83,8 @@ struct temper {
 
 /* What seeds did, added up. */
 struct sim_totals {
-    uint64_t maps, reserves, frees, residents, evicts, over_budget, page_ins, page_outs, fills, evictions, demotions,
-        promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read;
+    uint64_t maps, reserves, frees, residents, evicts, over_budget, page_ins, page_outs, fills, evictions,
+        demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read;
 };
 
 struct sim {
@@ -147,7 +147,8 @@ struct sim_context *context_new(struct sim *, struct model_device *);
 struct model_queue *queue_new(struct sim *, struct model_device *);
 void alloc_make(struct sim *, struct model_device *, const struct model_alloc_in *, uint32_t flags,
                 struct model_alloc **);
-void make_resident(struct sim *, struct model_queue *, struct model_alloc *const *, uint32_t n, uint32_t flags);
+void make_resident(struct sim *, struct model_queue *, struct model_alloc *const *, uint32_t n,
+                   uint32_t flags);
 bool lock_alloc(struct sim *, struct model_alloc *);
 void unlock_alloc(struct sim *, struct model_alloc *);
 bool map_range(struct sim *, struct model_queue *, struct vidmm_map *, struct model_alloc *, uint64_t *va);

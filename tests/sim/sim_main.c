@@ -28,8 +28,10 @@ static struct arguments parse(int argc, char **argv)
         if (strcmp(argv[i], "--seeds") == 0) a.ok = number(value, &a.seeds);
         else if (strcmp(argv[i], "--ops") == 0) a.ok = number(value, &a.o.ops);
         else if (strcmp(argv[i], "--seed") == 0) a.ok = number(value, &a.o.seed);
-        else if (strcmp(argv[i], "--format") == 0 && value != NULL && strcmp(value, "A") == 0) a.o.format = REF_FORMAT_A;
-        else if (strcmp(argv[i], "--format") == 0 && value != NULL && strcmp(value, "B") == 0) a.o.format = REF_FORMAT_B;
+        else if (strcmp(argv[i], "--format") == 0 && value != NULL && strcmp(value, "A") == 0)
+            a.o.format = REF_FORMAT_A;
+        else if (strcmp(argv[i], "--format") == 0 && value != NULL && strcmp(value, "B") == 0)
+            a.o.format = REF_FORMAT_B;
         else a.ok = false;
         i++;
     }
@@ -56,7 +58,8 @@ int main(int argc, char **argv)
     struct sim_totals totals = {0}, unused = {0};
     uint64_t all = 0, hash, again;
     if (!a.ok) {
-        fprintf(stderr, "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [--counts] [-v]\n");
+        fprintf(stderr,
+                "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [--counts] [-v]\n");
         return 2;
     }
     uint64_t first = a.o.seed;

@@ -80,7 +80,8 @@ static void poll_device(struct sim *s, struct model_device *d)
         return;
     }
     for (uint32_t i = 0; i < d->queue_count; i++)
-        sim_check(s, model_queue_seen(d->queue[i], vidmm_fence_value(vidmm_queue_fence(d->queue[i]->handle))));
+        sim_check(s,
+                  model_queue_seen(d->queue[i], vidmm_fence_value(vidmm_queue_fence(d->queue[i]->handle))));
     for (uint32_t i = 0; i < sd->context_count; i++) context_seen(s, sd->context[i]);
 }
 
@@ -148,9 +149,10 @@ void sim_verify(struct sim *s)
     if (number != 0) sim_fail(s, "invariant %d does not hold: %s", number, what);
     softgpu_get_detector(s->gpu, &d);
     if (d.violations != 0)
-        sim_fail(s, "%llu violations seen by the device model; the first at %llx (space %u, level %u, late %llu)",
-                 (unsigned long long)d.violations, (unsigned long long)d.first_violation.va,
-                 d.first_violation.space, d.first_violation.level, (unsigned long long)d.late);
+        sim_fail(
+            s, "%llu violations seen by the device model; the first at %llx (space %u, level %u, late %llu)",
+            (unsigned long long)d.violations, (unsigned long long)d.first_violation.va,
+            d.first_violation.space, d.first_violation.level, (unsigned long long)d.late);
 }
 
 /* ---- at rest ----------------------------------------------------------------------------------- */
@@ -173,7 +175,8 @@ static void each_alloc(struct sim *s, void (*fn)(struct sim *, struct model_allo
 static void each_device(struct sim *s, void (*fn)(struct sim *, struct model_device *))
 {
     for (uint32_t i = 0; i < s->model->process_count; i++)
-        for (uint32_t k = 0; k < s->model->process[i]->device_count; k++) fn(s, s->model->process[i]->device[k]);
+        for (uint32_t k = 0; k < s->model->process[i]->device_count; k++)
+            fn(s, s->model->process[i]->device[k]);
 }
 
 static void undelay(struct sim *s, struct model_device *d)
@@ -188,7 +191,8 @@ static void undelay(struct sim *s, struct model_device *d)
 static void lock_is_ready(struct sim *s, struct model_alloc *al)
 {
     if (al->dying || al->locks == 0 || al->dev->lost) return;
-    if (!vidmm_open_lock_ready(al->handle)) sim_fail(s, "the lock of allocation %u never becomes ready", al->id);
+    if (!vidmm_open_lock_ready(al->handle))
+        sim_fail(s, "the lock of allocation %u never becomes ready", al->id);
 }
 
 /* Locked without a place outside memory segments: it holds its device up until it is unlocked (ALC-36). */
@@ -272,7 +276,8 @@ static void check_placement(struct sim *s, struct model_alloc *al)
     if (info.resident_count != al->count)
         sim_fail(s, "allocation %u: count %u, expected %u", al->id, info.resident_count, al->count);
     bool idle = (al->segments & 1u) == 0; /* it may have made way, until its device has work again */
-    if (al->count > 0 && !info.resident && !idle) sim_fail(s, "allocation %u is required, but not resident", al->id);
+    if (al->count > 0 && !info.resident && !idle)
+        sim_fail(s, "allocation %u is required, but not resident", al->id);
     if (info.resident && (al->segments >> info.segment & 1u) == 0)
         sim_fail(s, "allocation %u is resident in segment %u, which is not of its set", al->id, info.segment);
 }

@@ -69,7 +69,10 @@ static void set_knobs(struct sim *s)
     softgpu_set_knobs(s->gpu, &k);
 }
 
-static bool step_node(struct sim *s, uint32_t n) { return softgpu_engine_step(s->gpu, n) == SOFTGPU_PROGRESS; }
+static bool step_node(struct sim *s, uint32_t n)
+{
+    return softgpu_engine_step(s->gpu, n) == SOFTGPU_PROGRESS;
+}
 static bool step_compute(void *s) { return step_node(s, REF_NODE_COMPUTE); }
 static bool step_copy(void *s) { return step_node(s, REF_NODE_COPY); }
 static bool step_paging(void *s) { return step_node(s, REF_NODE_PAGING); }

@@ -265,7 +265,8 @@ def base_and_core_have_no_globals(tree):
 def headers_compile_alone(tree):
     for path, _ in tree.some(r'\.h$', 'include', 'src/base'):
         command = ['cc', '-std=c17', '-ffreestanding', '-Wall', '-Wextra', '-Wpedantic', '-Werror',
-                   '-fsyntax-only', '-I' + os.path.join(tree.source, 'include'), '-I' + os.path.join(tree.source, 'src'),
+                   '-fsyntax-only', '-I' + os.path.join(tree.source, 'include'),
+                   '-I' + os.path.join(tree.source, 'src'),
                    '-x', 'c', '-include', os.path.join(tree.source, path), '-']
         done = subprocess.run(command, input='typedef int some;\n', stderr=subprocess.PIPE,
                               universal_newlines=True, check=False)
