@@ -51,8 +51,8 @@ bench:
 
 requirements:
 	@tools/setup.sh build
-	@tools/run-tests.py --quiet gcc
-	@tools/requirements.py $(if $(MISSING),--missing) $(if $(BREAK),--break)
+	@tools/run-tests.py --quiet gcc; failed=$$?; \
+	 tools/requirements.py $(if $(MISSING),--missing) $(if $(BREAK),--break) && exit $$failed
 
 install:
 	@tools/setup.sh build

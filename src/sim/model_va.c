@@ -156,7 +156,9 @@ bool model_tables_tight(const struct model *m, uint64_t bytes, uint64_t end)
         need[c->table_segment[l]] += ((bytes >> shift) + 2) * c->table_bytes[l];
     }
     uint32_t top = c->level_count - 1;
-    if (c->level_count == 2) need[c->table_segment[top]] += ((end >> shift) + 1024) * 4;
+    if (c->level_count == 2 && c->table_segment[top] != 0 && end >> shift > 1024)
+        return true; /* a larger root has to be contiguous, which nothing promises */
+    if (c->level_count == 2) need[c->table_segment[top]] += VIDMM_PAGE_SIZE;
     else if (bytes == 0) need[c->table_segment[top]] += c->table_bytes[top];
     for (uint32_t id = 1; id <= c->segment_count; id++)
         if (need[id] > 0 && c->segment[id].tables + need[id] > c->segment[id].table_reserve) return true;

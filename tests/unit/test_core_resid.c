@@ -479,6 +479,127 @@ static void other_devices_run_meanwhile(void **state)
     fx_close(&f);
 }
 
+/* ---- any lists at all -------------------------------------------------------------------------------- */
+
+enum { CROWD = 3, CROWD_OPENS = 7 };
+
+struct crowd {
+    struct fx f;
+    struct peer who[CROWD];
+    struct vidmm_open *op[CROWD][CROWD_OPENS];
+    uint64_t va[CROWD][CROWD_OPENS], sum[CROWD][CROWD_OPENS];
+    uint32_t count[CROWD][CROWD_OPENS];
+    uint64_t random;
+};
+
+static uint32_t draw(struct crowd *c, uint32_t n)
+{
+    c->random = c->random * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)(c->random >> 33) % n;
+}
+
+static void crowd_open(struct crowd *c, uint64_t seed)
+{
+    static const uint32_t sets[] = {SEG1, SEG2, SEG1 | SEG2, SEG1 | SYS, SEG2 | SYS, SEG1 | SEG2 | SYS};
+    memset(c, 0, sizeof *c);
+    c->random = seed;
+    fx_init(&c->f, seed & 1 ? REF_FORMAT_A : REF_FORMAT_B);
+    c->f.opt.segment[0].bytes = 4 * MIB;
+    c->f.opt.segment[1].bytes = 4 * MIB;
+    fx_start(&c->f);
+    for (uint32_t d = 0; d < CROWD; d++) {
+        c->who[d] = fx_peer(c->f.p);
+        for (uint32_t i = 0; i < CROWD_OPENS; i++) {
+            uint32_t set = sets[draw(c, 6)], preferred = set & SEG1 ? 1 : 2;
+            if ((set & SEG2) && draw(c, 2)) preferred = 2;
+            c->op[d][i] = fx_alloc_priority(c->who[d].d, (1 + draw(c, 28)) * 64 * KIB, set, preferred,
+                                            1 + draw(c, 3) * 0x1000);
+            c->va[d][i] = fx_map_all(c->who[d].q, c->op[d][i]);
+        }
+    }
+    fx_run(&c->f);
+    vidmm_process_set_budget(c->f.p, UINT64_MAX);
+}
+
+/* Adds a stamp to everything on a device's list: a copy that is lost or stale shows in the sum at the end. */
+static void crowd_work(struct crowd *c, uint32_t d, uint64_t stamp)
+{
+    for (uint32_t i = 0; i < CROWD_OPENS; i++) {
+        if (c->count[d][i] == 0) continue;
+        (void)ref_emit_add64(fx_words(&c->f, 3), c->va[d][i] + 64, stamp);
+        c->sum[d][i] += stamp;
+    }
+    fx_submit(&c->f, c->who[d].c);
+}
+
+static void crowd_settle(struct crowd *c)
+{
+    fx_run(&c->f);
+    for (uint32_t d = 0; d < CROWD; d++) {
+        assert_int_equal(vidmm_device_state(c->who[d].d), VIDMM_DEVICE_ACTIVE);
+        assert_int_equal(vidmm_context_pending(c->who[d].c), 0);
+        assert_true(fx_queue_done(c->who[d].q));
+    }
+}
+
+/* Takes everything off the lists and reads the sums with the CPU. */
+static void crowd_check(struct crowd *c)
+{
+    for (uint32_t k = 0; k < CROWD * CROWD_OPENS; k++) {
+        uint32_t d = k / CROWD_OPENS, i = k % CROWD_OPENS;
+        void *cpu;
+        while (c->count[d][i] > 0) {
+            fx_evict(c->who[d].d, c->op[d][i], 0);
+            c->count[d][i]--;
+        }
+        assert_true(vidmm_open_lock(c->op[d][i], &cpu) >= 0);
+        fx_run(&c->f);
+        assert_true(vidmm_open_lock_ready(c->op[d][i]));
+        assert_int_equal(((uint64_t *)cpu)[8], c->sum[d][i]);
+    }
+}
+
+static void crowd_step(struct crowd *c, uint64_t stamp)
+{
+    uint32_t d = draw(c, CROWD), i = draw(c, CROWD_OPENS), what = draw(c, 8);
+    struct vidmm_open *op = c->op[d][i];
+    uint64_t trim;
+    if (what < 4) {
+        vidmm_status st = make_resident(c->who[d].q, &op, 1, VIDMM_RESIDENT_CANT_TRIM_FURTHER, &trim);
+        assert_true(st >= 0 || st == VIDMM_NO_MEMORY);
+        if (st >= 0) c->count[d][i]++;
+    } else if (what < 6 && c->count[d][i] > 0) {
+        crowd_settle(c); /* a client evicts what its queued packets do not use */
+        fx_evict(c->who[d].d, op, 0);
+        c->count[d][i]--;
+    } else {
+        crowd_work(c, d, stamp);
+    }
+}
+
+/* Whatever lists are accepted: every device gets its turn, every fence is reached, all comes to rest. */
+static void accepted_lists_always_settle(void **state)
+{
+    static struct crowd c;
+    uint64_t first = vt_seed(), rounds = vt_rounds(30);
+    (void)state;
+    print_message("seeds %llu..%llu\n", (unsigned long long)first, (unsigned long long)(first + rounds - 1));
+    for (uint64_t seed = first; seed < first + rounds; seed++) {
+        crowd_open(&c, seed);
+        for (uint64_t n = 1; n <= 60; n++) {
+            crowd_step(&c, n);
+            if (draw(&c, 3) == 0) crowd_settle(&c);
+            if (c.f.cmd_used > 12 * 1024) {
+                crowd_settle(&c);
+                c.f.cmd_used = 0;
+            }
+        }
+        crowd_settle(&c);
+        crowd_check(&c);
+        fx_close(&c.f);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct vt_case cases[] = {
@@ -503,6 +624,7 @@ int main(int argc, char **argv)
         VT_TEST(the_budget_is_the_application_segments, "RES-18 SEG-30", NULL),
         VT_TEST(devices_take_turns, "RES-23", NULL),
         VT_TEST(other_devices_run_meanwhile, "RES-22 RES-03", NULL),
+        VT_TEST(accepted_lists_always_settle, "RES-23 RES-10", NULL),
     };
     return vt_main(argc, argv, "core_resid", cases, VT_COUNT(cases));
 }
