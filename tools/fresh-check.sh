@@ -6,7 +6,8 @@
 #   MIRROR=URL  package mirror;  KEEP=DIR  keep the root there, and use it again next time
 set -eu
 
-MIRROR=${MIRROR:-http://deb.debian.org/debian}
+# The mirror this machine uses itself, unless one is named.
+MIRROR=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)}
 TOP=$(cd "$(dirname "$0")/.." && pwd)
 [ "$(id -u)" -eq 0 ] || { echo "fresh-check: needs root (debootstrap, chroot)" >&2; exit 2; }
 command -v debootstrap >/dev/null || { echo "fresh-check: apt-get install -y debootstrap" >&2; exit 2; }
