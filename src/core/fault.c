@@ -41,18 +41,19 @@ static void handle_fault(struct vidmm_adapter *ad, uint32_t node)
     ad->counters->faults++;
     ad->counters->engine_resets++;
     bool whole = (fault.flags & VIDMM_FAULT_ADAPTER_RESET_REQUIRED) != 0; /* FLT-08 */
+    if (BROKEN(ad, FLT_02)) return;
     if (whole || ad->ops->reset_engine(ad->kmd, node, &last) != VIDMM_OK) {
         vmm_adapter_lose(ad);
         return;
     }
     vmm_node_complete(ad, node, atomic_load_explicit(&in->completed, memory_order_acquire));
     struct list *first = list_first(&ad->node[node].running);
-    if ((fault.flags & VIDMM_FAULT_FENCE_INVALID) &&
-        first != NULL) /* packet unknown: the one that was running */
+    bool unknown = (fault.flags & VIDMM_FAULT_FENCE_INVALID) != 0;
+    if (unknown && first != NULL) /* then it is the one that was running */
         fault.fence_id = list_entry(first, struct vmm_packet, link)->fence_id;
     struct vidmm_context *guilty = vmm_node_abort(ad, node, fault.fence_id);
     if (guilty == NULL) vmm_adapter_lose(ad); /* the paging process itself */
-    else vmm_device_fail(guilty->dev, VIDMM_DEVICE_PAGE_FAULT, &fault);
+    else if (!BROKEN(ad, FLT_01)) vmm_device_fail(guilty->dev, VIDMM_DEVICE_PAGE_FAULT, &fault);
 }
 
 bool vmm_inbox_step(struct vidmm_adapter *ad)

@@ -415,19 +415,27 @@ bool model_open_page(const struct model_process *p, uint64_t from, uint64_t *va)
     return false;
 }
 
+/* A closed one may be gone already and its handle be another's: those that live come first. */
 static struct model_alloc *alloc_by_handle(const struct model_device *d, const struct vidmm_open *handle)
 {
-    for (uint32_t i = 0; i < d->alloc_count; i++)
-        if (d->alloc[i]->handle == handle) return d->alloc[i];
-    return NULL;
+    struct model_alloc *found = NULL;
+    for (uint32_t i = 0; i < d->alloc_count; i++) {
+        if (d->alloc[i]->handle != handle) continue;
+        if (found == NULL || !d->alloc[i]->dying) found = d->alloc[i];
+    }
+    return found;
 }
 
 static struct model_alloc *find_alloc(const struct model_process *p, const struct vidmm_open *handle)
 {
+    const struct model *m = p->model;
     struct model_alloc *al = NULL;
-    for (uint32_t i = 0; i < p->device_count && al == NULL; i++) al = alloc_by_handle(p->device[i], handle);
-    for (uint32_t i = 0; i < p->model->dead_devices && al == NULL; i++)
-        if (p->model->dead_device[i]->proc == p) al = alloc_by_handle(p->model->dead_device[i], handle);
+    for (uint32_t i = 0; i < p->device_count && (al == NULL || al->dying); i++) {
+        struct model_alloc *other = alloc_by_handle(p->device[i], handle);
+        if (other != NULL) al = other;
+    }
+    for (uint32_t i = 0; i < m->dead_devices && al == NULL; i++)
+        if (m->dead_device[i]->proc == p) al = alloc_by_handle(m->dead_device[i], handle);
     return al;
 }
 

@@ -435,6 +435,12 @@ static void vanished_host_memory_is_a_fault(void **state)
     fx_close(&f);
 }
 
+/* The same story from the engine's side: without a reset nothing runs on it any more. */
+static void a_fault_resets_the_engine_it_happened_on(void **state)
+{
+    a_fault_ends_one_device_and_nobody_else(state);
+}
+
 static const struct vt_case cases[] = {
     VT_TEST(user_mode_submits_finished_command_buffers, "SUB-01 SUB-09", "SUB-01"),
     VT_TEST(a_submission_carries_no_lists, "SUB-02 SUB-06", "SUB-02"),
@@ -445,8 +451,8 @@ static const struct vt_case cases[] = {
     VT_TEST(fences_hold_values_that_grow, "SUB-13 SUB-14 SUB-21", NULL),
     VT_TEST(rights_of_a_fence_are_kept, "SUB-18 SUB-22", NULL),
     VT_TEST(waits_and_signals_order_contexts, "SUB-15 SUB-16", NULL),
-    VT_TEST(a_fault_ends_one_device_and_nobody_else, "FLT-01 FLT-02 FLT-05 FLT-09 FLT-10 FLT-11 SUB-20",
-            NULL),
+    VT_TEST(a_fault_ends_one_device_and_nobody_else, "FLT-01 FLT-05 FLT-09 FLT-10 FLT-11 SUB-20", "FLT-01"),
+    VT_TEST(a_fault_resets_the_engine_it_happened_on, "FLT-02", "FLT-02"),
     VT_TEST(all_kinds_of_invalid_access_fault, "FLT-04 FLT-08", NULL),
     VT_TEST(a_fault_reveals_and_changes_nothing_of_others, "FLT-23", NULL),
     VT_TEST(a_failed_engine_reset_takes_the_adapter, "", NULL),

@@ -61,6 +61,15 @@ static void set_handlers(const struct sigaction *action)
     }
 }
 
+/* Blocks what will be forwarded.  Gives the mask from before in *old. */
+static void hold_signals(sigset_t *old)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof forwarded / sizeof forwarded[0]; i++) sigaddset(&set, forwarded[i]);
+    sigprocmask(SIG_BLOCK, &set, old);
+}
+
 static void forward_signals(void)
 {
     const struct sigaction action = {.sa_sigaction = forward_signal, .sa_flags = SA_SIGINFO};
@@ -231,11 +240,17 @@ static int start(struct run *r)
     fflush(NULL);
     r->failure_fd = ends[1];
     pid_t parent = getpid();
+    sigset_t mask;
+    hold_signals(&mask);               /* the program may run, and be signalled, before we know its id */
     child_pid = fork();
-    if (child_pid == 0) child_main(r, parent);
+    if (child_pid == 0) {
+        sigprocmask(SIG_SETMASK, &mask, NULL);
+        child_main(r, parent);
+    }
+    if (child_pid > 0) forward_signals();
+    sigprocmask(SIG_SETMASK, &mask, NULL);
     close(ends[1]);
     if (child_pid < 0) return complain(EXIT_OWN_FAILURE, "cannot start a process: %s", strerror(errno));
-    forward_signals();
     ssize_t n;
     while ((n = read(ends[0], line, sizeof line - 1)) < 0 && errno == EINTR) { }
     close(ends[0]);
