@@ -14,6 +14,8 @@ command -v debootstrap >/dev/null || { echo "fresh-check: apt-get install -y deb
 [ $# -gt 0 ] || set -- test demo
 
 ROOT=${KEEP:-$(mktemp -d /var/tmp/vidmm-fresh-XXXXXX)}
+mkdir -p "$ROOT"
+chmod 755 "$ROOT"   # it becomes the / of an ordinary user
 mounted=
 finish() {
     for dir in $mounted; do umount "$dir" || echo "fresh-check: still mounted: $dir" >&2; done

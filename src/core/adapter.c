@@ -204,6 +204,7 @@ static void free_adapter(struct vidmm_adapter *ad)
         list_remove(&t->limbo);
         vmm_table_free(ad, t);
     }
+    slab_destroy(&ad->leaves);
     if (ad->started) ad->ops->stop_device(ad->kmd);
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (ad->segment[id].pool.pages != 0) pagepool_destroy(&ad->segment[id].pool);
@@ -232,6 +233,7 @@ vidmm_status vidmm_adapter_create(const struct vidmm_adapter_config *cfg, struct
     ad->counters->magic = VIDMM_COUNTERS_MAGIC;
     ad->broken = find_row(cfg->break_row);
     init_lists(ad);
+    slab_init(&ad->leaves, sizeof(struct vmm_table), 64, &ad->memory);
     vidmm_status st = init_adapter(ad, why);
     if (st != VIDMM_OK) {
         free_adapter(ad);

@@ -60,13 +60,24 @@ static vidmm_status size_alloc(const struct vidmm_adapter *ad, const struct vidm
     return VIDMM_OK;
 }
 
+/* Room for the worst scattering: an allocation that fits by its size must never fail for its extents. */
+static uint32_t most_extents(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
+{
+    uint64_t most = 1;
+    for (uint32_t id = 1; id <= ad->segment_count; id++) {
+        const struct vmm_segment *seg = &ad->segment[id];
+        uint64_t pages = div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift);
+        if ((al->segments >> id & 1u) && pages <= seg->bytes >> seg->page_shift) most = max_u64(most, pages);
+    }
+    return (uint32_t)most;
+}
+
 static vidmm_status take_memory(struct vidmm_adapter *ad, const struct vidmm_alloc_desc *in,
                                 struct vmm_alloc *al)
 {
     const struct vidmm_platform *pl = ad->platform;
     if (al->segments >> 1 != 0) {
-        uint64_t units = vmm_alloc_bytes(al) / al->align; /* bounded: see docs, "extents" */
-        al->ext_max = (uint32_t)min_u64(al->pages, 16 + units / 16);
+        al->ext_max = most_extents(ad, al);
         al->ext = vmm_new(ad, al->ext_max * sizeof *al->ext);
         if (al->ext == NULL) return VIDMM_NO_MEMORY;
     }

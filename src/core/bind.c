@@ -75,7 +75,7 @@ void vmm_bind_write(struct vmm_binding *b, struct range r)
             n++;
         }
         describe(b, first);
-        vmm_tables_write(sp, first, runs, n);
+        vmm_tables_write(sp, (struct range){ first, va }, runs, n);
     }
     describe_nothing(sp);
     if (!(ad->info.mmu_flags & VIDMM_MMU_INVALID_NOT_CACHED)) vmm_space_flush(sp, r); /* PT-35 */
@@ -90,7 +90,7 @@ void vmm_bind_invalidate(struct vmm_binding *b)
     struct vidmm_pte_run run = { .attr = ad->ops->pte_attr(ad->kmd, &kind) };
     run.count = (uint32_t)((r.end - r.start) >> VIDMM_PAGE_SHIFT);
     describe(b, r.start);
-    vmm_tables_write(sp, r.start, &run, 1);
+    vmm_tables_write(sp, r, &run, 1);
     describe_nothing(sp);
     vmm_space_flush(sp, r);
 }
@@ -101,14 +101,22 @@ static void link_binding(struct vmm_space *sp, struct vmm_binding *b, uint64_t s
     bool ok = tree_insert(&sp->bindings, &b->node, start);
     CHECK(ok);
     sp->binding_count++;
-    if (b->target == TARGET_ALLOC) list_push_back(&b->open->al->bindings, &b->on_alloc);
+    if (b->target != TARGET_ALLOC) return;
+    list_push_back(&b->open->al->bindings, &b->on_alloc);
+    b->open->al->unique += (uint32_t)(b->driver_protection >> 63);
+}
+
+static void forget_alloc(struct vmm_binding *b)
+{
+    list_remove(&b->on_alloc);
+    if (b->target == TARGET_ALLOC) b->open->al->unique -= (uint32_t)(b->driver_protection >> 63);
 }
 
 static void unlink_binding(struct vmm_binding *b)
 {
     tree_remove(&b->space->bindings, &b->node);
     b->space->binding_count--;
-    list_remove(&b->on_alloc);
+    forget_alloc(b);
 }
 
 /* b keeps [start, end) of what it shows. */
@@ -139,7 +147,7 @@ static void split(struct vmm_binding *b, struct range cut, struct vmm_binding **
 /*   b:   [........)   [........)    [........)     [........)
  *   r:  (..........)      [......   ....]             [..]
  *        removed      keeps left     keeps right    keeps both: needs *spare           */
-void vmm_bind_clear(struct vmm_space *sp, struct range r, struct vmm_binding **spare)
+static void clear(struct vmm_space *sp, struct range r, struct vmm_binding **spare, bool rewritten)
 {
     struct tree_node *n = tree_floor(&sp->bindings, r.start);
     if (n == NULL) n = tree_ceil(&sp->bindings, r.start);
@@ -148,7 +156,8 @@ void vmm_bind_clear(struct vmm_space *sp, struct range r, struct vmm_binding **s
         n = tree_next(n);
         struct range cut = range_intersect(r, (struct range){ b->node.key, b->end });
         if (range_is_empty(cut)) continue;
-        vmm_tables_unbind(sp, cut, entries_valid(b));
+        vmm_tables_release(sp, cut, entries_valid(b) && !rewritten);
+        if (entries_valid(b) && rewritten) vmm_space_flush(sp, cut); /* PT-34: valid entries change */
         if (cut.start > b->node.key && cut.end < b->end) {
             split(b, cut, spare);
         } else if (cut.start > b->node.key) {
@@ -162,6 +171,11 @@ void vmm_bind_clear(struct vmm_space *sp, struct range r, struct vmm_binding **s
     }
 }
 
+void vmm_bind_clear(struct vmm_space *sp, struct range r, struct vmm_binding **spare)
+{
+    clear(sp, r, spare, false);
+}
+
 static void break_other_bindings(struct vmm_space *sp, struct vmm_binding *nb)
 {
     LIST_FOREACH_SAFE(it, tmp, &nb->open->al->bindings) {
@@ -173,8 +187,7 @@ static void break_other_bindings(struct vmm_space *sp, struct vmm_binding *nb)
 void vmm_bind_replace(struct vmm_space *sp, struct range r, struct vmm_binding *nb,
                       struct vmm_binding *spare[2])
 {
-    vmm_tables_bind(sp, r); /* first: a leaf that goes on being used must not look empty in between */
-    vmm_bind_clear(sp, r, &spare[0]);
+    clear(sp, r, &spare[0], entries_valid(nb));
     nb->end = r.end;
     if (BROKEN(sp->ad, VA_06) && nb->target == TARGET_ALLOC) break_other_bindings(sp, nb);
     link_binding(sp, nb, r.start);
@@ -188,7 +201,7 @@ void vmm_bind_remove(struct vmm_binding *b)
     struct span *claim = span_find(&sp->claims, r.start);
     if (claim != NULL && claim->kind == (CLAIM_RESERVE | CLAIM_ZERO)) { /* as it was reserved (VA-45) */
         bool was = entries_valid(b);
-        list_remove(&b->on_alloc);
+        forget_alloc(b);
         b->target = TARGET_ZERO;
         b->open = NULL;
         b->driver_protection = 0;
@@ -196,7 +209,7 @@ void vmm_bind_remove(struct vmm_binding *b)
         if (was) vmm_space_flush(sp, r);
         return;
     }
-    vmm_tables_unbind(sp, r, entries_valid(b));
+    vmm_tables_release(sp, r, entries_valid(b));
     unlink_binding(b);
     vmm_delete(sp->ad, b, sizeof *b);
 }

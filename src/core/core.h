@@ -107,18 +107,28 @@ bool vmm_space_root_step(struct vmm_space *);
 vidmm_status vmm_tables_init(struct vmm_space *, uint32_t root_entries);
 void vmm_tables_fini(struct vmm_space *);
 uint32_t vmm_tables_coverage(const struct vmm_space *);  /* root entries */
-/* Creates the missing tables of a range and pins its leaves; nothing changes on failure. */
-vidmm_status vmm_tables_acquire(struct vmm_space *, struct range);
-void vmm_tables_unpin(struct vmm_space *, struct range);
-/* live += / -= bound pages; an empty leaf is unlinked and freed after a flush. */
-void vmm_tables_bind(struct vmm_space *, struct range);
-void vmm_tables_unbind(struct vmm_space *, struct range, bool entries_valid);
-/* Entries from va on; counts of the runs add up to what is written. May cross tables. */
-void vmm_tables_write(struct vmm_space *, uint64_t va, const struct vidmm_pte_run *, uint32_t n);
+/* Creates the missing tables of a range and counts its pages in the leaves, so that they stay until the
+ * same pages are released. Nothing changes on failure. A map acquires when it is accepted; what it binds
+ * later keeps that count, what it does not bind (holes, a dropped request) it releases. */
+vidmm_status vmm_tables_acquire_path(struct vmm_space *, uint64_t start, uint64_t end);
+static inline vidmm_status vmm_tables_acquire(struct vmm_space *sp, struct range r)
+{
+    struct vmm_tables *tt = &sp->tables;
+    if (r.start < tt->cursor_start || r.end > tt->cursor_end)
+        return vmm_tables_acquire_path(sp, r.start, r.end);
+    tt->cursor->live += (uint32_t)((r.end - r.start) >> VIDMM_PAGE_SHIFT);
+    return VIDMM_OK;
+}
+/* Takes the pages off again; an empty leaf is unlinked and freed after a flush. entries_valid: the GPU may
+ * have seen them, so entries of leaves that stay are written invalid and flushed. */
+void vmm_tables_release(struct vmm_space *, struct range, bool entries_valid);
+/* Entries of a range, which the counts of the runs add up to. May cross tables. */
+void vmm_tables_write(struct vmm_space *, struct range, const struct vidmm_pte_run *, uint32_t n);
 struct vmm_table *vmm_table_new(struct vmm_space *, uint32_t level, uint32_t entries);
 void vmm_table_free(struct vidmm_adapter *, struct vmm_table *);
 void vmm_root_swap(struct vmm_space *, struct vmm_table *new_root);
-void vmm_leaf_attach(struct vmm_space *, struct vmm_table *leaf); /* below a two-level root, pinned once */
+/* Links a leaf below a two-level root, with that many pages acquired. */
+void vmm_leaf_attach(struct vmm_space *, struct vmm_table *leaf, uint32_t pages);
 uint32_t vmm_root_used(const struct vmm_space *);        /* 1 + highest root index in use */
 struct vmm_table *vmm_leaf_find(const struct vmm_space *, uint64_t va);
 bool vmm_limbo_step(struct vidmm_adapter *);

@@ -69,7 +69,6 @@ static vidmm_status page_make(struct vidmm_process *p, bool read_only, struct vm
     b->prot = read_only ? 0 : VIDMM_PROT_WRITE;
     b->offset = page->frame * VIDMM_PAGE_SIZE;
     vmm_bind_replace(&p->space, r, b, none);
-    vmm_tables_unpin(&p->space, r);
     if (vmm_space_flush_pending(&p->space)) p->space.gate_seq = p->space.flush_seq;
     page->read_only = read_only;
     list_push_back(&p->fence_pages, &page->on_process);

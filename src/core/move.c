@@ -124,7 +124,7 @@ static void break_tables(struct vmm_alloc *al)
         struct vmm_binding *b = tree_entry(n, struct vmm_binding, node);
         struct vidmm_pte_run run = { .count = 1 };
         run.attr = sp->ad->ops->pte_attr(sp->ad->kmd, &(struct vidmm_pte_kind){ .level = 0 });
-        vmm_tables_write(sp, b->node.key, &run, 1);
+        vmm_tables_write(sp, (struct range){ b->node.key, b->node.key + VIDMM_PAGE_SIZE }, &run, 1);
         vmm_space_flush(sp, (struct range){ b->node.key, b->end });
     }
 }

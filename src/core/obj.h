@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "base/pagepool.h"
 #include "base/range.h"
+#include "base/slab.h"
 #include "base/span.h"
 #include "base/tree.h"
 #include "core/breaks.h"
@@ -34,27 +35,32 @@ enum {
 
 /* ---- page tables (table.c): derived from bindings and placements, never a truth of their own ---- */
 
+/* One cache line for a leaf: at random addresses its misses are what a map or unmap costs. */
 struct vmm_table {
     struct list limbo;         /* on adapter.limbo from unlinking to the flush that makes the page free */
     uint64_t limbo_seq;        /* batch that must be done first (inv. 5) */
     uint64_t address;          /* offset in the segment, or frame * 4096 */
     void *cpu;
     struct vmm_table *parent;
-    struct vmm_table **child;  /* entries pointers above the leaf, NULL at the leaf */
-    uint32_t index;            /* in the parent */
-    uint32_t live;             /* leaf: bound pages below; above: children (inv. 3) */
-    uint32_t pins;             /* accepted requests that will bind below (leaf) */
-    uint32_t entries, bytes;
-    uint8_t level, segment;
+    uint32_t index : 24, level : 8;      /* index in the parent */
+    uint32_t live;             /* leaf: pages bound below or promised to maps; above: children (inv. 3) */
+    uint32_t entries : 26, segment : 6;
+    uint32_t bytes;
+    struct vmm_table *child[]; /* entries pointers above the leaf, none at the leaf */
 };
+_Static_assert(sizeof(struct vmm_table) == 64, "a leaf is one cache line");
 
 struct vmm_tables {
     struct vmm_table *root;
     struct vmm_table *cursor;  /* leaf used last */
-    uint64_t cursor_start;     /* first address it covers */
+    uint64_t cursor_start, cursor_end; /* what it covers; end 0: there is none */
+    struct vmm_table *upper;   /* the table above it, if that is not the root; outlives the cursor */
+    uint64_t upper_start, upper_end;
     uint64_t root_version;     /* grows when the root moves; contexts compare (PT-12) */
     uint64_t count;
-    struct vidmm_update_page_table update; /* mode and process are filled in once */
+    struct vidmm_pte_run invalid[VIDMM_LEVELS_MAX]; /* all but the count; pte_attr is pure, so asked once */
+    struct vidmm_update_page_table update; /* mode and process filled in once, the table when it changes */
+    const struct vmm_table *described;     /* the table that `update` names; only compared */
 };
 
 /* ---- address spaces ---- */
@@ -118,7 +124,7 @@ struct vmm_request {
     uint64_t offset, driver_protection;
     struct list spares;        /* bindings (by on_alloc): for each piece a new one and one for a split */
     struct vmm_hole *holes;    /* by address, not touching */
-    uint64_t pinned_end;       /* tables of [range.start, pinned_end) are pinned */
+    uint64_t pinned_end;       /* tables of [range.start, pinned_end) are acquired */
     /* two-level spaces beyond the root: a larger root and the leaves below it, linked when it is in place */
     struct vmm_table *new_root;
     struct list new_leaves;
@@ -223,6 +229,7 @@ struct vmm_alloc {
     uint32_t preferred;        /* segment id; 0 = system */
     uint32_t align;            /* of VidMm-picked addresses */
     uint32_t priority, locks;
+    uint32_t unique;           /* bindings and queued maps with a unique driver protection (bit 63) */
     uint64_t resident_seq;     /* when it was last made resident: the planner's age */
     uint8_t state, segment;    /* vmm_place_state; segment that has the bytes, 0 = home */
     bool fresh;                /* nobody has written it: zeros need a fill, not a copy */
@@ -336,6 +343,7 @@ struct vidmm_adapter {
     bool batch_open;           /* operations were appended since the last batch, if only without bytes */
     uint64_t batch_next, batch_done; /* seq of the open batch; newest completed one */
     struct list flush_spaces, limbo;
+    struct slab leaves;        /* struct vmm_table of level 0 */
     struct vmm_move move;
     uint64_t missing;          /* sum of device.missing */
     uint32_t lock_waiters;     /* allocations that were locked while a memory segment had the bytes */

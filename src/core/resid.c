@@ -436,20 +436,36 @@ static bool promotable(const struct vmm_alloc *al)
            vmm_alloc_required(al);
 }
 
+/* Bytes of a segment that are free, or held by what nobody requires. */
+static uint64_t idle_bytes(const struct vmm_segment *seg)
+{
+    uint64_t bytes = (uint64_t)pagepool_free_pages(&seg->pool) << seg->page_shift;
+    LIST_FOREACH(it, &seg->lru) {
+        const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, lru);
+        if (movable(al) && !vmm_alloc_required(al) && !vmm_alloc_lingers(al)) bytes += vmm_alloc_bytes(al);
+    }
+    uint64_t held = (uint64_t)vmm_held_back(seg) << seg->page_shift;
+    return bytes > held ? bytes - held : 0;
+}
+
+static bool more_deserving(const struct vmm_alloc *a, const struct vmm_alloc *b)
+{
+    if (b == NULL || a->priority != b->priority) return b == NULL || a->priority > b->priority;
+    return a->resident_seq > b->resident_seq;
+}
+
 /* Into free room, or in the place of what nobody requires; never by demoting somebody (no ping-pong). */
 static bool promote(struct vidmm_adapter *ad)
 {
+    uint64_t idle[VIDMM_SEGMENTS_MAX + 1] = { 0 };
     struct vmm_alloc *best = NULL;
     if (!ad->room) return false;
+    for (uint32_t id = 1; id <= ad->segment_count; id++)
+        if (!(ad->segment[id].flags & VIDMM_SEGMENT_APERTURE)) idle[id] = idle_bytes(&ad->segment[id]);
     LIST_FOREACH(it, &ad->allocs) {
         struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
-        if (!promotable(al)) continue;
-        struct vmm_segment *seg = &ad->segment[al->preferred];
-        uint64_t need = div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift) + vmm_held_back(seg);
-        if (pagepool_free_pages(&seg->pool) < need &&
-            choose_victim(seg, al, NULL, VICTIM_FREE) == NULL) continue;
-        if (best == NULL || al->priority > best->priority ||
-            (al->priority == best->priority && al->resident_seq > best->resident_seq)) best = al;
+        if (!promotable(al) || vmm_alloc_bytes(al) > idle[al->preferred]) continue;
+        if (more_deserving(al, best)) best = al;
     }
     if (best != NULL && place_in_memory(ad, best, NULL, VICTIM_FREE)) return true;
     ad->room = false;

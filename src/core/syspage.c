@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* syspage.c — the system paging process: its space of fixed layout, its context, its scratch windows.
- * Owns: adapter->paging, buffer memory. Calls: table.c, place.c, the driver. Keeps: invariant 3 (pins).
+ * Owns: adapter->paging, buffer memory. Calls: table.c, place.c, the driver. Keeps: invariant 3.
  *
  *   0      4K      64K              4M            36M            68M                          1G
  *   |invalid| ...  | paging buffers | window 0: src | window 1: dst |  spare, tables in place  |
@@ -19,7 +19,7 @@ static vidmm_status map_buffers(struct vidmm_adapter *ad)
     struct vidmm_pte_run run = { .address = ad->buffer_frame * VIDMM_PAGE_SIZE, .count = (uint32_t)pages,
                                  .step = (uint32_t)VIDMM_PAGE_SIZE };
     run.attr = ad->ops->pte_attr(ad->kmd, &kind);
-    vmm_tables_write(&ad->paging, VMM_BUFFER_VA, &run, 1);
+    vmm_tables_write(&ad->paging, (struct range){ VMM_BUFFER_VA, VMM_BUFFER_VA + bytes }, &run, 1);
     char *cpu = ad->platform->sys_address(ad->platform->ctx, ad->buffer_frame);
     for (uint32_t i = 0; i < VMM_BUFFERS; i++) {
         ad->buffer[i].kmd = (struct vidmm_paging_buffer){ .cpu = cpu + i * each, .bytes = (uint32_t)each,
@@ -78,7 +78,7 @@ uint64_t vmm_scratch_map(struct vidmm_adapter *ad, uint32_t window, struct vmm_a
         run.address = vmm_place_run(al, segment, offset + (va - start), &left);
         left = min_u64(left, end - va);
         run.count = (uint32_t)(left >> VIDMM_PAGE_SHIFT);
-        vmm_tables_write(&ad->paging, va, &run, 1);
+        vmm_tables_write(&ad->paging, (struct range){ va, va + left }, &run, 1);
         va += left;
     }
     vmm_space_flush(&ad->paging, (struct range){ start, end });

@@ -2,8 +2,14 @@
 /* table.c — the page-table tree of one space: which tables exist, where they are, who writes their entries.
  * Owns: space->tables and the limbo of unlinked tables. Calls: the driver's update_page_table (by runs),
  * pagepool, the platform's frames. Keeps: invariants 3, 4, 5.
- * Knows nothing of bindings: callers say how many pages below a leaf are bound. */
+ * Knows nothing of bindings: callers say which pages they need tables for, and what the entries are.
+ *
+ * Maps and unmaps of neighbours come in sequences, so the leaf used last is remembered (the cursor) and the
+ * functions of the hot path begin with it; everything else walks down from the root. */
 #include "core/core.h"
+
+/* Keeps the registers that a rare case needs out of the frequent one. */
+#define NOINLINE __attribute__((noinline))
 
 static uint64_t entry_bytes(const struct vidmm_adapter *ad, uint32_t level)
 {
@@ -74,49 +80,41 @@ static void count_table(struct vidmm_adapter *ad, const struct vmm_table *t, boo
 /* ---- entries ---- */
 
 /* One driver call: entries of one table. */
-static void write_entries(struct vmm_space *sp, struct vmm_table *t, uint32_t first, uint32_t count,
-                          const struct vidmm_pte_run *runs, uint32_t n, uint64_t va)
+static inline void write_entries(struct vmm_space *sp, struct vmm_table *t, uint32_t first, uint32_t count,
+                                 const struct vidmm_pte_run *runs, uint32_t n, uint64_t va)
 {
     struct vidmm_update_page_table *u = &sp->tables.update;
-    u->level = t->level;
-    u->table.cpu_virtual = t->cpu;
+    struct vidmm_adapter *ad = sp->ad;
+    struct vidmm_counters *c = ad->counters;
+    if (sp->tables.described != t) {
+        sp->tables.described = t;
+        u->level = t->level;
+        u->table.cpu_virtual = t->cpu;
+    }
     u->start_index = first;
     u->count = count;
     u->runs = runs;
     u->run_count = n;
     u->first_va = va;
-    sp->ad->ops->update_page_table(sp->ad->kmd, u);
-    sp->ad->counters->updates++;
-    sp->ad->counters->runs += n;
-    sp->ad->counters->entries_written += count;
+    c->updates++;
+    c->runs += n;
+    c->entries_written += count;
+    ad->ops->update_page_table(ad->kmd, u);
 }
 
-static struct vidmm_pte_run invalid_run(struct vidmm_adapter *ad, uint32_t level, uint32_t count)
+static inline void write_invalid(struct vmm_space *sp, struct vmm_table *t, uint32_t level, uint32_t first,
+                                 uint32_t count, uint64_t va)
 {
-    struct vidmm_pte_kind kind = { .level = level };
-    if (BROKEN(ad, VA_02) && level == 0) kind.flags = VIDMM_PTE_VALID | VIDMM_PTE_ZERO;
-    struct vidmm_pte_run run = { .attr = ad->ops->pte_attr(ad->kmd, &kind), .count = count };
-    return run;
+    struct vidmm_pte_run *run = &sp->tables.invalid[level];
+    run->count = count;
+    write_entries(sp, t, first, count, run, 1, va);
 }
 
-static void write_invalid(struct vmm_space *sp, struct vmm_table *t, uint32_t first, uint32_t count,
-                          uint32_t flags, uint64_t va)
-{
-    struct vidmm_pte_run run = invalid_run(sp->ad, t->level, count);
-    sp->tables.update.flags = flags;
-    write_entries(sp, t, first, count, &run, 1, va);
-    sp->tables.update.flags = 0;
-}
-
-/* The parent's entry for va names the table, or nothing. */
+/* The parent's entry for va names the table. */
 static void write_parent(struct vmm_space *sp, struct vmm_table *parent, uint32_t index,
                          const struct vmm_table *child, uint64_t va)
 {
     struct vidmm_adapter *ad = sp->ad;
-    if (child == NULL) {
-        write_invalid(sp, parent, index, 1, 0, va);
-        return;
-    }
     struct vidmm_pte_kind kind = { .level = parent->level,
                                    .flags = VIDMM_PTE_VALID,
                                    .segment = child->segment };
@@ -126,27 +124,58 @@ static void write_parent(struct vmm_space *sp, struct vmm_table *parent, uint32_
     write_entries(sp, parent, index, 1, &run, 1, va);
 }
 
+/* Most entries are written invalid one by one; what that looks like never changes. */
+static void ask_invalid(struct vmm_space *sp)
+{
+    struct vidmm_adapter *ad = sp->ad;
+    for (uint32_t level = 0; level < ad->info.level_count; level++) {
+        struct vidmm_pte_kind kind = { .level = level };
+        if (BROKEN(ad, VA_02) && level == 0) kind.flags = VIDMM_PTE_VALID | VIDMM_PTE_ZERO;
+        sp->tables.invalid[level].attr = ad->ops->pte_attr(ad->kmd, &kind);
+    }
+}
+
 /* ---- single tables ---- */
+
+static size_t struct_bytes(uint32_t entries)
+{
+    return sizeof(struct vmm_table) + entries * sizeof(struct vmm_table *);
+}
+
+static struct vmm_table *struct_take(struct vidmm_adapter *ad, uint32_t level, uint32_t entries)
+{
+    CHECK(!ad->sealed); /* inv. 16 */
+    if (level > 0) return vmm_new(ad, struct_bytes(entries));
+    return slab_reserve(&ad->leaves, 1) ? slab_take(&ad->leaves) : NULL;
+}
+
+static void struct_give(struct vidmm_adapter *ad, struct vmm_table *t)
+{
+    if (t->level > 0) vmm_delete(ad, t, struct_bytes(t->entries));
+    else slab_give(&ad->leaves, t);
+}
 
 struct vmm_table *vmm_table_new(struct vmm_space *sp, uint32_t level, uint32_t entries)
 {
     struct vidmm_adapter *ad = sp->ad;
     const struct vidmm_level_desc *d = &ad->info.level[level];
-    struct vmm_table *t = vmm_new(ad, sizeof *t);
-    if (t == NULL) return NULL;
-    t->level = (uint8_t)level;
-    t->segment = (uint8_t)(sp->proc == NULL ? d->paging_segment : d->segment);
-    t->entries = entries;
-    t->bytes = d->table_bytes;
+    uint32_t bytes = d->table_bytes;
     if (ad->info.level_count == 2 && level == 1)
-        t->bytes = (uint32_t)ad->ops->get_root_page_table_size(ad->kmd, &t->entries);
-    if (level > 0) t->child = vmm_new(ad, t->entries * sizeof *t->child);
-    if ((level > 0 && t->child == NULL) || !table_pages_take(ad, t)) {
-        vmm_delete(ad, t->child, t->entries * sizeof *t->child);
-        vmm_delete(ad, t, sizeof *t);
+        bytes = (uint32_t)ad->ops->get_root_page_table_size(ad->kmd, &entries);
+    struct vmm_table *t = struct_take(ad, level, entries);
+    if (t == NULL) return NULL;
+    t->level = level & 0xff;
+    t->segment = (sp->proc == NULL ? d->paging_segment : d->segment) & 0x3f;
+    t->entries = entries & 0x3ffffff;
+    t->bytes = bytes;
+    if (!table_pages_take(ad, t)) {
+        struct_give(ad, t);
         return NULL;
     }
-    write_invalid(sp, t, 0, t->entries, VIDMM_UPDATE_INITIAL, 0); /* PT-06: before anything points to it */
+    sp->tables.described = NULL; /* another table may have lain here */
+    sp->tables.update.flags = VIDMM_UPDATE_INITIAL; /* PT-06: before anything points to it */
+    write_invalid(sp, t, level, 0, entries, 0);
+    sp->tables.update.flags = 0;
     sp->tables.count++;
     count_table(ad, t, true);
     return t;
@@ -156,26 +185,41 @@ void vmm_table_free(struct vidmm_adapter *ad, struct vmm_table *t)
 {
     count_table(ad, t, false);
     table_pages_give(ad, t);
-    if (t->child != NULL) vmm_delete(ad, t->child, t->entries * sizeof *t->child);
-    vmm_delete(ad, t, sizeof *t);
+    struct_give(ad, t);
+}
+
+static void forget_cursor(struct vmm_tables *tt)
+{
+    tt->cursor = NULL;
+    tt->cursor_end = 0;
+}
+
+static void forget_upper(struct vmm_tables *tt)
+{
+    forget_cursor(tt);
+    tt->upper = NULL;
+    tt->upper_end = 0;
 }
 
 /* Unlinked: the page may be in walk caches until the space's next flush is done (inv. 5). */
-static void table_retire(struct vmm_space *sp, struct vmm_table *t, struct range va)
+static void table_retire(struct vmm_space *sp, struct vmm_table *t)
 {
-    vmm_space_flush(sp, va);
+    struct vmm_tables *tt = &sp->tables;
+    t->parent = NULL;
     t->limbo_seq = sp->flush_seq;
     list_push_back(&sp->ad->limbo, &t->limbo);
-    sp->tables.count--;
-    if (sp->tables.cursor == t) sp->tables.cursor = NULL;
+    tt->count--;
+    if (tt->cursor == t) forget_cursor(tt);
+    if (tt->upper == t) forget_upper(tt);
 }
 
+/* The list is in the order of limbo_seq: batches are numbered as they are opened. */
 bool vmm_limbo_step(struct vidmm_adapter *ad)
 {
     bool progress = false;
     LIST_FOREACH_SAFE(it, tmp, &ad->limbo) {
         struct vmm_table *t = list_entry(it, struct vmm_table, limbo);
-        if (!vmm_batch_passed(ad, t->limbo_seq)) continue;
+        if (!vmm_batch_passed(ad, t->limbo_seq)) break;
         list_remove(&t->limbo);
         if (!BROKEN(ad, ADP_05)) vmm_table_free(ad, t);
         progress = true;
@@ -191,6 +235,7 @@ vidmm_status vmm_tables_init(struct vmm_space *sp, uint32_t root_entries)
     uint32_t top = ad->info.level_count - 1;
     sp->tables.update.mode = VIDMM_UPDATE_CPU_VIRTUAL;
     sp->tables.update.process = sp->kmd_process;
+    ask_invalid(sp);
     uint32_t full = 1u << ad->info.level[top].index_bits;
     sp->tables.root = vmm_table_new(sp, top, top == 1 ? min_u32(root_entries, full) : full);
     if (sp->tables.root == NULL) return VIDMM_NO_MEMORY;
@@ -216,33 +261,62 @@ void vmm_tables_fini(struct vmm_space *sp)
         struct vmm_table *parent = t->parent;
         at = t->index + 1;
         if (sp->ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION)
-            write_invalid(sp, t, 0, t->entries, 0, 0);
+            write_invalid(sp, t, t->level, 0, t->entries, 0);
         vmm_table_free(sp->ad, t);
         t = parent;
     }
     sp->tables.root = NULL;
-    sp->tables.cursor = NULL;
+    forget_upper(&sp->tables);
+}
+
+static inline bool in_upper(const struct vmm_tables *tt, uint64_t va)
+{
+    return va >= tt->upper_start && va < tt->upper_end;
 }
 
 struct vmm_table *vmm_leaf_find(const struct vmm_space *sp, uint64_t va)
 {
     const struct vidmm_adapter *ad = sp->ad;
-    struct vmm_table *t = sp->tables.root;
-    uint64_t top = va >> ad->shift[t->level];
-    if (top >= t->entries) return NULL;
-    while (t != NULL && t->level > 0) t = t->child[index_of(ad, t->level, va)];
+    const struct vmm_tables *tt = &sp->tables;
+    if (in_upper(tt, va)) return tt->upper->child[(va - tt->upper_start) >> ad->shift[1]];
+    struct vmm_table *t = tt->root;
+    if (va >> ad->shift[t->level] >= t->entries) return NULL;
+    for (uint32_t level = t->level; level > 0 && t != NULL; level--) t = t->child[index_of(ad, level, va)];
     return t;
 }
 
+static void set_cursor(struct vmm_space *sp, struct vmm_table *leaf, uint64_t va)
+{
+    struct vmm_tables *tt = &sp->tables;
+    uint64_t bytes = entry_bytes(sp->ad, 1);
+    tt->cursor = leaf;
+    tt->cursor_start = va & ~(bytes - 1);
+    tt->cursor_end = tt->cursor_start + bytes;
+    if (tt->upper == leaf->parent || leaf->parent->parent == NULL) return;
+    bytes = entry_bytes(sp->ad, 2);
+    tt->upper = leaf->parent;
+    tt->upper_start = va & ~(bytes - 1);
+    tt->upper_end = tt->upper_start + bytes;
+}
+
+/* Scalars from here on: gcc makes a 16-byte load of a struct range that it has just stored in halves. */
+static inline bool in_cursor(const struct vmm_tables *tt, uint64_t start, uint64_t end)
+{
+    return start >= tt->cursor_start && end <= tt->cursor_end;
+}
+
+static inline uint32_t cursor_index(const struct vmm_tables *tt, uint64_t va)
+{
+    return (uint32_t)((va - tt->cursor_start) >> VIDMM_PAGE_SHIFT);
+}
+
+/* The leaf below va becomes the cursor, if there is one. */
 static struct vmm_table *leaf_at(struct vmm_space *sp, uint64_t va)
 {
-    uint64_t start = va & ~(entry_bytes(sp->ad, 1) - 1);
-    struct vmm_tables *tt = &sp->tables;
-    if (tt->cursor != NULL && tt->cursor_start == start) return tt->cursor;
+    const struct vmm_tables *tt = &sp->tables;
+    if (va >= tt->cursor_start && va < tt->cursor_end) return tt->cursor;
     struct vmm_table *t = vmm_leaf_find(sp, va);
-    if (t == NULL) return NULL;
-    tt->cursor = t;
-    tt->cursor_start = start;
+    if (t != NULL) set_cursor(sp, t, va);
     return t;
 }
 
@@ -250,16 +324,15 @@ static struct vmm_table *leaf_at(struct vmm_space *sp, uint64_t va)
 static void prune(struct vmm_space *sp, struct vmm_table *t, uint64_t va)
 {
     struct vidmm_adapter *ad = sp->ad;
-    while (t->parent != NULL && t->live == 0 && t->pins == 0) {
-        struct vmm_table *parent = t->parent;
+    bool explicit_invalid = (ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION) != 0;
+    for (struct vmm_table *parent = t->parent; parent != NULL && t->live == 0; parent = t->parent) {
         uint64_t size = entry_bytes(ad, parent->level), start = va & ~(size - 1);
-        bool explicit_invalid = (ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION) != 0;
-        if (explicit_invalid) write_invalid(sp, t, 0, t->entries, 0, start);
-        write_parent(sp, parent, t->index, NULL, start);
+        if (explicit_invalid) write_invalid(sp, t, t->level, 0, t->entries, start);
+        write_invalid(sp, parent, parent->level, t->index, 1, start);
         parent->child[t->index] = NULL;
         parent->live--;
-        t->parent = NULL;
-        table_retire(sp, t, (struct range){ start, start + size });
+        vmm_space_flush(sp, (struct range){ start, start + size });
+        table_retire(sp, t);
         t = parent;
     }
 }
@@ -272,7 +345,7 @@ static struct vmm_table *child_make(struct vmm_space *sp, struct vmm_table *t, u
     struct vmm_table *n = vmm_table_new(sp, below, 1u << ad->info.level[below].index_bits);
     if (n == NULL) return NULL;
     n->parent = t;
-    n->index = index;
+    n->index = index & 0xffffff;
     t->child[index] = n;
     t->live++;
     uint64_t size = entry_bytes(ad, t->level), start = va & ~(size - 1);
@@ -285,7 +358,8 @@ static struct vmm_table *child_make(struct vmm_space *sp, struct vmm_table *t, u
 /* The leaf below va, created with its path; NULL: no memory, and nothing was left behind. */
 static struct vmm_table *path_make(struct vmm_space *sp, uint64_t va)
 {
-    struct vmm_table *t = sp->tables.root;
+    struct vmm_table *t = in_upper(&sp->tables, va) ? sp->tables.upper : sp->tables.root;
+    CHECK(t->parent != NULL || va >> sp->ad->shift[t->level] < t->entries);
     while (t->level > 0) {
         uint32_t i = index_of(sp->ad, t->level, va);
         struct vmm_table *below = t->child[i] != NULL ? t->child[i] : child_make(sp, t, i, va);
@@ -298,102 +372,120 @@ static struct vmm_table *path_make(struct vmm_space *sp, uint64_t va)
     return t;
 }
 
-vidmm_status vmm_tables_acquire(struct vmm_space *sp, struct range r)
-{
-    uint64_t size = entry_bytes(sp->ad, 1);
-    uint64_t end_covered = (uint64_t)sp->tables.root->entries << sp->ad->shift[sp->tables.root->level];
-    if (BROKEN(sp->ad, PT_01)) return VIDMM_OK;
-    CHECK(r.end <= end_covered);
-    for (uint64_t va = r.start & ~(size - 1); va < r.end; va += size) {
-        struct vmm_table *leaf = path_make(sp, va);
-        if (leaf == NULL) {
-            if (va > r.start) vmm_tables_unpin(sp, (struct range){ r.start, va });
-            return VIDMM_NO_MEMORY;
-        }
-        leaf->pins++;
-    }
-    return VIDMM_OK;
-}
-
-void vmm_tables_unpin(struct vmm_space *sp, struct range r)
-{
-    uint64_t size = entry_bytes(sp->ad, 1);
-    if (BROKEN(sp->ad, PT_01)) return;
-    for (uint64_t va = r.start & ~(size - 1); va < r.end; va += size) {
-        struct vmm_table *leaf = vmm_leaf_find(sp, va);
-        CHECK(leaf != NULL);
-        CHECK(leaf->pins > 0);
-        leaf->pins--;
-        if (leaf->pins == 0 && leaf->live == 0) prune(sp, leaf, va);
-    }
-}
-
-static uint64_t step_end(const struct vidmm_adapter *ad, uint64_t va, uint64_t end)
+static uint64_t leaf_end(const struct vidmm_adapter *ad, uint64_t va, uint64_t end)
 {
     uint64_t size = entry_bytes(ad, 1);
     return min_u64((va & ~(size - 1)) + size, end);
 }
 
-void vmm_tables_bind(struct vmm_space *sp, struct range r)
+static uint32_t pages_between(uint64_t start, uint64_t end)
 {
-    for (uint64_t va = r.start, next; va < r.end; va = next) {
-        next = step_end(sp->ad, va, r.end);
-        struct vmm_table *leaf = leaf_at(sp, va);
-        if (leaf == NULL && BROKEN(sp->ad, PT_01)) continue;
-        CHECK(leaf != NULL);
-        leaf->live += (uint32_t)((next - va) >> VIDMM_PAGE_SHIFT);
-    }
+    return (uint32_t)((end - start) >> VIDMM_PAGE_SHIFT);
 }
 
-/* A leaf that empties is dropped whole: its entries need not be written (PT-32). */
-void vmm_tables_unbind(struct vmm_space *sp, struct range r, bool entries_valid)
+vidmm_status vmm_tables_acquire_path(struct vmm_space *sp, uint64_t start, uint64_t end)
 {
     struct vidmm_adapter *ad = sp->ad;
-    for (uint64_t va = r.start, next; va < r.end; va = next) {
-        next = step_end(ad, va, r.end);
-        struct vmm_table *leaf = leaf_at(sp, va);
-        uint32_t n = (uint32_t)((next - va) >> VIDMM_PAGE_SHIFT);
+    for (uint64_t va = start, next; va < end; va = next) {
+        next = leaf_end(ad, va, end);
+        struct vmm_table *leaf = BROKEN(ad, PT_01) ? vmm_leaf_find(sp, va) : path_make(sp, va);
+        if (leaf == NULL && BROKEN(ad, PT_01)) continue;
+        if (leaf == NULL) {
+            vmm_tables_release(sp, (struct range){ start, va }, false);
+            return VIDMM_NO_MEMORY;
+        }
+        leaf->live += pages_between(va, next);
+        set_cursor(sp, leaf, va);
+    }
+    return VIDMM_OK;
+}
+
+static NOINLINE void release_leaves(struct vmm_space *sp, uint64_t start, uint64_t end, bool entries_valid)
+{
+    struct vidmm_adapter *ad = sp->ad;
+    struct vmm_tables *tt = &sp->tables;
+    for (uint64_t va = start, next; va < end; va = next) {
+        next = leaf_end(ad, va, end);
+        struct vmm_table *leaf = in_cursor(tt, va, next) ? tt->cursor : vmm_leaf_find(sp, va);
+        uint32_t n = pages_between(va, next);
         if (leaf == NULL && BROKEN(ad, PT_01)) continue;
         CHECK(leaf != NULL);
         CHECK(leaf->live >= n);
         leaf->live -= n;
-        if (leaf->live == 0 && leaf->pins == 0) {
-            prune(sp, leaf, va);
-        } else if (entries_valid) {
-            write_invalid(sp, leaf, index_of(ad, 0, va), n, 0, va);
-            vmm_space_flush(sp, (struct range){ va, next });
+        if (leaf->live == 0) {
+            prune(sp, leaf, va); /* dropped whole: its entries need not be written (PT-32) */
+            continue;
         }
+        set_cursor(sp, leaf, va);
+        if (!entries_valid) continue;
+        write_invalid(sp, leaf, 0, cursor_index(tt, va), n, va);
+        vmm_space_flush(sp, (struct range){ va, next });
     }
 }
 
-void vmm_tables_write(struct vmm_space *sp, uint64_t va, const struct vidmm_pte_run *runs, uint32_t n)
+void vmm_tables_release(struct vmm_space *sp, struct range r, bool entries_valid)
 {
-    struct vidmm_adapter *ad = sp->ad;
-    struct vidmm_pte_run part[VMM_RUNS];
-    uint32_t used = 0; /* entries of runs[0] that were written already */
+    struct vmm_tables *tt = &sp->tables;
+    uint32_t n = pages_between(r.start, r.end);
+    if (!in_cursor(tt, r.start, r.end) || tt->cursor->live <= n) {
+        release_leaves(sp, r.start, r.end, entries_valid);
+        return;
+    }
+    tt->cursor->live -= n;
+    if (!entries_valid) return;
+    vmm_space_flush(sp, r);
+    write_invalid(sp, tt->cursor, 0, cursor_index(tt, r.start), n, r.start);
+}
+
+/* As many runs as fit into `room` entries whole. */
+static uint32_t whole_runs(const struct vidmm_pte_run *runs, uint32_t n, uint32_t room, uint32_t *count)
+{
+    uint32_t k = 0, sum = 0;
+    while (k < n && runs[k].count <= room - sum) sum += runs[k++].count;
+    *count = sum;
+    return k;
+}
+
+static NOINLINE void write_leaves(struct vmm_space *sp, uint64_t va, const struct vidmm_pte_run *runs,
+                                  uint32_t n)
+{
+    struct vidmm_pte_run rest = { .count = 0 }; /* of a run that the end of a leaf has cut */
     while (n > 0) {
         struct vmm_table *leaf = leaf_at(sp, va);
-        if (leaf == NULL && BROKEN(ad, PT_01)) return;
+        if (leaf == NULL && BROKEN(sp->ad, PT_01)) return;
         CHECK(leaf != NULL);
-        uint32_t first = index_of(ad, 0, va), room = leaf->entries - first, count = 0, k = 0;
-        while (n > 0 && k < VMM_RUNS && count < room) {
-            part[k] = runs[0];
-            part[k].address += (uint64_t)used * part[k].step;
-            part[k].count = min_u32(runs[0].count - used, room - count);
-            count += part[k].count;
-            used += part[k].count;
-            k++;
-            if (used == runs[0].count) {
-                used = 0;
+        uint32_t first = cursor_index(&sp->tables, va), room = leaf->entries - first, count;
+        uint32_t k = rest.count > 0 ? 0 : whole_runs(runs, n, room, &count);
+        if (k > 0) {
+            write_entries(sp, leaf, first, count, runs, k, va);
+            runs += k;
+            n -= k;
+        } else {
+            struct vidmm_pte_run part = rest.count > 0 ? rest : runs[0];
+            rest = part;
+            count = part.count = min_u32(part.count, room);
+            rest.count -= count;
+            rest.address += (uint64_t)count * rest.step;
+            write_entries(sp, leaf, first, count, &part, 1, va);
+            if (rest.count == 0) {
                 runs++;
                 n--;
             }
         }
-        write_entries(sp, leaf, first, count, part, k, va);
         va += (uint64_t)count << VIDMM_PAGE_SHIFT;
         if (sp->tables.update.allocation != NULL)
             sp->tables.update.allocation_offset += (uint64_t)count << VIDMM_PAGE_SHIFT;
     }
+}
+
+void vmm_tables_write(struct vmm_space *sp, struct range r, const struct vidmm_pte_run *runs, uint32_t n)
+{
+    struct vmm_tables *tt = &sp->tables;
+    if (!in_cursor(tt, r.start, r.end)) {
+        write_leaves(sp, r.start, runs, n);
+        return;
+    }
+    write_entries(sp, tt->cursor, cursor_index(tt, r.start), pages_between(r.start, r.end), runs, n, r.start);
 }
 
 /* Needs: every context of the space is idle (PT-09, PT-12). The old root is freed after a full flush. */
@@ -410,27 +502,27 @@ void vmm_root_swap(struct vmm_space *sp, struct vmm_table *nr)
     CHECK(nr->live == old->live);
     sp->tables.root = nr;
     sp->tables.root_version++;
-    sp->tables.cursor = NULL;
+    forget_upper(&sp->tables);
     sp->ad->counters->root_resizes++;
     if (sp->ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION)
-        write_invalid(sp, old, 0, old->entries, 0, 0);
+        write_invalid(sp, old, old->level, 0, old->entries, 0);
     vmm_space_flush(sp, (struct range){ 0, UINT64_MAX });
     old->limbo_seq = sp->flush_seq;
     list_push_back(&sp->ad->limbo, &old->limbo);
     sp->tables.count--;
 }
 
-void vmm_leaf_attach(struct vmm_space *sp, struct vmm_table *leaf)
+void vmm_leaf_attach(struct vmm_space *sp, struct vmm_table *leaf, uint32_t pages)
 {
     struct vmm_table *root = sp->tables.root;
     if (root->child[leaf->index] != NULL) { /* another request was first */
-        root->child[leaf->index]->pins++;
+        root->child[leaf->index]->live += pages;
         sp->tables.count--;
         vmm_table_free(sp->ad, leaf);
         return;
     }
     leaf->parent = root;
-    leaf->pins = 1;
+    leaf->live = pages;
     root->child[leaf->index] = leaf;
     root->live++;
     uint64_t size = entry_bytes(sp->ad, 1), start = leaf->index * size;

@@ -36,6 +36,7 @@ static bool unique_conflict(const struct vmm_space *sp, const struct vidmm_map *
 {
     struct range asked = { in->offset, in->offset + in->bytes };
     uint64_t wants = in->driver_protection;
+    if (!(wants >> 63) && in->open->al->unique == 0) return false;
     LIST_FOREACH(it, &in->open->al->bindings) {
         const struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
         uint64_t has = b->driver_protection, start = b->node.key;
@@ -169,7 +170,7 @@ static vidmm_status take_new_leaves(struct vmm_space *sp, struct vmm_request *r,
     for (uint64_t i = from >> shift; i < need; i++) {
         struct vmm_table *leaf = vmm_table_new(sp, 0, 1u << ad->info.level[0].index_bits);
         if (leaf == NULL) return VIDMM_NO_MEMORY;
-        leaf->index = (uint32_t)i;
+        leaf->index = (uint32_t)i & 0xffffff;
         list_push_back(&r->new_leaves, &leaf->limbo);
     }
     return VIDMM_OK;
@@ -229,17 +230,24 @@ static vidmm_status reserve_map(struct vidmm_queue *q, struct range range, bool 
     return VIDMM_OK;
 }
 
+static void unpend(struct vmm_space *sp, struct vmm_request *r)
+{
+    list_remove(&r->on_pending);
+    sp->pending_count--;
+    if (r->open == NULL) return;
+    r->open->pending--;
+    r->open->al->unique -= (uint32_t)(r->driver_protection >> 63);
+}
+
 void vmm_map_drop(struct vmm_request *r)
 {
     struct vmm_space *sp = &r->queue->dev->proc->space;
     struct vidmm_adapter *ad = sp->ad;
     if (list_is_linked(&r->on_pending)) {
-        list_remove(&r->on_pending);
-        sp->pending_count--;
-        if (r->open != NULL) r->open->pending--;
+        unpend(sp, r);
     }
     if (!r->executed && r->pinned_end > r->range.start)
-        vmm_tables_unpin(sp, (struct range){ r->range.start, r->pinned_end });
+        vmm_tables_release(sp, (struct range){ r->range.start, r->pinned_end }, false);
     LIST_FOREACH_SAFE(it, tmp, &r->new_leaves) {
         struct vmm_table *leaf = list_entry(it, struct vmm_table, limbo);
         list_remove(&leaf->limbo);
@@ -271,7 +279,10 @@ static uint64_t commit_map(struct vmm_request *r, bool new_claim, uint32_t kind)
     r->new_claim = new_claim;
     list_push_back(&sp->pending, &r->on_pending);
     sp->pending_count++;
-    if (r->open != NULL) r->open->pending++;
+    if (r->open != NULL) {
+        r->open->pending++;
+        r->open->al->unique += (uint32_t)(r->driver_protection >> 63);
+    }
     return vmm_request_enqueue(r);
 }
 
@@ -336,30 +347,38 @@ static bool root_ready(struct vmm_space *sp, struct vmm_request *r)
     if (covered < r->range.end) return false;
     LIST_FOREACH_SAFE(it, tmp, &r->new_leaves) {
         struct vmm_table *leaf = list_entry(it, struct vmm_table, limbo);
+        uint64_t start = (uint64_t)leaf->index << sp->ad->shift[1], end = start + (1ull << sp->ad->shift[1]);
+        struct range part = range_intersect(r->range, (struct range){ start, end });
         list_remove(&leaf->limbo);
-        vmm_leaf_attach(sp, leaf);
+        vmm_leaf_attach(sp, leaf, (uint32_t)(range_size(part) >> VIDMM_PAGE_SHIFT));
     }
     r->pinned_end = r->range.end;
     return true;
+}
+
+/* Tables that were acquired for pages a later free has taken away. */
+static void release_hole(struct vmm_request *r, struct range hole)
+{
+    struct range held = range_intersect(hole, (struct range){ r->range.start, r->pinned_end });
+    if (!range_is_empty(held)) vmm_tables_release(&r->queue->dev->proc->space, held, false);
 }
 
 bool vmm_map_execute(struct vmm_request *r)
 {
     struct vmm_space *sp = &r->queue->dev->proc->space;
     if (!root_ready(sp, r)) return false;
-    uint64_t at = r->range.start;
+    uint64_t at = r->range.start; /* tables of [at, pinned_end) are still held for this request */
     for (const struct vmm_hole *h = r->holes; at < r->range.end; h = h->next) {
         struct range p = { at, h != NULL ? h->range.start : r->range.end };
         if (BROKEN(sp->ad, ADP_07) && !r->unmap && r->pinned_end < p.end) break;
         if (p.start < p.end) bind_piece(r, p);
+        at = p.end;
         if (h == NULL) break;
+        if (!r->unmap) release_hole(r, h->range);
         at = h->range.end;
     }
-    list_remove(&r->on_pending);
-    sp->pending_count--;
-    if (r->open != NULL) r->open->pending--;
-    if (!r->unmap && r->pinned_end > r->range.start)
-        vmm_tables_unpin(sp, (struct range){ r->range.start, r->pinned_end });
+    unpend(sp, r);
+    if (!r->unmap && r->pinned_end > at) vmm_tables_release(sp, (struct range){ at, r->pinned_end }, false);
     r->pinned_end = r->range.start;
     r->wait_seq = vmm_space_flush_pending(sp) ? sp->flush_seq : 0;
     return true;
@@ -606,9 +625,7 @@ void vmm_map_cancel(struct vmm_request *r)
 {
     struct vmm_space *sp = &r->queue->dev->proc->space;
     if (r->executed || !r->new_claim) return;
-    list_remove(&r->on_pending);
-    sp->pending_count--;
-    if (r->open != NULL) r->open->pending--;
+    unpend(sp, r);
     for (struct range p = next_piece(r, r->range.start); p.start < p.end; p = next_piece(r, p.end))
         release_unbound(sp, p);
 }

@@ -105,6 +105,29 @@ static struct vmm_binding *binding_at(const struct vmm_space *sp, uint64_t va)
     return b != NULL && b->end > va ? b : NULL;
 }
 
+static uint64_t promised_by(const struct vidmm_queue *q, struct range leaf)
+{
+    uint64_t pages = 0;
+    LIST_FOREACH(it, &q->requests) {
+        const struct vmm_request *r = list_entry(it, struct vmm_request, link);
+        struct range held = { r->range.start, r->pinned_end };
+        if (r->kind == REQ_MAP) pages += range_size(range_intersect(leaf, held)) >> VIDMM_PAGE_SHIFT;
+    }
+    return pages;
+}
+
+/* Pages of a leaf that accepted maps hold until they execute. */
+static uint64_t promised(const struct vmm_space *sp, struct range leaf)
+{
+    uint64_t pages = 0;
+    LIST_FOREACH(di, &sp->proc->devices) {
+        const struct vidmm_device *d = list_entry(di, struct vidmm_device, on_process);
+        LIST_FOREACH(qi, &d->queues)
+            pages += promised_by(list_entry(qi, struct vidmm_queue, on_device), leaf);
+    }
+    return pages;
+}
+
 static void check_leaf(struct walk *w, struct vmm_space *sp, struct vmm_table *leaf, uint64_t start)
 {
     uint32_t bound = 0;
@@ -114,8 +137,10 @@ static void check_leaf(struct walk *w, struct vmm_space *sp, struct vmm_table *l
         if (b != NULL) bound++;
         if (sp->ad->ops->pte_decode != NULL) expect_entry(w, sp, leaf, i, va, b);
     }
-    hold(w, bound == leaf->live, 3, "live of a leaf table differs from the pages bound below it");
-    hold(w, leaf->live > 0 || leaf->pins > 0, 3, "an empty leaf table still exists");
+    struct range all = { start, start + ((uint64_t)leaf->entries << VIDMM_PAGE_SHIFT) };
+    hold(w, bound + promised(sp, all) == leaf->live, 3,
+         "live of a leaf table differs from the pages bound or promised below it");
+    hold(w, leaf->live > 0, 3, "an empty leaf table still exists");
 }
 
 /* Next table in pre-order, without recursion. */

@@ -7,6 +7,7 @@
 #include "host/sysmem.h"
 
 #include "base/check.h"
+#include "host/guard.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -272,6 +273,16 @@ void *sysmem_address(struct sysmem *s, uint64_t frame)
 }
 
 /* ---- own memory -------------------------------------------------------------------------------- */
+
+/* The client has the addresses of some of our pages, and may have unmapped or protected them.  They are still
+ * ours: then new ones are put in their place. */
+static bool clear_page(char *page)
+{
+    static const char zeros[VIDMM_PAGE_SIZE];
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    if (guard_copy(page, zeros, sizeof zeros)) return true;
+    return mmap(page, VIDMM_PAGE_SIZE, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED;
+}
 
 static void clear_dirty(struct sysmem *s, uint64_t frame, uint64_t pages, char *host)
 {

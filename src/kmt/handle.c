@@ -10,8 +10,12 @@
  *      issued long ago ...                 next                 v: closed now, distance d ahead of next
  *   ---------------------------------------|--------------------x--------------------> circle of 2^24
  *
- * d >= 2 * QUARANTINE: at most ENTRIES_MAX = QUARANTINE values in between are skipped, so at least QUARANTINE
- * creations happen first: forgotten at once.  Otherwise retired. */
+ * d >= used + QUARANTINE: at most `used` values in between are skipped, since nothing is inserted ahead of
+ * next; so at least QUARANTINE creations happen first: forgotten at once.  Otherwise retired.
+ *
+ * The limit of entries is never the end: a retired value whose QUARANTINE creations are over may be forgotten
+ * wherever it lies, and those that are still resting were all closed within the last QUARANTINE creations, so
+ * together with the open ones they are at most OPEN_MAX + QUARANTINE. */
 #include "kmt/handle.h"
 
 #include <stddef.h>
@@ -22,8 +26,8 @@ enum { HANDLE_EMPTY = 0 };
 #define SLOTS_MIN 64u
 #define TAG 0x40000000u
 
-_Static_assert(HANDLE_ENTRIES_MAX <= HANDLE_QUARANTINE, "the argument above needs it");
-_Static_assert(HANDLE_VALUES >= 4u * HANDLE_QUARANTINE, "one circle is longer than every quarantine");
+_Static_assert(HANDLE_ENTRIES_MAX > HANDLE_OPEN_MAX + HANDLE_QUARANTINE, "the argument above needs it");
+_Static_assert(HANDLE_VALUES > HANDLE_ENTRIES_MAX + HANDLE_QUARANTINE, "a circle is longer than a quarantine");
 
 void handle_table_init(struct handle_table *t, const struct base_memory *memory, enum handle_scope scope)
 {
@@ -31,6 +35,7 @@ void handle_table_init(struct handle_table *t, const struct base_memory *memory,
     t->memory = *memory;
     t->next = 1;
     t->scope = (uint32_t)scope;
+    t->entries_max = HANDLE_ENTRIES_MAX;
 }
 
 void handle_table_destroy(struct handle_table *t)
@@ -96,6 +101,18 @@ static bool grow(struct handle_table *t)
     return true;
 }
 
+/* Forgets retired values that have rested long enough.  Rare: each time at least a third of a full table
+ * goes.  What erase moves comes to where we look again, or lies ahead. */
+static void sweep(struct handle_table *t)
+{
+    for (uint32_t i = 0; i < t->slots; i++) {
+        struct handle_slot *s = &t->slot[i];
+        while (s->kind == HANDLE_RETIRED
+               && t->created - (uint32_t)(uintptr_t)s->object >= HANDLE_QUARANTINE)
+            erase(t, s);
+    }
+}
+
 static uint32_t next_value(uint32_t value)
 {
     value = (value + 1) & (HANDLE_VALUES - 1);
@@ -104,7 +121,9 @@ static uint32_t next_value(uint32_t value)
 
 uint32_t handle_create(struct handle_table *t, uint32_t kind, void *object)
 {
-    if (t->used >= HANDLE_ENTRIES_MAX) return 0;
+    if (t->open >= HANDLE_OPEN_MAX) return 0;
+    if (t->used >= t->entries_max) sweep(t);
+    if (t->used >= t->entries_max) return 0;
     if (t->used + 1 > t->slots / 2 && !grow(t)) return 0;
     uint32_t value = t->next;
     for (struct handle_slot *s; (s = find_value(t, value)) != NULL; value = next_value(value)) {
@@ -112,6 +131,7 @@ uint32_t handle_create(struct handle_table *t, uint32_t kind, void *object)
     }
     insert(t, value, kind, object);
     t->open++;
+    t->created++;
     t->next = next_value(value);
     return TAG | value << 6 | t->scope;
 }
@@ -141,9 +161,9 @@ bool handle_close(struct handle_table *t, uint32_t handle, uint32_t kind)
     if (s == NULL || s->kind != kind) return false;
     t->open--;
     uint32_t ahead = (s->value - t->next) & (HANDLE_VALUES - 1);
-    if (ahead < 2 * HANDLE_QUARANTINE) {
+    if (ahead < t->used + HANDLE_QUARANTINE) {
         s->kind = HANDLE_RETIRED;
-        s->object = NULL;
+        s->object = (void *)(uintptr_t)t->created;
     } else {
         erase(t, s);
     }

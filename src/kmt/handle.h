@@ -4,7 +4,8 @@
  *
  * A handle is 32 bits: 31..30 are not zero, 29..6 a value, 5..0 zero (2 in a table of global handles).
  * A freed value is not issued again before HANDLE_QUARANTINE later creations in the table, so that a stale
- * handle names nothing for a long time.  Closing never needs memory and never fails. */
+ * handle names nothing for a long time.  Closing never needs memory and never fails; a table in which fewer
+ * than HANDLE_OPEN_MAX handles are open has room for another one, whatever happened before. */
 #ifndef VIDMM_KMT_HANDLE_H
 #define VIDMM_KMT_HANDLE_H
 
@@ -16,12 +17,13 @@
 #define HANDLE_VALUE_BITS 24u
 #define HANDLE_VALUES (1u << HANDLE_VALUE_BITS)
 #define HANDLE_QUARANTINE (1u << 22)
-#define HANDLE_ENTRIES_MAX (1u << 22) /* open handles and values in quarantine together */
+#define HANDLE_OPEN_MAX (1u << 22)
+#define HANDLE_ENTRIES_MAX (3u * HANDLE_QUARANTINE - 16u) /* open handles and retired values together */
 
 enum handle_scope { HANDLE_LOCAL = 0, HANDLE_GLOBAL = 2 }; /* bits 5..0 */
 
 struct handle_slot {
-    void *object;
+    void *object;  /* of a retired one: the number of creations at its closing */
     uint32_t value;
     uint32_t kind; /* HANDLE_EMPTY, HANDLE_RETIRED, or the caller's kind */
 };
@@ -33,6 +35,8 @@ struct handle_table {
     uint32_t open;
     uint32_t next;            /* the value that is tried first at the next creation */
     uint32_t scope;
+    uint32_t created;         /* creations so far, modulo 2^32 */
+    uint32_t entries_max;     /* HANDLE_ENTRIES_MAX, or a test's */
 };
 
 void handle_table_init(struct handle_table *, const struct base_memory *, enum handle_scope);

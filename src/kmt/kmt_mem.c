@@ -181,10 +181,16 @@ static bool lock_settled(void *arg)
     return o->dead || vidmm_open_lock_ready(o->allocation.backing->open);
 }
 
+static NTSTATUS unlock(struct kmt_object *o)
+{
+    if (o->allocation.locks == 0) return STATUS_INVALID_PARAMETER; /* another handle's locks are not ours */
+    o->allocation.locks--;
+    return kmt_status(vidmm_open_unlock(o->allocation.backing->open));
+}
+
 static void undo_lock(struct kmt_call *c)
 {
-    const struct kmt_object *o = c->undo_arg;
-    vidmm_open_unlock(o->allocation.backing->open);
+    unlock(c->undo_arg);
 }
 
 NTSTATUS kmt_lock2(struct kmt_call *c)
@@ -194,8 +200,9 @@ NTSTATUS kmt_lock2(struct kmt_call *c)
     void *cpu = NULL;
     if (o == NULL || a->Flags & D3DDDICB_LOCK2FLAGS_Reserved) return STATUS_INVALID_PARAMETER;
     NTSTATUS status = kmt_status(vidmm_open_lock(o->allocation.backing->open, &cpu));
+    if (status >= 0) o->allocation.locks++;
     if (status == STATUS_PENDING) {
-        /* Another thread may destroy the allocation while this one waits. */
+        /* Another thread may destroy the allocation while this one waits; its locks go with it. */
         kmt_object_ref(o);
         bool there = c->env->wait(c->env->ctx, lock_settled, o);
         bool dead = o->dead;
@@ -214,9 +221,8 @@ NTSTATUS kmt_lock2(struct kmt_call *c)
 NTSTATUS kmt_unlock2(struct kmt_call *c)
 {
     const D3DKMT_UNLOCK2 *a = c->args;
-    const struct kmt_object *o = find_allocation(c, a->hDevice, a->hAllocation);
-    if (o == NULL) return STATUS_INVALID_PARAMETER;
-    return kmt_status(vidmm_open_unlock(o->allocation.backing->open));
+    struct kmt_object *o = find_allocation(c, a->hDevice, a->hAllocation);
+    return o != NULL ? unlock(o) : STATUS_INVALID_PARAMETER;
 }
 
 /* The simulated device reads through the CPU's own caches: there is nothing to write back. */

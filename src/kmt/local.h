@@ -39,6 +39,7 @@ struct kmt_object {
         struct { struct vidmm_fence *core; uint32_t flags, type; struct kmt_object *queue; } sync;
         struct {
             struct kmt_backing *backing;
+            uint32_t locks; /* taken through this handle and not given back */
             struct kmt_object *resource; struct list in_resource;
             struct kmt_blob private_data; /* kept for shared resources only */
         } allocation;

@@ -83,7 +83,11 @@ static void release_backing(struct kmt_object *o, bool core_lives, uint32_t clos
     const struct vidmm_env *env = o->env;
     struct kmt_backing *b = o->allocation.backing;
     o->allocation.backing = NULL;
-    if (b == NULL || --b->users != 0) return;
+    if (b == NULL) return;
+    if (--b->users != 0) { /* the open lives on under other handles: what this one locked goes with it */
+        for (; core_lives && o->allocation.locks != 0; o->allocation.locks--) vidmm_open_unlock(b->open);
+        return;
+    }
     if (core_lives && b->open != NULL) vidmm_open_close(b->open, close_flags);
     env->free(env->ctx, b, sizeof *b);
 }

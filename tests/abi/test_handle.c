@@ -156,14 +156,55 @@ static void table_full(void **state)
 {
     begin(state);
     uint32_t first = handle_create(&table, KIND_B, &thing[1]), last = 0;
-    for (uint32_t i = 1; i < HANDLE_ENTRIES_MAX; i++) assert_int_not_equal(
+    for (uint32_t i = 1; i < HANDLE_OPEN_MAX; i++) assert_int_not_equal(
         last = handle_create(&table, KIND_A, &thing[0]), 0);
     assert_int_equal(handle_create(&table, KIND_A, &thing[0]), 0);
-    assert_int_equal(table.open, HANDLE_ENTRIES_MAX);
+    assert_int_equal(table.open, HANDLE_OPEN_MAX);
     assert_ptr_equal(handle_lookup(&table, first, KIND_B), &thing[1]);
     assert_true(handle_close(&table, last, KIND_A));
     assert_int_not_equal(handle_create(&table, KIND_A, &thing[0]), 0);
     assert_int_equal(handle_create(&table, KIND_A, &thing[0]), 0);
+    end();
+}
+
+/* As many old objects as there may be, closed when the circle is about to reach them: all of them rest, and
+ * the client still gets as many new ones, under other numbers. */
+static void many_old_ones_closed_late(void **state)
+{
+    begin(state);
+    for (uint32_t i = 0; i < HANDLE_OPEN_MAX; i++) assert_int_not_equal(
+        handle_create(&table, KIND_A, &thing[0]), 0);
+    table.next = HANDLE_VALUES - 10; /* as after that many creations and closings */
+    for (uint32_t value = 1; value <= HANDLE_OPEN_MAX; value++)
+        assert_true(handle_close(&table, 0x40000000u | value << 6, KIND_A));
+    assert_int_equal(table.used, HANDLE_OPEN_MAX);
+    for (uint32_t i = 0; i < HANDLE_OPEN_MAX; i++) {
+        uint32_t h = handle_create(&table, KIND_A, &thing[1]);
+        if (h == 0) fail_msg("refused after %u", i);
+        if ((h >> 6 & (HANDLE_VALUES - 1)) <= HANDLE_OPEN_MAX) fail_msg("%x came back after %u", h, i);
+    }
+    end();
+}
+
+/* A table full of retired values forgets those that have rested, and only those. */
+static void rested_ones_make_room(void **state)
+{
+    uint32_t h[600];
+    begin(state);
+    table.entries_max = 1000; /* a small world: 600 old and 600 new do not fit together */
+    for (uint32_t i = 0; i < 600; i++) h[i] = handle_create(&table, KIND_A, &thing[0]);
+    table.next = HANDLE_VALUES - 2000;
+    for (uint32_t i = 0; i < 600; i++) assert_true(handle_close(&table, h[i], KIND_A));
+    assert_int_equal(table.used, 600);
+    for (uint32_t i = 0; i < 400; i++) assert_int_not_equal(handle_create(&table, KIND_B, &thing[1]), 0);
+    assert_int_equal(handle_create(&table, KIND_B, &thing[1]), 0); /* none has rested long enough */
+    table.created += HANDLE_QUARANTINE - 401;
+    assert_int_equal(handle_create(&table, KIND_B, &thing[1]), 0); /* one creation short */
+    table.created++;
+    for (uint32_t i = 400; i < 1000; i++) h[i % 600] = handle_create(&table, KIND_B, &thing[1]);
+    for (uint32_t i = 0; i < 600; i++) assert_ptr_equal(handle_lookup(&table, h[i], KIND_B), &thing[1]);
+    assert_int_equal(table.open, 1000);
+    assert_int_equal(table.used, 1000);
     end();
 }
 
@@ -206,6 +247,8 @@ static const struct vt_case cases[] = {
     VT_TEST(freed_value_rests, "", NULL),
     VT_TEST(old_object_closed_late, "", NULL),
     VT_TEST(table_full, "", NULL),
+    VT_TEST(many_old_ones_closed_late, "", NULL),
+    VT_TEST(rested_ones_make_room, "", NULL),
     VT_TEST(memory_refused, "", NULL),
     VT_TEST(walk_sees_each_once, "", NULL),
 };

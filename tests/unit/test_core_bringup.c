@@ -291,7 +291,7 @@ static void the_paging_space_has_its_fixed_layout(void **state)
         for (uint64_t va = 0; va < VMM_PAGING_END; va += leaf_bytes, leaves++) {
             struct vmm_table *leaf = vmm_leaf_find(sp, va);
             assert_non_null(leaf);
-            assert_true(leaf->pins > 0);
+            assert_true(leaf->live > 0);
             for (uint32_t i = 0; i < leaf->entries; i++) {
                 bool is = entry_valid(&f, leaf, i);
                 uint64_t at = va + i * PAGE;

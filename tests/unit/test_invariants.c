@@ -194,10 +194,10 @@ static void tables_exist_for_a_reason(void **state)
     objects(&s, 3);
     sp->tables.count--;
     struct vmm_table *queued = vmm_leaf_find(sp, QUEUED);
-    uint32_t pins = queued->pins;
-    queued->pins = 0;                                /* empty, and nobody holds it */
+    uint32_t promised = queued->live;
+    queued->live = 0;                                /* empty, and nobody holds it */
     objects(&s, 3);
-    queued->pins = pins;
+    queued->live = promised;
     uint64_t address = leaf->address;
     leaf->address += PAGE;                           /* its parent's entry names another page */
     objects(&s, 3);
