@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* bench.c - runs the benchmarks, prints one table, writes the JSON file.
  * Owns: the figures of this run.  Calls: the bench_* functions of the other files, libc.
- * Use: bench [FILE.json]   default build/bench.json */
-#define _POSIX_C_SOURCE 200809L
+ * Use: vidmm-bench [FILE.json [PART...]]   default: build/bench.json and all parts */
+#define _GNU_SOURCE
 #include "bench.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -63,7 +64,14 @@ static bool meets(const struct figure *f, double bar)
     return f->lower ? measure(f) <= bar : measure(f) >= bar;
 }
 
-/* ratio = figure / floor; goal and peer are compared with it, or with the figure where there is no floor. */
+static const char legend[] =
+    "\n"
+    "floor: the same work done by nothing but the harness, measured in this run, round by round beside it.\n"
+    "ratio: value / floor. goal and peer are compared with it, or with the value where there is no floor.\n"
+    "goal:  what we would like to reach; nothing fails if it is missed.\n"
+    "peer:  what the best library of its kind needed, as a ratio to its own floor on its machine.\n"
+    "Times are CPU time of one thread, except where (threads) stands: those are wall time.\n";
+
 static void print_table(const struct bench_out *out)
 {
     printf("%-40s %10s %-8s %8s %8s %8s %5s %8s %6s  %s\n", "figure", "value", "unit", "floor", "ratio",
@@ -77,6 +85,24 @@ static void print_table(const struct bench_out *out)
         const char *ahead = meets(f, f->best_peer) ? "yes" : "no";
         if (f->has_peer) printf("%8.3f %6s  %s\n", f->best_peer, ahead, f->peer);
         else printf("%8s %6s\n", "-", "-");
+    }
+}
+
+static void print_summary(const struct bench_out *out)
+{
+    unsigned met = 0, peers = 0, ahead = 0;
+    for (unsigned i = 0; i < out->n; i++) {
+        const struct figure *f = &out->figure[i];
+        met += meets(f, f->goal);
+        peers += f->has_peer;
+        ahead += f->has_peer && meets(f, f->best_peer);
+    }
+    printf("%s\n%u of %u figures meet their goal; %u of %u are ahead of their best peer.\n", legend, met,
+           out->n, ahead, peers);
+    for (unsigned i = 0; i < out->n; i++) {
+        const struct figure *f = &out->figure[i];
+        if (f->has_peer && !meets(f, f->best_peer))
+            printf("behind: %s (%.3f, %s %.3f)\n", f->name, measure(f), f->peer, f->best_peer);
     }
 }
 
@@ -103,21 +129,64 @@ static bool write_json(const struct bench_out *out, const char *path)
     return fclose(file) == 0;
 }
 
+/* Caches stay warm on one CPU. Where that is not allowed, it is only noisier. */
+static void pin(bool one)
+{
+    static cpu_set_t all;
+    static bool known;
+    cpu_set_t set;
+    int cpu = sched_getcpu();
+    if (!known) known = sched_getaffinity(0, sizeof all, &all) == 0;
+    if (!known || cpu < 0) return;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    (void)sched_setaffinity(0, sizeof set, one ? &set : &all);
+}
+
+static const struct part { const char *name; void (*run)(struct bench_out *); bool one_cpu; } parts[] = {
+    {"span", bench_span, true},
+    {"table", bench_table, true},
+    {"pagepool", bench_pagepool, true},
+    {"services", bench_services, false},
+};
+
+enum { PARTS = sizeof parts / sizeof parts[0] };
+
+static bool wanted(const char *name, int n, char **names)
+{
+    bool found = n <= 0;
+    for (int i = 0; i < n; i++) found |= strcmp(names[i], name) == 0;
+    return found;
+}
+
+/* Options and words that are no part. */
+static bool bad_arguments(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        bool part = i == 1 && argv[i][0] != '-';
+        for (unsigned k = 0; k < PARTS && i > 1; k++) part |= strcmp(argv[i], parts[k].name) == 0;
+        if (part) continue;
+        fprintf(stderr, "vidmm-bench: unknown %s %s\n", argv[i][0] == '-' ? "option" : "part", argv[i]);
+        fprintf(stderr, "use: vidmm-bench [FILE.json [PART...]], parts: span table pagepool services\n");
+        return true;
+    }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     static struct bench_out out;
     const char *path = argc > 1 ? argv[1] : "build/bench.json";
-    if (argc > 2 || path[0] == '-') {
-        fprintf(stderr, "use: bench [FILE.json]\n");
-        return 2;
+    if (bad_arguments(argc, argv)) return 2;
+    for (unsigned k = 0; k < PARTS; k++) {
+        if (!wanted(parts[k].name, argc - 2, argv + 2)) continue;
+        pin(parts[k].one_cpu);
+        parts[k].run(&out);
     }
-    bench_span(&out);
-    if (bench_pagepool) bench_pagepool(&out);
-    if (bench_pte) bench_pte(&out);
-    if (bench_services) bench_services(&out);
     print_table(&out);
+    print_summary(&out);
     if (!write_json(&out, path)) {
-        fprintf(stderr, "bench: cannot write %s\n", path);
+        fprintf(stderr, "vidmm-bench: cannot write %s\n", path);
         return 1;
     }
     return 0;

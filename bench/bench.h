@@ -27,10 +27,10 @@ double bench_now_ns(void);
 /* One line of progress on stderr. */
 void bench_say(const char *text);
 
-/* One function per file of benchmarks; main runs those that are linked in, in this order. */
+/* One function per file of benchmarks. */
 void bench_span(struct bench_out *out);
-void bench_pagepool(struct bench_out *out) __attribute__((weak));
-void bench_pte(struct bench_out *out) __attribute__((weak));
-void bench_services(struct bench_out *out) __attribute__((weak));
+void bench_table(struct bench_out *out);
+void bench_pagepool(struct bench_out *out);
+void bench_services(struct bench_out *out);
 
 #endif

@@ -11,6 +11,20 @@ struct map_plan {
     uint64_t base_claim; /* start of the span chosen when new_claim */
 };
 
+/* The first part of the request at or after `at` that no later free has taken away; empty: none. */
+static struct range next_piece(const struct vmm_request *r, uint64_t at)
+{
+    struct range p = { at, r->range.end };
+    const struct vmm_hole *h = r->holes;
+    while (h != NULL && h->range.end <= p.start) h = h->next;
+    if (h != NULL && h->range.start <= p.start) {
+        p.start = min_u64(h->range.end, r->range.end);
+        h = h->next;
+    }
+    if (h != NULL) p.end = min_u64(p.end, h->range.start);
+    return p;
+}
+
 /* ---- decode: every check, no change ---- */
 
 static vidmm_status check_protection(const struct vidmm_adapter *ad, uint64_t prot, bool open)
@@ -30,8 +44,27 @@ static bool values_conflict(struct range shown, uint64_t has, struct range asked
     return has != wants && ((has | wants) >> 63) && range_overlaps(shown, asked);
 }
 
+/* One mapping, done or queued: [va) shows the allocation from `offset` on with value `has`. */
+struct shown { struct range va; uint64_t offset, has; };
+
+static struct range part_of(const struct shown *s, struct range va)
+{
+    struct range r = range_intersect(s->va, va);
+    return (struct range){ s->offset + (r.start - s->va.start), s->offset + (r.end - s->va.start) };
+}
+
+/* Of a plain mapping only what the new one at `at` leaves of it counts; a unique one must be ended first. */
+static bool shown_conflicts(const struct shown *s, struct range at, struct range asked, uint64_t wants)
+{
+    if (s->has >> 63) return values_conflict(part_of(s, s->va), s->has, asked, wants);
+    struct range low = { s->va.start, max_u64(s->va.start, min_u64(s->va.end, at.start)) };
+    struct range high = { min_u64(s->va.end, max_u64(s->va.start, at.end)), s->va.end };
+    return values_conflict(part_of(s, low), s->has, asked, wants) ||
+           values_conflict(part_of(s, high), s->has, asked, wants);
+}
+
 /* Unique driver protection (bit 63, VA-36..38): no other address may show the same pages with another value.
- * Of a plain mapping only what the new one leaves of it counts; a unique one must be ended first. */
+ */
 static bool unique_conflict(const struct vmm_space *sp, const struct vidmm_map *in, struct range at)
 {
     struct range asked = { in->offset, in->offset + in->bytes };
@@ -39,25 +72,16 @@ static bool unique_conflict(const struct vmm_space *sp, const struct vidmm_map *
     if (!(wants >> 63) && in->open->al->unique == 0) return false;
     LIST_FOREACH(it, &in->open->al->bindings) {
         const struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
-        uint64_t has = b->driver_protection, start = b->node.key;
-        struct range all = { b->offset, b->offset + (b->end - start) };
-        if (b->space != sp || (has >> 63)) {
-            if (values_conflict(all, has, asked, wants)) return true;
-            continue;
-        }
-        struct range low = range_intersect((struct range){ start, b->end }, (struct range){ 0, at.start });
-        struct range high = range_intersect((struct range){ start, b->end },
-                                            (struct range){ at.end, UINT64_MAX });
-        low = (struct range){ all.start + (low.start - start), all.start + (low.end - start) };
-        high = (struct range){ all.start + (high.start - start), all.start + (high.end - start) };
-        if (low.start < low.end && values_conflict(low, has, asked, wants)) return true;
-        if (high.start < high.end && values_conflict(high, has, asked, wants)) return true;
+        struct shown s = { { b->node.key, b->end }, b->offset, b->driver_protection };
+        if (shown_conflicts(&s, b->space == sp ? at : (struct range){ 0, 0 }, asked, wants)) return true;
     }
     LIST_FOREACH(it, &sp->pending) {
         const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
-        struct range shown = { r->offset, r->offset + (r->range.end - r->range.start) };
-        if (r->open != NULL && r->open->al == in->open->al &&
-            values_conflict(shown, r->driver_protection, asked, wants)) return true;
+        if (r->open == NULL || r->open->al != in->open->al) continue;
+        for (struct range p = next_piece(r, r->range.start); p.start < p.end; p = next_piece(r, p.end)) {
+            struct shown s = { p, r->offset + (p.start - r->range.start), r->driver_protection };
+            if (shown_conflicts(&s, at, asked, wants)) return true;
+        }
     }
     return false;
 }
@@ -284,20 +308,6 @@ static uint64_t commit_map(struct vmm_request *r, bool new_claim, uint32_t kind)
         r->open->al->unique += (uint32_t)(r->driver_protection >> 63);
     }
     return vmm_request_enqueue(r);
-}
-
-/* The first part of the request at or after `at` that no later free has taken away; empty: none. */
-static struct range next_piece(const struct vmm_request *r, uint64_t at)
-{
-    struct range p = { at, r->range.end };
-    const struct vmm_hole *h = r->holes;
-    while (h != NULL && h->range.end <= p.start) h = h->next;
-    if (h != NULL && h->range.start <= p.start) {
-        p.start = min_u64(h->range.end, r->range.end);
-        h = h->next;
-    }
-    if (h != NULL) p.end = min_u64(p.end, h->range.start);
-    return p;
 }
 
 static struct vmm_binding *take_spare(struct vmm_request *r)

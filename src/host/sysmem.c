@@ -284,13 +284,17 @@ static bool clear_page(char *page)
     return mmap(page, VIDMM_PAGE_SIZE, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED;
 }
 
-static void clear_dirty(struct sysmem *s, uint64_t frame, uint64_t pages, char *host)
+static bool clear_dirty(struct sysmem *s, uint64_t frame, uint64_t pages, char *host)
 {
     for (uint64_t i = 0; i < pages; i++) {
         uint64_t entry = atomic_load_explicit(&s->table[frame + i], memory_order_relaxed);
-        if (entry & ENTRY_DIRTY) memset(host + i * VIDMM_PAGE_SIZE, 0, VIDMM_PAGE_SIZE);
+        if ((entry & ENTRY_DIRTY) && !clear_page(host + i * VIDMM_PAGE_SIZE)) return false;
     }
+    return true;
 }
+
+/* Gives the run back to its slot or slots; the entries no longer say "in use". */
+static void give_back(struct sysmem *s, uint64_t frame, uint64_t pages, bool own);
 
 static vidmm_status alloc_small(struct sysmem *s, uint32_t pages, uint64_t *frame)
 {
@@ -303,7 +307,10 @@ static vidmm_status alloc_small(struct sysmem *s, uint32_t pages, uint64_t *fram
     }
     pthread_mutex_unlock(&s->lock);
     if (got == 0) return VIDMM_NO_MEMORY;
-    clear_dirty(s, got, pages, host);
+    if (!clear_dirty(s, got, pages, host)) {
+        give_back(s, got, pages, true);
+        return VIDMM_NO_MEMORY;
+    }
     entries_write(s, got, pages, host, ENTRY_OWN);
     *frame = got;
     return VIDMM_OK;
@@ -340,7 +347,6 @@ vidmm_status sysmem_alloc(struct sysmem *s, uint64_t pages, uint64_t *frame)
                                     : run_new(s, pages, NULL, frame);
 }
 
-/* Gives the run back to its slot or slots; the entries no longer say "in use". */
 static void give_back(struct sysmem *s, uint64_t frame, uint64_t pages, bool own)
 {
     uint32_t slot = (uint32_t)(frame >> SLOT_SHIFT);
@@ -371,6 +377,13 @@ static void count_lost(struct sysmem *s, uint64_t pages)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Zero pages that can be written, also where the client has protected them.  Gives: 0 or errno. */
+static int forget_pages(char *host, uint64_t bytes)
+{
+    if (madvise(host, bytes, MADV_DONTNEED) != 0) return errno;
+    return mprotect(host, bytes, PROT_READ | PROT_WRITE) != 0 ? errno : 0;
+}
+
 void sysmem_free(struct sysmem *s, uint64_t frame, uint64_t pages)
 {
     entries_check(s, frame, pages, ENTRY_OWN);
@@ -381,7 +394,7 @@ void sysmem_free(struct sysmem *s, uint64_t frame, uint64_t pages)
         munmap(host, pages * VIDMM_PAGE_SIZE);
         left = 0;
     } else if (pages > KEEP_PAGES_MAX) {
-        int failed = madvise(host, pages * VIDMM_PAGE_SIZE, MADV_DONTNEED) != 0 ? errno : 0;
+        int failed = forget_pages(host, pages * VIDMM_PAGE_SIZE);
         /* A hole: the client has unmapped our memory, and something of its own may be there by now. These
          * frames and addresses are never used again. (EINVAL: mlocked; clearing by hand works then.) */
         if (failed == ENOMEM) {
@@ -402,8 +415,8 @@ void sysmem_discard(struct sysmem *s, uint64_t frame, uint64_t pages)
     if (!(atomic_load_explicit(&s->table[frame], memory_order_relaxed) & ENTRY_OWN)) return;
     entries_check(s, frame, pages, ENTRY_OWN);
     CHECK(sysmem_address(s, frame + pages - 1) == host + (pages - 1) * VIDMM_PAGE_SIZE);
-    if (madvise(host, pages * VIDMM_PAGE_SIZE, MADV_DONTNEED) != 0)
-        memset(host, 0, pages * VIDMM_PAGE_SIZE);
+    if (madvise(host, pages * VIDMM_PAGE_SIZE, MADV_DONTNEED) == 0) return;
+    for (uint64_t i = 0; i < pages; i++) clear_page(host + i * VIDMM_PAGE_SIZE);
 }
 
 /* ---- the client's memory ----------------------------------------------------------------------- */

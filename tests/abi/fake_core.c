@@ -259,6 +259,7 @@ vidmm_status vidmm_open_lock(struct vidmm_open *p, void **cpu)
     *cpu = o;
     return fake.pending ? VIDMM_PENDING : VIDMM_OK;
 }
+uint64_t fake_locks(const void *cpu) { return ((const struct object *)cpu)->locks; }
 bool vidmm_open_lock_ready(const struct vidmm_open *p) { use(p, OPEN); return fake.wait_steps >= 3; }
 vidmm_status vidmm_open_unlock(struct vidmm_open *p)
 {

@@ -32,6 +32,8 @@ extern _Alignas(4096) uint8_t client[CLIENT_BYTES];
 extern const struct vidmm_env fake_env;
 struct vidmm_adapter *fake_adapter(void);
 void fake_reset(void);
+/* Locks on the open that vidmm_open_lock gave as the address. */
+uint64_t fake_locks(const void *cpu);
 /* Fires what is due. */
 void fake_poll(void);
 

@@ -27,6 +27,21 @@ def compare(what, have, want):
     return problems
 
 
+def runs_at_load_or_exit(path):
+    """What the linker or libc would call by itself.  The start files of gcc and clang have one entry each."""
+    problems = []
+    for line in output('readelf', '-S', '-W', path).splitlines():
+        fields = line.replace('[ ', '[').split()
+        if len(fields) > 5 and fields[1] in ('.init_array', '.fini_array', '.ctors', '.dtors'):
+            if int(fields[5], 16) > 8:
+                problems.append(f'{fields[1]} has {int(fields[5], 16)} bytes: a constructor or destructor')
+    for line in output('nm', '-D', '--undefined-only', path).splitlines():
+        name = line.split()[-1].split('@')[0]
+        if name in ('atexit', 'on_exit', '__cxa_atexit') or name.startswith('__cxa_thread_atexit'):
+            problems.append(f'asks for {name}: an exit handler')
+    return problems
+
+
 def main():
     lines = [line.strip() for line in open(sys.argv[1], encoding='ascii') if not line.startswith('#')]
     names = {line.lstrip('*') for line in lines if line}
@@ -41,15 +56,13 @@ def main():
     dynamic = output('readelf', '-d', sys.argv[2])
     if 'NODELETE' not in dynamic:
         problems.append('libdxcore.so: not linked with -z nodelete')
-    sections = output('readelf', '-S', '-W', sys.argv[2])
     sanitized = any(f'lib{name}.so' in dynamic for name in ('asan', 'tsan', 'ubsan'))
     sanitized = sanitized or '__asan_init' in output('nm', '-D', sys.argv[2])
     if not sanitized:
         library = ctypes.CDLL(sys.argv[2])
         problems += [f'libdxcore.so: dlsym does not find {name}' for name in sorted(driver)
                      if not hasattr(library, name)]
-    if '.ctors' in sections or '.dtors' in sections:
-        problems.append('libdxcore.so: has constructors or destructors')
+        problems += [f'libdxcore.so: {problem}' for problem in runs_at_load_or_exit(sys.argv[2])]
     for problem in problems:
         print(problem)
     print(f'{len(dxcore)} exported, {len(driver)} resolved by the driver, {len(problems)} problems')

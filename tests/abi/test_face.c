@@ -492,6 +492,56 @@ static void shared_resource(void **state)
     end();
 }
 
+static D3DKMT_HANDLE dying, dying_device;
+
+static void destroy_it_meanwhile(void)
+{
+    if (fake.wait_steps != 2) return;
+    fake.on_wait = NULL;
+    put_handles(&dying, 1);
+    D3DKMT_DESTROYALLOCATION2 d = {.hDevice = dying_device, .phAllocationList = AT(2 * ARRAYS),
+                                   .AllocationCount = 1};
+    assert_int_equal(CALL(DestroyAllocation2, &d), STATUS_SUCCESS);
+}
+
+/* Locks belong to the handle they were taken through: no other one gives them back, and when the handle goes,
+ * also in the middle of a Lock2, they go, while the allocation lives on under its second handle. */
+static void locks_die_with_their_handle(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE device = dying_device = create_device(open_adapter());
+    D3DKMT_CREATEALLOCATION a = {.hDevice = device, .Flags = 0x3};
+    assert_int_equal(create_allocations(&a, 1), STATUS_SUCCESS);
+    D3DKMT_HANDLE first = allocation(0);
+    D3DDDI_OPENALLOCATIONINFO2 info;
+    D3DKMT_OPENRESOURCE o = {.hDevice = device, .hGlobalShare = a.hGlobalShare, .NumAllocations = 1,
+                             .pOpenAllocationInfo2 = AT(3 * ARRAYS), .TotalPrivateDriverDataBufferSize = 2,
+                             .pTotalPrivateDriverDataBuffer = AT(2 * ARRAYS + 128)};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(CALL(OpenResource, &o), STATUS_SUCCESS);
+        memcpy(&info, client + 3 * ARRAYS, sizeof info);
+        dying = info.hAllocation;
+        D3DKMT_LOCK2 l = {.hDevice = device, .hAllocation = dying};
+        assert_int_equal(CALL(Lock2, &l), STATUS_SUCCESS);
+        const void *cpu = (void *)(uintptr_t)l.pData;
+        assert_int_equal(fake_locks(cpu), 1);
+        D3DKMT_UNLOCK2 u = {device, first};
+        assert_int_equal(CALL(Unlock2, &u), STATUS_INVALID_PARAMETER);
+        fake.pending = i == 1;
+        fake.wait_steps = 0;
+        if (i == 1) {
+            fake.on_wait = destroy_it_meanwhile;
+            assert_int_equal(CALL(Lock2, &l), STATUS_INVALID_PARAMETER);
+        } else {
+            fake.wait_steps = 2;
+            destroy_it_meanwhile();
+        }
+        assert_int_equal(fake_locks(cpu), 0);
+    }
+    end();
+}
+
 static void removed_adapter(void **state)
 {
     (void)state;
@@ -568,6 +618,7 @@ static const struct vt_case cases[] = {
     VT_TEST(addresses_are_folded, "", NULL),
     VT_TEST(driver_store_path, "", NULL),
     VT_TEST(shared_resource, "", NULL),
+    VT_TEST(locks_die_with_their_handle, "", NULL),
     VT_TEST(removed_adapter, "", NULL),
     VT_TEST(absent_services, "", NULL),
     VT_TEST(each_allocation_fails, "", NULL),

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "app/libdxcore/dxcore.h"
 #include "kmt/abi.h"
 #include "softgpu/ref/ref_abi.h"
+#include "softgpu/ref/ref_commands.h"
 
 typedef NTSTATUS entry(void *);
 
@@ -253,6 +255,179 @@ static void life_of_an_allocation(void **state)
     end(&s);
 }
 
+/* A client polls no fence of a reservation: there is none to wait for. */
+static void reserve_is_complete_at_the_call(void **state)
+{
+    (void)state;
+    struct session s = begin();
+    const D3DKMT_HANDLE by[] = {s.queue.hPagingQueue, s.adapter};
+    for (size_t i = 0; i < VT_COUNT(by); i++) {
+        D3DDDI_RESERVEGPUVIRTUALADDRESS r = {.hPagingQueue = by[i], .Size = 1 << 20, .PagingFenceValue = 99,
+                                             .ReservationType = RESERVATION_NO_ACCESS};
+        assert_int_equal(CALL(ReserveGpuVirtualAddress, &r), STATUS_SUCCESS);
+        assert_int_equal(r.PagingFenceValue, 0);
+        assert_int_not_equal(r.VirtualAddress, 0);
+        D3DKMT_FREEGPUVIRTUALADDRESS f = {.hAdapter = s.adapter, .BaseAddress = r.VirtualAddress,
+                                          .Size = r.Size};
+        assert_int_equal(CALL(FreeGpuVirtualAddress, &f), STATUS_SUCCESS);
+    }
+    end(&s);
+}
+
+/* ---- several processes on one adapter ----------------------------------------------------------- */
+
+enum { SAME_VA = 0x40000000, SHARE = 65536 };
+
+/* One thread, one VidMm process. */
+struct member {
+    unsigned nr;
+    struct session s;
+    D3DKMT_HANDLE context, fence, data, out, commands;
+    uint64_t out_va, commands_va, fence_value;
+    uint8_t *data_cpu, *out_cpu, *commands_cpu;
+};
+
+static struct member members[2];
+static pthread_barrier_t together;
+
+static uint8_t *make_member_memory(struct member *m, uint64_t base, D3DKMT_HANDLE *handle, uint64_t *va)
+{
+    *handle = create_allocation(&m->s, 0);
+    D3DKMT_LOCK2 l = {.hDevice = m->s.device, .hAllocation = *handle};
+    assert_int_equal(CALL(Lock2, &l), STATUS_SUCCESS);
+    D3DDDI_MAPGPUVIRTUALADDRESS a = {
+        .hPagingQueue = m->s.queue.hPagingQueue, .hAllocation = *handle, .SizeInPages = 16,
+        .BaseAddress = base,
+        .Protection = D3DDDIGPUVIRTUALADDRESS_PROTECTION_TYPE_Write |
+                      D3DDDIGPUVIRTUALADDRESS_PROTECTION_TYPE_Execute};
+    settle(&m->s, CALL(MapGpuVirtualAddress, &a), a.PagingFenceValue);
+    if (base != 0) assert_int_equal(a.VirtualAddress, base);
+    *va = a.VirtualAddress;
+    D3DDDI_MAKERESIDENT r = {.hPagingQueue = m->s.queue.hPagingQueue, .NumAllocations = 1,
+                             .AllocationList = (uintptr_t)handle};
+    settle(&m->s, CALL(MakeResident, &r), r.PagingFenceValue);
+    return (uint8_t *)(uintptr_t)l.pData;
+}
+
+static void make_member(struct member *m)
+{
+    uint64_t va;
+    load();
+    /* Numbers that the other process does not come to: both tables begin alike. */
+    for (unsigned i = 0; i < 1000 * m->nr; i++) {
+        D3DKMT_CLOSEADAPTER c = {open_adapter()};
+        assert_int_equal(CALL(CloseAdapter, &c), STATUS_SUCCESS);
+    }
+    m->s = begin();
+    D3DKMT_CREATECONTEXTVIRTUAL c = {.hDevice = m->s.device, .NodeOrdinal = 1};
+    assert_int_equal(CALL(CreateContextVirtual, &c), STATUS_SUCCESS);
+    m->context = c.hContext;
+    D3DKMT_CREATESYNCHRONIZATIONOBJECT2 f = {.hDevice = m->s.device, .Info.Type = SYNC_MONITORED_FENCE};
+    assert_int_equal(CALL(CreateSynchronizationObject2, &f), STATUS_SUCCESS);
+    m->fence = f.hSyncObject;
+    m->data_cpu = make_member_memory(m, SAME_VA, &m->data, &va);
+    m->out_cpu = make_member_memory(m, 0, &m->out, &m->out_va);
+    m->commands_cpu = make_member_memory(m, 0, &m->commands, &m->commands_va);
+    memset(m->data_cpu, 0x50 + (int)m->nr, SHARE);
+}
+
+/* What this process' GPU work reads at SAME_VA must be this process' bytes. */
+static void read_same_va(struct member *m)
+{
+    uint64_t words[8];
+    uint32_t n = ref_emit_copy(words, m->out_va, SAME_VA, SHARE);
+    n += ref_emit_end(words + n);
+    memset(m->out_cpu, 0, SHARE);
+    memcpy(m->commands_cpu, words, n * sizeof *words);
+    D3DKMT_SUBMITCOMMAND c = {.Commands = m->commands_va, .CommandLength = n * 8, .BroadcastContextCount = 1,
+                              .BroadcastContext = {m->context}};
+    assert_int_equal(CALL(SubmitCommand, &c), STATUS_SUCCESS);
+    m->fence_value++;
+    D3DKMT_SIGNALSYNCHRONIZATIONOBJECTFROMGPU g = {
+        .hContext = m->context, .ObjectCount = 1, .ObjectHandleArray = (uintptr_t)&m->fence,
+        .MonitoredFenceValueArray = (uintptr_t)&m->fence_value};
+    assert_int_equal(CALL(SignalSynchronizationObjectFromGpu, &g), STATUS_SUCCESS);
+    D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU w = {
+        .hDevice = m->s.device, .ObjectCount = 1, .ObjectHandleArray = (uintptr_t)&m->fence,
+        .FenceValueArray = (uintptr_t)&m->fence_value};
+    assert_int_equal(CALL(WaitForSynchronizationObjectFromCpu, &w), STATUS_SUCCESS);
+    for (size_t i = 0; i < SHARE; i++) assert_int_equal(m->out_cpu[i], 0x50 + m->nr);
+}
+
+static void handles_are_strange_here(struct member *mine, const struct member *other)
+{
+    D3DKMT_HANDLE theirs = other->data;
+    D3DKMT_CREATEDEVICE d = {.hAdapter = other->s.adapter};
+    D3DKMT_CREATEPAGINGQUEUE q = {.hDevice = other->s.device};
+    D3DKMT_LOCK2 l = {.hDevice = mine->s.device, .hAllocation = theirs};
+    D3DDDI_MAKERESIDENT r = {.hPagingQueue = mine->s.queue.hPagingQueue, .NumAllocations = 1,
+                             .AllocationList = (uintptr_t)&theirs};
+    D3DDDI_MAPGPUVIRTUALADDRESS a = {.hPagingQueue = mine->s.queue.hPagingQueue, .hAllocation = theirs,
+                                     .SizeInPages = 16};
+    D3DKMT_DESTROYALLOCATION2 x = {.hDevice = mine->s.device, .phAllocationList = (uintptr_t)&theirs,
+                                   .AllocationCount = 1};
+    D3DKMT_DESTROYDEVICE e = {other->s.device};
+    D3DKMT_DESTROYCONTEXT c = {other->context};
+    assert_int_equal(CALL(CreateDevice, &d), STATUS_INVALID_PARAMETER);
+    assert_int_equal(CALL(CreatePagingQueue, &q), STATUS_INVALID_PARAMETER);
+    assert_int_equal(CALL(Lock2, &l), STATUS_INVALID_PARAMETER);
+    assert_int_equal(CALL(MakeResident, &r), STATUS_INVALID_PARAMETER);
+    assert_int_equal(CALL(MapGpuVirtualAddress, &a), STATUS_INVALID_PARAMETER);
+    assert_int_equal(CALL(DestroyAllocation2, &x), STATUS_INVALID_PARAMETER);
+    assert_int_equal(CALL(DestroyDevice, &e), STATUS_INVALID_PARAMETER);
+    assert_int_equal(CALL(DestroyContext, &c), STATUS_INVALID_PARAMETER);
+}
+
+static void *member_life(void *arg)
+{
+    struct member *m = arg;
+    make_member(m);
+    pthread_barrier_wait(&together);
+    handles_are_strange_here(m, &members[!m->nr]);
+    read_same_va(m);
+    pthread_barrier_wait(&together);
+    if (m->nr == 0) { /* with its last handle the whole process goes */
+        D3DKMT_DESTROYDEVICE d = {m->s.device};
+        D3DKMT_CLOSEADAPTER c = {m->s.adapter};
+        assert_int_equal(CALL(DestroyDevice, &d), STATUS_SUCCESS);
+        assert_int_equal(CALL(CloseAdapter, &c), STATUS_SUCCESS);
+    }
+    pthread_barrier_wait(&together);
+    if (m->nr == 0) return NULL;
+    for (size_t i = 0; i < SHARE; i++) assert_int_equal(m->data_cpu[i], 0x50 + m->nr);
+    read_same_va(m);
+    return NULL;
+}
+
+static int two_processes(void)
+{
+    setenv("VIDMM_TEST_PROCESSES", "2", 1);
+    pthread_barrier_init(&together, NULL, 2);
+    alarm(60); /* a failed assertion in one thread leaves the other at the barrier */
+    load();
+    pthread_t thread[2];
+    for (unsigned i = 0; i < 2; i++) {
+        members[i].nr = i;
+        if (pthread_create(&thread[i], NULL, member_life, &members[i]) != 0) return 1;
+    }
+    for (unsigned i = 0; i < 2; i++) pthread_join(thread[i], NULL);
+    return 42;
+}
+
+/* In a fresh process: the library reads its settings at the first call. */
+static void processes_are_apart(void **state)
+{
+    (void)state;
+    if (getenv("VIDMM_TEST_DXCORE") == NULL) vt_skip("VIDMM_TEST_DXCORE names no library");
+#ifndef VIDMM_TEST_HOOKS
+    vt_skip("built without test hooks");
+#endif
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) _exit(two_processes());
+    assert_int_equal(wait_for(child), 42);
+}
+
 static void forked_child_is_refused(void **state)
 {
     (void)state;
@@ -318,7 +493,9 @@ static const struct vt_case cases[] = {
     VT_TEST(usable_from_exit_handlers, "", NULL),
     VT_TEST(bad_settings_mean_no_adapter, "", NULL),
     VT_TEST(bad_pointers, "", NULL),
+    VT_TEST(processes_are_apart, "", NULL), /* before the library is used here */
     VT_TEST(life_of_an_allocation, "", NULL),
+    VT_TEST(reserve_is_complete_at_the_call, "", NULL),
     VT_TEST(forked_child_is_refused, "", NULL),
     VT_TEST(stays_after_dlclose, "", NULL),
     VT_TEST(own_threads_block_signals, "", NULL),

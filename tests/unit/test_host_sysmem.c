@@ -116,6 +116,35 @@ static void discard_of_locked_memory(void **state)
     sysmem_destroy(s);
 }
 
+/* The client takes away what Lock2 gave it; who gets these frames next must not notice. */
+static void memory_the_client_took_away(void **state)
+{
+    (void)state;
+    static const uint64_t runs[] = { 1, 4, 16, 17, 40 };
+    static const int prots[] = { PROT_NONE, PROT_READ, -1 };
+    struct sysmem *s = sysmem_create(SYSMEM_FRAMES_MAX);
+    for (size_t i = 0; i < VT_COUNT(runs) * VT_COUNT(prots); i++) {
+        uint64_t frame, pages = runs[i / VT_COUNT(prots)];
+        int prot = prots[i % VT_COUNT(prots)];
+        assert_int_equal(sysmem_alloc(s, pages, &frame), VIDMM_OK);
+        fill(s, frame, pages, 9);
+        char *last = (char *)sysmem_address(s, frame) + (pages - 1) * PAGE;
+        assert_int_equal(prot < 0 ? munmap(last, PAGE) : mprotect(last, PAGE, prot), 0);
+        sysmem_free(s, frame, pages);
+        assert_int_equal(sysmem_alloc(s, pages, &frame), VIDMM_OK);
+        assert_true(reads_zero(sysmem_address(s, frame), pages * PAGE));
+        fill(s, frame, pages, 9);
+        sysmem_free(s, frame, pages);
+    }
+    uint64_t frame;
+    assert_int_equal(sysmem_alloc(s, 3, &frame), VIDMM_OK);
+    assert_int_equal(munmap((char *)sysmem_address(s, frame) + PAGE, PAGE), 0);
+    sysmem_discard(s, frame, 3);
+    assert_true(reads_zero(sysmem_address(s, frame), 3 * PAGE));
+    sysmem_free(s, frame, 3);
+    sysmem_destroy(s);
+}
+
 /* The client may name memory that is not there: importing it must not touch it. */
 static void import_never_touches(void **state)
 {
@@ -272,6 +301,7 @@ static const struct vt_case cases[] = {
     VT_TEST(runs_are_contiguous, "", NULL),
     VT_TEST(discard_reads_zero_and_gives_memory_back, "", NULL),
     VT_TEST(discard_of_locked_memory, "", NULL),
+    VT_TEST(memory_the_client_took_away, "", NULL),
     VT_TEST(import_never_touches, "", NULL),
     VT_TEST(exhaustion_is_a_status, "", NULL),
     VT_TEST(table_sizes_are_checked, "", NULL),

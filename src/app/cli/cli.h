@@ -43,6 +43,7 @@ struct libraries {
     char audit[CLI_PATH_MAX];
     char preload[CLI_PATH_MAX];
     char sanitizer[64];              /* runtime that libdxcore.so was built with, "" for none */
+    bool sanitized;                  /* also when the runtime is expected in the program, as clang does */
 };
 
 /* What the program file is, as far as redirection cares. */
@@ -56,6 +57,7 @@ struct run_outcome {
     int wait_status;
     double seconds;
     enum via via;
+    uint64_t other_adapters;         /* processes whose adapters are not in the figures */
 };
 
 struct vidmm_counters;

@@ -69,11 +69,14 @@ static void find_one(char *out, const char *base, const char *name)
 }
 
 /* A library built with a sanitizer needs that sanitizer's runtime loaded before everything else; its name
- * stands in the library's string table. */
-static void find_sanitizer(char *out, size_t out_size, const char *library)
+ * stands in the library's string table.  clang names none: there the program has the runtime, and the library
+ * asks for its functions. */
+static void find_sanitizer(struct libraries *l, const char *library)
 {
     static const char *const runtimes[] = {"libasan.so.", "libtsan.so.", "libubsan.so."};
+    static const char *const functions[] = {"__asan_init", "__tsan_init"};
     struct stat st;
+    char *out = l->sanitizer;
     out[0] = '\0';
     int fd = open(library, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return;
@@ -83,8 +86,11 @@ static void find_sanitizer(char *out, size_t out_size, const char *library)
     if (text == MAP_FAILED) return;
     for (size_t i = 0; i < sizeof runtimes / sizeof runtimes[0] && out[0] == '\0'; i++) {
         const char *at = memmem(text, (size_t)st.st_size, runtimes[i], strlen(runtimes[i]));
-        if (at != NULL) snprintf(out, out_size, "%s", at);
+        if (at != NULL) snprintf(out, sizeof l->sanitizer, "%s", at);
     }
+    l->sanitized = out[0] != '\0';
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++)
+        l->sanitized |= memmem(text, (size_t)st.st_size, functions[i], strlen(functions[i])) != NULL;
     munmap(text, (size_t)st.st_size);
 }
 
@@ -99,6 +105,6 @@ int libraries_find(struct libraries *l)
         return complain(EXIT_OWN_FAILURE,
                         "libdxcore.so is neither near %s nor in %s: reinstall, or build all of it",
                         base[0] != '\0' ? base : "the executable", VIDMM_PRIVATE_LIBDIR);
-    find_sanitizer(l->sanitizer, sizeof l->sanitizer, l->dxcore);
+    find_sanitizer(l, l->dxcore);
     return 0;
 }

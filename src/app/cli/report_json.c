@@ -30,6 +30,7 @@ static json_t *json_run(const struct run_options *o, const struct run_outcome *r
     json_object_set_new(run, "vram_bytes", json_integer((json_int_t)o->vram_bytes));
     json_object_set_new(run, "vram_reported_bytes", json_integer((json_int_t)o->vram_reported_bytes));
     json_object_set_new(run, "paging_delay_ms", json_integer(o->paging_delay_ms));
+    json_object_set_new(run, "other_adapters", json_integer((json_int_t)r->other_adapters));
     return run;
 }
 

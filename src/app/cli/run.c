@@ -17,8 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <vidmm/counters.h>
-
+#include "app/counters_block.h"
 #include "app/redirect/hide.h"
 
 /* Where shells and programs that pick their own descriptor numbers do not tread. */
@@ -32,7 +31,7 @@ struct run {
     const char *why_via;
     FILE *report;
     int counters_fd;
-    struct vidmm_counters *counters;
+    struct counters_block *shared;
     int failure_fd;              /* the child writes here why it could not start the program */
 };
 
@@ -92,14 +91,14 @@ static int wait_for_child(void)
 static int counters_open(struct run *r)
 {
     int fd = memfd_create("vidmm-counters", MFD_ALLOW_SEALING | MFD_CLOEXEC);
-    if (fd >= 0 && ftruncate(fd, sizeof *r->counters) == 0) {
+    if (fd >= 0 && ftruncate(fd, sizeof *r->shared) == 0) {
         fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
         r->counters_fd = fcntl(fd, F_DUPFD, COUNTERS_FD_FROM);
         if (r->counters_fd < 0) r->counters_fd = fcntl(fd, F_DUPFD, 3);   /* a low limit of open files */
-        r->counters = mmap(NULL, sizeof *r->counters, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        r->shared = mmap(NULL, sizeof *r->shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     }
     if (fd >= 0) close(fd);
-    if (fd < 0 || r->counters_fd < 0 || r->counters == MAP_FAILED || r->counters == NULL)
+    if (fd < 0 || r->counters_fd < 0 || r->shared == MAP_FAILED || r->shared == NULL)
         return complain(EXIT_OWN_FAILURE, "cannot make memory for the counters: %s", strerror(errno));
     return 0;
 }
@@ -135,7 +134,7 @@ static enum via best_via(const struct run *r, const char **why)
 {
     *why = r->program.why_namespace;
     if (*why != NULL) return VIA_NAMESPACE;
-    bool sanitized = r->libraries.sanitizer[0] != '\0';
+    bool sanitized = r->libraries.sanitized;
     *why = sanitized ? "libdxcore.so carries a sanitizer" : "the dynamic linker can redirect it";
     if (r->libraries.audit[0] != '\0' && linker_can_audit() && !sanitized) return VIA_AUDIT;
     if (r->libraries.preload[0] != '\0') return VIA_PRELOAD;
@@ -270,8 +269,8 @@ static int write_report(const struct run *r, const struct run_outcome *outcome)
 {
     if (r->report == NULL) return 0;
     int failed = 0;
-    if (wants_json(r->o)) failed = report_json(r->report, r->o, outcome, r->counters);
-    else report_text(r->report, r->o, outcome, r->counters);
+    if (wants_json(r->o)) failed = report_json(r->report, r->o, outcome, &r->shared->counters);
+    else report_text(r->report, r->o, outcome, &r->shared->counters);
     failed |= fflush(r->report) != 0 || ferror(r->report);
     if (r->report != stdout) failed |= fclose(r->report) != 0;
     return failed ? complain(EXIT_OWN_FAILURE, "the report %s could not be written in full", r->o->report)
@@ -286,7 +285,9 @@ static int wait_and_report(struct run *r)
     struct run_outcome outcome = {.via = r->via};
     outcome.wait_status = wait_for_child();
     outcome.seconds = now_seconds() - begin;
-    if (r->counters->adapter_opens == 0)
+    uint64_t adapters = atomic_load(&r->shared->adapters);
+    outcome.other_adapters = adapters > 1 ? adapters - 1 : 0;
+    if (r->shared->counters.adapter_opens == 0 && adapters <= 1)
         complain(0, "warning: the program never opened our adapter, so it did not run on vidmm%s",
                  r->via == VIA_NAMESPACE ? "" : " (--via namespace may find it)");
     write_report(r, &outcome);

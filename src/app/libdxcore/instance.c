@@ -9,6 +9,7 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 
 #include <vidmm/dg2_abi.h>
 
+#include "app/counters_block.h"
 #include "app/libdxcore/dxcore.h"
 #include "app/libdxcore/settings.h"
 #include "host/instance.h"
@@ -27,12 +29,14 @@
 
 #define LUID_LOW 0x4d4d4456u
 #define HELPER_LIBRARY "libwsl_compute_helper.so"
+#define PROCESSES_MAX 8u /* more than one only in tests */
 
 static struct {
     struct settings settings;
     bool settings_ok;
     struct dxcore_adapter_facts facts;
-    struct kmt_process *process;
+    struct kmt_process *process[PROCESSES_MAX];
+    unsigned processes;
     NTSTATUS status;
     char driver_store[PATH_MAX + 32];
 } instance;
@@ -126,14 +130,15 @@ static uint64_t ref_existing_bytes(const void *data, uint32_t bytes)
 
 /* ---- surroundings ------------------------------------------------------------------------------- */
 
-/* Shared counters, or NULL: a descriptor that does not fit is no reason to refuse service. */
+/* Shared counters, or NULL: a descriptor that does not fit is no reason to refuse service, and counters that
+ * belong to another process of this run are left to it. */
 static struct vidmm_counters *map_counters(int fd)
 {
     struct stat st;
     if (fd < 0) return NULL;
-    if (fstat(fd, &st) == 0 && st.st_size >= (off_t)sizeof(struct vidmm_counters)) {
-        void *p = mmap(NULL, sizeof(struct vidmm_counters), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        if (p != MAP_FAILED) return p;
+    if (fstat(fd, &st) == 0 && st.st_size >= (off_t)sizeof(struct counters_block)) {
+        struct counters_block *b = mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (b != MAP_FAILED) return atomic_fetch_add(&b->adapters, 1) == 0 ? &b->counters : NULL;
     }
     fprintf(stderr, "vidmm: VIDMM_COUNTERS_FD=%d cannot hold the counters; they are not reported\n", fd);
     return NULL;
@@ -185,6 +190,29 @@ static NTSTATUS start_host(const struct driver *d, struct host_instance **host)
     return status == VIDMM_NO_MEMORY ? STATUS_NO_MEMORY : STATUS_UNSUCCESSFUL;
 }
 
+/* For tests: VIDMM_TEST_PROCESSES=n puts n VidMm processes on the adapter, and threads are dealt out to them in
+ * the order of their first calls.  A thread stays with its process. */
+#ifdef VIDMM_TEST_HOOKS
+static unsigned wanted_processes(void)
+{
+    const char *text = getenv("VIDMM_TEST_PROCESSES");
+    int n = text != NULL ? atoi(text) : 1;
+    return n >= 1 && n <= (int)PROCESSES_MAX ? (unsigned)n : 1;
+}
+
+static unsigned process_of_thread(void)
+{
+    static atomic_uint threads;
+    static _Thread_local unsigned number __attribute__((tls_model("initial-exec"))); /* from 1 */
+    if (instance.processes == 1) return 0;
+    if (number == 0) number = atomic_fetch_add(&threads, 1) + 1;
+    return (number - 1) % instance.processes;
+}
+#else
+static unsigned wanted_processes(void) { return 1; }
+static unsigned process_of_thread(void) { return 0; }
+#endif
+
 static NTSTATUS start_face(struct host_instance *host)
 {
     const struct dxcore_adapter_facts *f = &instance.facts;
@@ -198,8 +226,13 @@ static NTSTATUS start_face(struct host_instance *host)
         .existing_bytes = ref ? ref_existing_bytes : dg2_existing_bytes,
     };
     struct kmt_face *face = kmt_face_create(&config);
-    if (face != NULL) instance.process = kmt_process_create(face);
-    return instance.process != NULL ? STATUS_SUCCESS : STATUS_NO_MEMORY;
+    if (face == NULL) return STATUS_NO_MEMORY;
+    instance.processes = wanted_processes();
+    for (unsigned i = 0; i < instance.processes; i++) {
+        instance.process[i] = kmt_process_create(face);
+        if (instance.process[i] == NULL) return STATUS_NO_MEMORY;
+    }
+    return STATUS_SUCCESS;
 }
 
 static void build(void)
@@ -226,5 +259,5 @@ struct kmt_process *instance_process(NTSTATUS *status)
 {
     pthread_once(&built, build);
     *status = instance.status;
-    return *status == STATUS_SUCCESS ? instance.process : NULL;
+    return *status == STATUS_SUCCESS ? instance.process[process_of_thread()] : NULL;
 }

@@ -13,7 +13,7 @@ struct settings {
     uint64_t vram_bytes;           /* VIDMM_VRAM: bytes, or with K, M, G; 0: the profile's own */
     uint64_t vram_reported_bytes;  /* VIDMM_VRAM_REPORTED; 0: the profile's own */
     uint64_t paging_delay_ms;      /* VIDMM_PAGING_DELAY_MS */
-    int counters_fd;               /* VIDMM_COUNTERS_FD: shared struct vidmm_counters; -1: none */
+    int counters_fd;               /* VIDMM_COUNTERS_FD: shared struct counters_block; -1: none */
 };
 
 /* false: a variable cannot be understood; *why names it.  `get` is getenv, or a test's. */
