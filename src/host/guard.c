@@ -118,8 +118,8 @@ static void chain(int sig, siginfo_t *info, void *context)
         return;
     }
     if (previous->sa_flags & SA_RESETHAND) atomic_store(&g->current, 0);
-    /* The kernel has blocked the signal for the handler's time: a copy in there must not fault.  If the handler
-     * jumps out, this thread's copies stay slow, and right. */
+    /* The kernel has blocked the signal for the handler's time: a copy in there must not fault.  If the
+     * handler jumps out, this thread's copies stay slow, and right. */
     unsigned char saved_mask = thread_mask;
     thread_mask = MASK_BLOCKED;
     if (previous->sa_flags & SA_SIGINFO)

@@ -10,8 +10,8 @@
  *   - in a thread that had SIGSEGV or SIGBUS blocked at its first copy (the kernel ends a process that
  *     faults with the signal blocked). A thread that copies much should leave these two open.
  *   - in a SIGSEGV or SIGBUS handler that was there before ours, which blocks the signal while it runs.
- * Not covered: a thread that blocks them itself after its first copy (also by the mask of another handler), and
- * a handler installed between two guard_install calls that does not pass on what it does not know. */
+ * Not covered: a thread that blocks them itself after its first copy (also by the mask of another handler),
+ * and a handler installed between two guard_install calls that does not pass on what it does not know. */
 #ifndef HOST_GUARD_H
 #define HOST_GUARD_H
 

@@ -27,7 +27,7 @@ enum { HANDLE_EMPTY = 0 };
 #define TAG 0x40000000u
 
 _Static_assert(HANDLE_ENTRIES_MAX > HANDLE_OPEN_MAX + HANDLE_QUARANTINE, "the argument above needs it");
-_Static_assert(HANDLE_VALUES > HANDLE_ENTRIES_MAX + HANDLE_QUARANTINE, "a circle is longer than a quarantine");
+_Static_assert(HANDLE_VALUES > HANDLE_ENTRIES_MAX + HANDLE_QUARANTINE, "a circle outlasts a quarantine");
 
 void handle_table_init(struct handle_table *t, const struct base_memory *memory, enum handle_scope scope)
 {

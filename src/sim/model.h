@@ -39,6 +39,7 @@ enum model_content { MODEL_NOTHING, MODEL_ZERO, MODEL_ALLOC, MODEL_UNKNOWN };
 struct model_piece {
     uint64_t start, end, range;     /* range: identity of the map or reserve call that took it */
     bool reserved, reserved_zero, internal;
+    bool blurred;                   /* was observed: nobody remembers its protection */
     bool open;                      /* cut off while queued: what it shows has to be observed */
     uint8_t content, prot;
     struct model_alloc *alloc;

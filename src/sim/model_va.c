@@ -456,6 +456,7 @@ const char *model_observe_page(struct model_process *p, uint64_t va, bool owned,
     x->offset = 0;
     x->alloc = NULL;
     if (!info->bound) return NULL;
+    x->blurred = true;
     x->content = info->open != NULL ? MODEL_ALLOC : MODEL_ZERO;
     if (info->open != NULL) x->alloc = find_alloc(p, info->open);
     x->offset = info->offset & ~(VIDMM_PAGE_SIZE - 1);
@@ -526,7 +527,7 @@ enum model_access model_gpu(const struct model_device *d, uint64_t va, bool writ
     const struct model_process *p = d->proc;
     const struct model_piece *x = model_find(p, va);
     if (x == NULL) return p->removed < p->model->epoch ? MODEL_FAULTS : MODEL_OPEN;
-    if (x->internal || x->content == MODEL_UNKNOWN || !model_ready(x)) return MODEL_OPEN;
+    if (x->internal || x->blurred || x->content == MODEL_UNKNOWN || !model_ready(x)) return MODEL_OPEN;
     if (x->content != MODEL_ALLOC) {
         if (x->epoch >= p->model->epoch) return MODEL_OPEN; /* old entries may not be flushed yet */
         return x->content == MODEL_ZERO ? MODEL_WORKS : MODEL_FAULTS;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include <vidmm/counters.h>
+#include "app/counters_block.h"
 
 int stub_open(void);
 
@@ -13,8 +13,10 @@ int stub_open(void)
 {
     const char *fd = getenv("VIDMM_COUNTERS_FD");
     if (fd == NULL) return 1;
-    struct vidmm_counters *c = mmap(NULL, sizeof *c, PROT_READ | PROT_WRITE, MAP_SHARED, atoi(fd), 0);
-    if (c == MAP_FAILED) return 2;
+    struct counters_block *b = mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE, MAP_SHARED, atoi(fd), 0);
+    if (b == MAP_FAILED) return 2;
+    struct vidmm_counters *c = &b->counters;
+    if (atomic_fetch_add(&b->adapters, 1) != 0) return 0;
     c->magic = VIDMM_COUNTERS_MAGIC;
     c->adapter_opens++;
     c->allocs_created = 12345;

@@ -176,6 +176,19 @@ static void report_as_json(void **state)
     command_has(o->out, "\"opened\": true");
 }
 
+/* Figures of two adapters mixed in one report would be of neither. */
+static void report_counts_other_adapters(void **state)
+{
+    (void)state;
+    struct outcome *o = command_run("$vidmm run --report - -- sh -c '$probe open; $probe open; $probe open'");
+    assert_int_equal(o->status, 0);
+    command_has(o->out, "2 more processes of this run used an adapter of their own");
+    command_has(o->out, "12345 made");
+    o = command_run("$vidmm run --report - --report-format json -- sh -c '$probe open; $probe open'");
+    command_has(o->out, "\"other_adapters\": 1");
+    command_has_not(command_run("$vidmm run --report - -- $probe open")->out, "more process");
+}
+
 /* The figures matter most when the program came to a bad end. */
 static void report_survives_a_killed_program(void **state)
 {
@@ -259,6 +272,7 @@ int main(int argc, char **argv)
         VT_TEST(says_when_the_adapter_was_not_opened, "", NULL),
         VT_TEST(report_in_words, "", NULL),
         VT_TEST(report_as_json, "", NULL),
+        VT_TEST(report_counts_other_adapters, "", NULL),
         VT_TEST(report_survives_a_killed_program, "", NULL),
         VT_TEST(report_file_is_tried_before_the_start, "", NULL),
         VT_TEST(signals_sent_to_us_reach_the_program, "", NULL),

@@ -156,7 +156,7 @@ static bool usable(struct making *k, uint64_t va, bool write, struct model_page 
     const struct model_device *d = k->c->dev;
     const struct model_piece *x = model_find(d->proc, va);
     *to = NULL;
-    if (x == NULL || x->open || x->internal) return false;
+    if (x == NULL || x->open || x->internal || x->blurred) return false;
     if (x->content == MODEL_ZERO) return model_gpu(d, va, write) == MODEL_WORKS;
     if (x->content != MODEL_ALLOC || x->alloc->dev != d || x->alloc->dying || x->alloc->count == 0)
         return false;

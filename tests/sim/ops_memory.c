@@ -239,7 +239,8 @@ static void op_evict(struct sim *s)
         opens[i] = al[i]->handle;
     }
     if (sim_chance(s, 40)) flags |= 1u << sim_below(s, 8);
-    sim_say(s, "device %u: evict %u allocations (%u ...), flags %x", d->id, n, n > 0 ? al[0]->id : 0, flags);
+    sim_say(s, "device %u: evict %u allocations (%u, %u, %u, %u), flags %x", d->id, n, n > 0 ? al[0]->id : 0,
+            n > 1 ? al[1]->id : 0, n > 2 ? al[2]->id : 0, n > 3 ? al[3]->id : 0, flags);
     struct model_answer a = model_evict(d, al, n, flags);
     if (!sim_status(s, a, vidmm_evict(d->handle, opens, n, flags, &trim))) return;
     uint64_t least = model_evicted(d, al, n, flags);

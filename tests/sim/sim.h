@@ -31,6 +31,7 @@ struct sim_options {
     uint64_t seed, ops;
     int format;                   /* ref_format, or -1: the seed decides */
     bool verbose;
+    const char *break_row;        /* requirement that the core shall break, or NULL */
 };
 
 enum packet_kind { PACKET_EXEC, PACKET_WAIT, PACKET_SIGNAL };

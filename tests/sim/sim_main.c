@@ -32,6 +32,7 @@ static struct arguments parse(int argc, char **argv)
             a.o.format = REF_FORMAT_A;
         else if (strcmp(argv[i], "--format") == 0 && value != NULL && strcmp(value, "B") == 0)
             a.o.format = REF_FORMAT_B;
+        else if (strcmp(argv[i], "--break") == 0 && value != NULL) a.o.break_row = value;
         else a.ok = false;
         i++;
     }
@@ -59,7 +60,7 @@ int main(int argc, char **argv)
     uint64_t all = 0, hash, again;
     if (!a.ok) {
         fprintf(stderr,
-                "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [--counts] [-v]\n");
+                "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [--counts] [--break ROW] [-v]\n");
         return 2;
     }
     uint64_t first = a.o.seed;

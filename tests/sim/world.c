@@ -120,7 +120,7 @@ bool sim_world_open(struct sim *s)
     world_add_actor(s->world, &(struct world_actor){step_copy, NULL, s});
     world_add_actor(s->world, &(struct world_actor){step_paging, NULL, s});
     struct vidmm_adapter_config c = {.struct_size = sizeof(c), .platform = world_platform(s->world),
-                                     .ops = ref_ops(), .kmd = s->ref};
+                                     .ops = ref_ops(), .kmd = s->ref, .break_row = s->opt.break_row};
     if (vidmm_adapter_create(&c, &s->ad, &why) != VIDMM_OK) sim_fail(s, "no adapter: %s", why);
     world_own(s->world, s->ad);
     make_model(s);

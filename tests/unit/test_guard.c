@@ -481,6 +481,36 @@ static void copy_inside_a_signal_handler(void **state)
     teardown();
 }
 
+static void copy_and_repair(int sig)
+{
+    copy_in_handler(sig);
+    mprotect(repair, PAGE, PROT_READ | PROT_WRITE);
+}
+
+/* A client's own SIGSEGV handler runs with the signal blocked; a bad pointer in there is a status, too. */
+static void copy_inside_the_previous_handler(void **state)
+{
+    (void)state;
+    char *p = map_pages(1, PROT_NONE), here;
+    if (TSAN) vt_skip("the thread sanitizer calls handlers its own way");
+    sigaction(SIGSEGV, NULL, &before[0]);
+    sigaction(SIGBUS, NULL, &before[1]);
+    set_handler(SIGSEGV, copy_and_repair, NULL, 0);
+    assert_int_equal(guard_install(), FAST);
+    dead_page = map_pages(1, PROT_NONE);
+    repair = p;
+    nested_good = nested_bad = 0;
+    assert_true(guard_copy(&here, "x", 1)); /* the thread's mask is known by now */
+    fault_at(p);
+    assert_int_equal(nested_good, 1);
+    assert_int_equal(nested_bad, 1);
+    assert_false(guard_copy(&here, dead_page, 1));
+    repair = NULL;
+    munmap(p, PAGE);
+    munmap(dead_page, PAGE);
+    teardown();
+}
+
 static void *copy_with_all_blocked(void *arg)
 {
     char here = 0;
@@ -537,6 +567,7 @@ static const struct vt_case cases[] = {
     VT_TEST(default_set_afterwards_is_replaced, "", NULL),
     VT_TEST(default_and_ignore_keep_their_meaning, "", NULL),
     VT_TEST(copy_inside_a_signal_handler, "", NULL),
+    VT_TEST(copy_inside_the_previous_handler, "", NULL),
     VT_TEST(copy_in_a_thread_that_blocks_all_signals, "", NULL),
     VT_TEST(copy_without_a_handler, "", NULL),
 };

@@ -68,8 +68,10 @@ static void heading(FILE *out, const struct run_options *o, const struct run_out
         fprintf(out, "  paging delay      %u ms added on purpose\n", o->paging_delay_ms);
     fprintf(out, "  found by way of   %s\n", via_name(r->via));
     if (r->other_adapters != 0)
-        fprintf(out, "  not in the report %" PRIu64 " more process%s of this run used an adapter of %s own; the "
-                     "figures are the first one's\n", r->other_adapters, r->other_adapters == 1 ? "" : "es",
+        fprintf(out,
+                "  not in the report %" PRIu64 " more process%s of this run used an adapter of %s own; the "
+                "figures are the first one's\n",
+                r->other_adapters, r->other_adapters == 1 ? "" : "es",
                 r->other_adapters == 1 ? "its" : "their");
 }
 

@@ -190,8 +190,8 @@ static NTSTATUS start_host(const struct driver *d, struct host_instance **host)
     return status == VIDMM_NO_MEMORY ? STATUS_NO_MEMORY : STATUS_UNSUCCESSFUL;
 }
 
-/* For tests: VIDMM_TEST_PROCESSES=n puts n VidMm processes on the adapter, and threads are dealt out to them in
- * the order of their first calls.  A thread stays with its process. */
+/* For tests: VIDMM_TEST_PROCESSES=n puts n VidMm processes on the adapter, and threads are dealt out to
+ * them in the order of their first calls.  A thread stays with its process. */
 #ifdef VIDMM_TEST_HOOKS
 static unsigned wanted_processes(void)
 {
