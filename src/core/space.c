@@ -78,10 +78,23 @@ void vmm_space_forget_flushes(struct vmm_space *sp)
 
 /* ---- the resizable root of two-level spaces ---- */
 
+/* Entries that linked tables and queued maps count on. */
+static uint32_t root_needed(struct vmm_space *sp)
+{
+    uint32_t needed = max_u32(vmm_root_used(sp), VMM_ROOT_ENTRIES_MIN);
+    LIST_FOREACH(it, &sp->pending) {
+        const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
+        if (!r->unmap) needed = max_u32(needed, (uint32_t)((r->range.end - 1) >> sp->ad->shift[1]) + 1);
+    }
+    return needed;
+}
+
+/* A larger root is wanted; the largest of several wins, and none that would shrink what there is. */
 void vmm_space_offer_root(struct vmm_space *sp, struct vmm_table *root)
 {
     struct vmm_table *loser = root;
-    if (sp->pending_root == NULL || sp->pending_root->entries < root->entries) {
+    bool larger = root->entries > vmm_tables_coverage(sp);
+    if (larger && (sp->pending_root == NULL || sp->pending_root->entries < root->entries)) {
         loser = sp->pending_root;
         sp->pending_root = root;
     }
@@ -94,7 +107,7 @@ void vmm_space_shrink(struct vmm_space *sp)
 {
     uint32_t now = vmm_tables_coverage(sp), used;
     if (sp->ad->info.level_count != 2 || sp->pending_root != NULL || now <= VMM_ROOT_ENTRIES_MIN) return;
-    used = max_u32(vmm_root_used(sp), VMM_ROOT_ENTRIES_MIN);
+    used = root_needed(sp);
     if (used > now / 4) return;
     uint32_t gives = used;
     sp->ad->ops->get_root_page_table_size(sp->ad->kmd, &gives);
@@ -106,7 +119,7 @@ bool vmm_space_root_step(struct vmm_space *sp)
     struct vmm_table *root = sp->pending_root;
     if (root == NULL || !vmm_contexts_idle(sp)) return false;
     sp->pending_root = NULL;
-    if (root->entries < vmm_root_used(sp)) {
+    if (root->entries < vmm_tables_coverage(sp) && root->entries < root_needed(sp)) {
         sp->tables.count--;
         vmm_table_free(sp->ad, root);
         return true;

@@ -81,6 +81,7 @@ static void choose_alloc(struct sim *s, struct model_alloc_in *in)
     if (sim_chance(s, s->temper.big_one_in)) in->bytes = 1 + sim_below(s, 2u << 20);
     in->supported = sets[sim_below(s, 11)];
     if (!s->temper.memory_only && in->supported != 0) in->supported |= 4u;
+    if (in->supported == 3u) in->supported = 1u << sim_below(s, 2); /* SIM-8 */
     for (uint32_t i = 3; i-- > 0;)
         if ((in->supported >> i & 1u) != 0 && !sim_chance(s, 3)) in->preferred = i + 1;
     in->alignment = in->supported & 1u ? 65536u << sim_below(s, 2)
@@ -221,8 +222,12 @@ static void op_resident(struct sim *s)
 /* Packets queued before an Evict may still use the allocation, if it was there and can be demoted. */
 static bool must_wait(const struct model_alloc *al, uint32_t by)
 {
-    bool there = model_reached(al->queue, al->value) && (al->segments & 1u) != 0;
-    return al->count <= by && al->in_flight > 0 && !there;
+    const struct sim_device *sd = sim_of(al->dev);
+    bool there = model_reached(al->queue, al->value);
+    if (al->count > by) return false;
+    for (uint32_t i = 0; (al->segments & 1u) == 0 && i < sd->context_count; i++) /* SIM-10 */
+        if (vidmm_context_pending(sd->context[i]->core) > 0) return true;
+    return al->in_flight > 0 && (!there || (al->segments & 1u) == 0);
 }
 
 static void op_evict(struct sim *s)

@@ -229,7 +229,7 @@ static void op_context_end(struct sim *s)
     struct sim_context *c = sd->context[i];
     sim_say(s, "destroy context %u with %u packets", c->id, c->count);
     vidmm_context_destroy(c->core);
-    if (c->count == 0) vidmm_fence_destroy(c->fence); /* else others may wait for it: it ends with the device */
+    if (c->count == 0) vidmm_fence_destroy(c->fence); /* else it ends with the device: others may wait */
     sd->context[i] = sd->context[--sd->context_count];
     free(c);
 }

@@ -60,7 +60,8 @@ int main(int argc, char **argv)
     uint64_t all = 0, hash, again;
     if (!a.ok) {
         fprintf(stderr,
-                "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [--counts] [--break ROW] [-v]\n");
+                "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [--break ROW] [--counts] "
+                "[-v]\n");
         return 2;
     }
     uint64_t first = a.o.seed;

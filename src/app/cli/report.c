@@ -83,8 +83,10 @@ static void objects(FILE *out, const struct vidmm_counters *c)
             c->adapter_opens, c->devices, c->contexts);
     fprintf(out, "  allocations       %" PRIu64 " made; at most %" PRIu64 " at once, %s in all\n",
             c->allocs_created, c->allocs_live_peak, size_text(peak, c->alloc_bytes_peak));
-    fprintf(out, "  left at the end   %" PRIu64 " allocations, %s\n", c->allocs_live,
-            size_text(left, c->alloc_bytes_live));
+    fprintf(out,
+            "  left at the end   %" PRIu64
+            " allocations, %s (or still on their way out when the program ended)\n",
+            c->allocs_live, size_text(left, c->alloc_bytes_live));
     fprintf(out, "  GPU addresses     %" PRIu64 " maps, %" PRIu64 " reservations, %" PRIu64 " frees\n",
             c->maps, c->reserves, c->frees);
     fprintf(out, "  GPU work          %" PRIu64 " command buffers submitted, %" PRIu64 " completed\n",
