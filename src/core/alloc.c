@@ -301,7 +301,8 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
     if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     bool home = at_home(ad, al);
     bool stuck = !home && !(al->segments & 1u) && vmm_alloc_required(al);
-    if (stuck && al->locks == 0) return VIDMM_BUSY; /* ALC-34, ALC-35; locked already: it is on its way home */
+    if (stuck && al->locks == 0)
+        return VIDMM_BUSY; /* ALC-34, ALC-35; locked already: it is on its way home */
     if (op->locks == UINT32_MAX) return VIDMM_LIMIT;
     op->locks++;
     al->locks++;

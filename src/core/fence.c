@@ -91,7 +91,7 @@ vidmm_status vmm_fence_make(struct vidmm_device *d, uint64_t initial, uint32_t f
                             struct vidmm_fence **out)
 {
     struct vidmm_adapter *ad = d->proc->ad;
-    struct vmm_fence_page *page;
+    struct vmm_fence_page *page = NULL;
     struct vidmm_fence *f = vmm_new(ad, sizeof *f);
     if (f == NULL) return VIDMM_NO_MEMORY;
     vidmm_status st = page_find(d->proc, (flags & VMM_FENCE_READ_ONLY) != 0, &page);

@@ -222,7 +222,8 @@ vidmm_status vidmm_evict(struct vidmm_device *d, struct vidmm_open *const *opens
     }
     for (uint32_t i = 0; i < n; i++) {
         if (opens[i]->resident > 0 || !list_is_linked(&opens[i]->on_required)) continue;
-        /* While a count is left the GPU may go on writing: only what is said with the last one can be used. */
+        /* While a count is left the GPU may go on writing: only what is said with the last one can be used.
+         */
         opens[i]->al->unwritten = (flags & VIDMM_EVICT_NOT_WRITTEN_TO) != 0 && opens[i]->al->clean;
         required_remove(opens[i]);
         linger(opens[i]);

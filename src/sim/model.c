@@ -90,6 +90,7 @@ void model_destroy(struct model *m)
 struct model_answer model_process_create(const struct model *m)
 {
     struct model_answer a = {0, true};
+    if (m->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (model_tables_tight(m, 0, 0)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
     return a;
 }

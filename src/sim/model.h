@@ -102,6 +102,7 @@ struct model {
     struct model_process *process[MODEL_OBJECTS_MAX];
     uint32_t process_count, next_id;
     uint64_t next_range, epoch, budget;
+    bool lost;                      /* the adapter is: nothing can be made any more */
     struct model_alloc *graveyard;
     struct model_queue *dead_queue[256];
     struct model_device *dead_device[256];

@@ -57,7 +57,8 @@ def main():
     if 'NODELETE' not in dynamic:
         problems.append('libdxcore.so: not linked with -z nodelete')
     sanitized = any(f'lib{name}.so' in dynamic for name in ('asan', 'tsan', 'ubsan'))
-    sanitized = sanitized or '__asan_init' in output('nm', '-D', sys.argv[2])
+    symbols = output('nm', '-D', sys.argv[2])  # clang links its runtime into the program only
+    sanitized = sanitized or '__asan_init' in symbols or '__tsan_' in symbols
     if not sanitized:
         library = ctypes.CDLL(sys.argv[2])
         problems += [f'libdxcore.so: dlsym does not find {name}' for name in sorted(driver)

@@ -478,23 +478,9 @@ static void op_sync_nasty(struct sim *s)
 
 /* ---- deliberate ends --------------------------------------------------------------------------- */
 
-static bool doom_at(struct sim *s, struct model_device *d, uint64_t va, bool write)
-{
-    const struct model_piece *x = model_find(d->proc, va);
-    if (model_gpu(d, va, write) != MODEL_FAULTS) return false;
-    struct sim_device *sd = sim_of(d);
-    sd->doomed = true;
-    sd->doom_open = false;
-    sd->doom_va = va;
-    sd->doom_alloc = x != NULL ? x->alloc : NULL;
-    (void)s;
-    return true;
-}
-
-static uint64_t doom_address(struct sim *s, const struct model_process *p, bool *write)
+static uint64_t doom_address(struct sim *s, const struct model_process *p)
 {
     const struct model_piece *x = &p->piece[sim_below(s, p->piece_count)];
-    *write = sim_chance(s, 2);
     switch (sim_below(s, 3)) {
     case 0: return x->end;
     case 1: return sim_below(s, 1ull << (p->model->config.va_bits - 12)) * PAGE;
@@ -502,21 +488,39 @@ static uint64_t doom_address(struct sim *s, const struct model_process *p, bool 
     }
 }
 
+/* A read of what must fault; or a write to what may be read: then the mapping is in use until it is over. */
+static bool doom_at(struct making *k, uint64_t va, bool *write)
+{
+    const struct model_device *d = k->c->dev;
+    const struct model_piece *x = model_find(d->proc, va);
+    struct model_page *unused;
+    *write = false;
+    if (model_gpu(d, va, false) == MODEL_FAULTS) return true;
+    *write = model_gpu(d, va, true) == MODEL_FAULTS && usable(k, va, false, &unused);
+    return *write && x->content == MODEL_ALLOC;
+}
+
 static void op_doom(struct sim *s)
 {
     struct model_device *d = pick_live_device(s);
     struct sim_context *c = pick_context(s, d);
     struct making k;
-    bool write;
+    bool write, doomed;
     if (!s->temper.faults || !sim_chance(s, 3) || c == NULL || sim_of(d)->doomed || !begin(&k, s, c)) return;
     add_commands(&k, (uint32_t)sim_below(s, 3));
-    uint64_t va = doom_address(s, d->proc, &write);
-    if (va == 0 || !doom_at(s, d, va, write)) va = 0;
-    if (va != 0) sim_say(s, "  %s %llx, which must fault", write ? "write" : "read", ull(va));
-    if (va != 0 && write) k.words += ref_emit_write64(k.word + k.words, va, 1);
-    else if (va != 0) k.words += ref_emit_copy(k.word + k.words, slot_va(&k) + SLOT_BYTES - 8, va, 8);
-    if (k.words == 0 || submit(&k)) return;
-    sim_of(d)->doomed = false;
+    struct sim_device *sd = sim_of(d);
+    uint64_t va = doom_address(s, d->proc);
+    doomed = va != 0 && doom_at(&k, va, &write);
+    if (doomed) {
+        const struct model_piece *x = model_find(d->proc, va);
+        sim_say(s, "  %s %llx, which must fault", write ? "write" : "read", ull(va));
+        if (write) k.words += ref_emit_write64(k.word + k.words, va, 1);
+        else k.words += ref_emit_copy(k.word + k.words, slot_va(&k) + SLOT_BYTES - 8, va, 8);
+        sd->doom_va = va;
+        sd->doom_open = false;
+        sd->doom_alloc = x != NULL && !write ? x->alloc : NULL;
+    }
+    if (k.words != 0 && submit(&k)) sd->doomed |= doomed;
 }
 
 /* The driver refuses a packet at an odd address: the device is in error (SUB-08). */

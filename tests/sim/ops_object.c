@@ -79,6 +79,7 @@ struct model_device *device_new(struct sim *s, struct model_process *p)
     struct vidmm_device *core = NULL;
     sim_say(s, "process %u: create device", p->id);
     struct model_answer a = {0, true};
+    if (s->model->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (!sim_status(s, a, vidmm_device_create(p->handle, &core))) return NULL;
     struct model_device *d = model_device_new(p, core);
     d->user = calloc(1, sizeof(struct sim_device));
@@ -299,14 +300,15 @@ static void op_knobs(struct sim *s)
 {
     struct softgpu_knobs k;
     softgpu_get_knobs(s->gpu, &k);
-    switch (sim_below(s, 4)) {
+    switch (sim_below(s, 6)) {
+    case 4: case 5: k.hang_nodes = sim_chance(s, 2) ? 0 : (uint32_t)sim_below(s, 8); break;
     case 0: k.buffer_full_every = sim_chance(s, 2) ? 0 : 2 + (uint32_t)sim_below(s, 4); break;
     case 1: k.no_prefetch = !k.no_prefetch; break;
     case 2: k.paging_delay_ns = sim_chance(s, 2) ? 0 : sim_below(s, 30000); break;
     default: k.copy_bytes_max = sim_chance(s, 2) ? 0 : (uint32_t)PAGE << sim_below(s, 4); break;
     }
-    sim_say(s, "knobs: buffer_full_every %u, no_prefetch %d, delay %llu, copy %u", k.buffer_full_every,
-            k.no_prefetch, (unsigned long long)k.paging_delay_ns, k.copy_bytes_max);
+    sim_say(s, "knobs: buffer_full_every %u, no_prefetch %d, delay %llu, copy %u, hang %x", k.buffer_full_every,
+            k.no_prefetch, (unsigned long long)k.paging_delay_ns, k.copy_bytes_max, k.hang_nodes);
     softgpu_set_knobs(s->gpu, &k);
 }
 
@@ -323,6 +325,22 @@ static void op_fault_knob(struct sim *s)
     s->armed = true;
 }
 
+/* A fault whose engine reset fails: the adapter is lost, and every device with it (FLT-03). */
+static void op_lose(struct sim *s)
+{
+    struct softgpu_knobs k;
+    if (!s->temper.faults || s->armed || !sim_chance(s, 400)) return;
+    softgpu_get_knobs(s->gpu, &k);
+    k.fault_node = (uint32_t)sim_below(s, 3);
+    k.fault_in = 1 + (uint32_t)sim_below(s, 4);
+    k.fault_error = SOFTGPU_ERROR_BAD_ADDRESS;
+    k.fail_reset = true;
+    sim_say(s, "knobs: packet %u from now on node %u faults, and no engine can be reset", k.fault_in, k.fault_node);
+    softgpu_set_knobs(s->gpu, &k);
+    s->armed = true;
+    s->losing = true;
+}
+
 static void op_turns(struct sim *s) { sim_turns(s, sim_below(s, 8 * s->temper.turns)); }
 static void op_time(struct sim *s) { world_advance(s->world, sim_below(s, 40000)); }
 
@@ -332,5 +350,5 @@ const struct sim_op ops_object[] = {
     {"queue", op_queue, 3}, {"queue_end", op_queue_end, 1}, {"delay", op_delay, 3},
     {"context", op_context, 3}, {"context_end", op_context_end, 2},
     {"fence", op_fence, 3}, {"fence_end", op_fence_end, 2}, {"fence_signal", op_fence_signal, 4},
-    {"knobs", op_knobs, 1}, {"fault_knob", op_fault_knob, 1}, {"turns", op_turns, 6}, {"time", op_time, 1},
+    {"knobs", op_knobs, 1}, {"fault_knob", op_fault_knob, 1}, {"lose", op_lose, 1}, {"turns", op_turns, 6}, {"time", op_time, 1},
     {NULL, NULL, 0}};

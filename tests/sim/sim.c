@@ -81,7 +81,7 @@ bool sim_status(struct sim *s, struct model_answer a, vidmm_status st)
     if (st >= 0 && a.success) return true;
     s->totals.refused++;
     if (st < 0 && (a.errors & MODEL_BIT(st)) != 0) return false;
-    if (st == VIDMM_NO_MEMORY && s->injecting) return false;
+    if ((st == VIDMM_NO_MEMORY || st == VIDMM_FAILED) && s->injecting) return false;
     if (a.success) used = (size_t)snprintf(expected, sizeof(expected), " success");
     for (int e = 1; e <= 10 && used < sizeof(expected); e++) {
         if ((a.errors >> e & 1u) == 0) continue;
@@ -106,22 +106,45 @@ static void make_menu(struct sim *s, struct menu *m)
         }
 }
 
+static void set_create_knob(struct sim *s, uint32_t n)
+{
+    struct softgpu_knobs k;
+    softgpu_get_knobs(s->gpu, &k);
+    k.fail_create_in = n;
+    softgpu_set_knobs(s->gpu, &k);
+}
+
+/* Memory, frames or the driver's create calls fail during one operation. */
+static void inject(struct sim *s)
+{
+    if (!s->temper.oom || !sim_chance(s, 6)) return;
+    s->injecting = true;
+    if (sim_chance(s, 3)) world_fail(s->world, WORLD_FRAMES, 1 + sim_below(s, 2), sim_chance(s, 2));
+    else if (sim_chance(s, 3)) set_create_knob(s, 1 + (uint32_t)sim_below(s, 2));
+    else world_fail(s->world, WORLD_ALLOC, 1 + sim_below(s, 6), sim_chance(s, 4));
+}
+
+static void inject_nothing(struct sim *s)
+{
+    if (!s->injecting) return;
+    world_fail(s->world, WORLD_ALLOC, 0, false);
+    world_fail(s->world, WORLD_FRAMES, 0, false);
+    set_create_knob(s, 0);
+    s->injecting = false;
+}
+
 /* An operation that finds nothing to work on says nothing: another one is taken. */
 static void run_one(struct sim *s, const struct menu *m)
 {
     uint64_t before = s->calls;
-    if (s->temper.oom && sim_chance(s, 6)) {
-        world_fail(s->world, WORLD_ALLOC, 1 + sim_below(s, 6), sim_chance(s, 4));
-        s->injecting = true;
-    }
+    inject(s);
     for (int tries = 0; tries < 12 && s->calls == before; tries++) {
         uint64_t at = sim_below(s, m->total);
         uint32_t i = 0;
         while (at >= m->weight[i]) at -= m->weight[i++];
         m->op[i]->run(s);
     }
-    world_fail(s->world, WORLD_ALLOC, 0, false);
-    s->injecting = false;
+    inject_nothing(s);
     sim_poll(s);
     if (!sim_chance(s, 3)) sim_turns(s, sim_below(s, s->temper.turns + 1));
 }

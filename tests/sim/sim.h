@@ -103,7 +103,8 @@ struct sim {
     uint64_t *done;               /* per context id: newest packet known to be complete */
     uint32_t contexts_made, contexts_room;
     bool armed;                   /* a fault knob may end any device */
-    bool injecting;               /* allocations fail now: NO_MEMORY is legal */
+    bool injecting;               /* memory or the driver fails now: NO_MEMORY, FAILED are legal */
+    bool losing;                  /* the next fault ends the adapter */
     char text[256], history[HISTORY][256];
     jmp_buf out;
 };

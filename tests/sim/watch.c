@@ -48,6 +48,7 @@ static void check_end(struct sim *s, struct model_device *d, enum vidmm_device_s
     struct sim_device *sd = sim_of(d);
     sim_say(s, "  device %u is in state %d", d->id, state);
     if (state == VIDMM_DEVICE_PAGE_FAULT) check_fault(s, d);
+    else if (state == VIDMM_DEVICE_RESET && s->losing) s->model->lost = true;
     else if (state == VIDMM_DEVICE_OUT_OF_MEMORY && sd->memory_doom) return;
     else if (state == VIDMM_DEVICE_DMA_FAULT && sd->packet_doom) return;
     else sim_fail(s, "device %u ended in state %d, which nothing explains", d->id, state);
@@ -284,7 +285,11 @@ static void check_placement(struct sim *s, struct model_alloc *al)
 
 void sim_settle(struct sim *s)
 {
+    struct softgpu_knobs k;
     sim_say(s, "settle");
+    softgpu_get_knobs(s->gpu, &k);
+    k.hang_nodes = 0;
+    softgpu_set_knobs(s->gpu, &k);
     each_device(s, undelay);
     rest(s);
     each_alloc(s, lock_is_ready);

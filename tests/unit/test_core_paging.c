@@ -388,6 +388,38 @@ static void values_grow_and_are_reached_in_order(void **state)
     fx_close(&f);
 }
 
+/* A request that cannot be executed yet holds the later ones of its queue, even those that could. */
+static void later_requests_wait_behind_earlier_ones(void **state)
+{
+    struct fx f;
+    struct vidmm_fence *gate;
+    struct vidmm_va_info info;
+    uint64_t va, first, second;
+    (void)state;
+    fx_open(&f, REF_FORMAT_B);
+    assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
+    struct vidmm_open *op = fx_alloc(f.d, MIB, SYS, 0);
+    fx_resident(f.q, op);
+    fx_run(&f);
+    fx_wait_packet(&f, f.c, vidmm_fence_gpu_address(gate), 1);
+    fx_run(&f);
+    /* Needs a larger root, and that needs idle contexts. */
+    struct vidmm_map far = {.base = BASE, .open = op, .bytes = MIB};
+    struct vidmm_map near = {.open = op, .bytes = MIB};
+    assert_int_equal(vidmm_va_map(f.q, &far, &va, &first), VIDMM_PENDING);
+    assert_int_equal(vidmm_va_map(f.q, &near, &va, &second), VIDMM_PENDING);
+    fx_run(&f);
+    assert_int_equal(vidmm_va_query(f.p, va, &info), VIDMM_OK);
+    assert_false(info.bound);
+    assert_true(fx_done(f.q) < first && first < second);
+    assert_int_equal(vidmm_fence_signal(gate, 1), VIDMM_OK);
+    fx_run(&f);
+    assert_int_equal(vidmm_va_query(f.p, va, &info), VIDMM_OK);
+    assert_true(info.bound);
+    assert_int_equal(fx_done(f.q), second);
+    fx_close(&f);
+}
+
 /* What is complete on return says 0, and queues nothing. */
 static void value_zero_means_done(void **state)
 {
@@ -530,6 +562,7 @@ int main(int argc, char **argv)
         VT_TEST(flushes_may_need_no_bytes, "", NULL),
         VT_TEST(other_failures_end_the_adapter, "PAG-26", NULL),
         VT_TEST(values_grow_and_are_reached_in_order, "PAG-03 PAG-11", NULL),
+        VT_TEST(later_requests_wait_behind_earlier_ones, "PAG-11", NULL),
         VT_TEST(value_zero_means_done, "PAG-04", NULL),
         VT_TEST(gpu_waits_on_a_paging_fence, "PAG-05", NULL),
         VT_TEST(queue_priorities, "PAG-10", NULL),
