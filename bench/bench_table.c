@@ -20,7 +20,7 @@
 #include "softgpu/ref/ref.h"
 #include "wl.h"
 
-enum { ROUNDS = 11, CHECKS = 20000, BATCH = 256, ENTRIES = 512 };
+enum { ROUNDS = 11, CHECKS = 20000, BATCH = 512, ENTRIES = 512 };
 
 #define ARENA_FRAMES 65536u
 #define TABLE_BYTES (ENTRIES * sizeof(uint64_t))

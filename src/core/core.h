@@ -97,6 +97,17 @@ void vmm_bind_invalidate(struct vmm_binding *);           /* entries invalid, bi
 vidmm_status vmm_space_init(struct vmm_space *, struct vidmm_adapter *, struct vidmm_process *);
 void vmm_space_fini(struct vmm_space *);
 void vmm_space_flush(struct vmm_space *, struct range);  /* to be emitted; flush_seq = its batch */
+/* The same, if the range touches the one before: the usual case of a sequence. false: nothing was done. */
+static inline bool vmm_space_flush_on(struct vmm_space *sp, uint64_t start, uint64_t end)
+{
+    if (sp->flush_count == 0) return false;
+    struct range *f = &sp->flush[sp->flush_count - 1];
+    if (start > f->end || end < f->start) return false;
+    f->start = min_u64(f->start, start);
+    f->end = max_u64(f->end, end);
+    sp->flush_seq = sp->ad->batch_next; /* who has ranges is on the adapter's list */
+    return true;
+}
 bool vmm_space_flush_pending(const struct vmm_space *);
 void vmm_space_forget_flushes(struct vmm_space *);
 void vmm_space_offer_root(struct vmm_space *, struct vmm_table *); /* takes it over; swapped in while idle */

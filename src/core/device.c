@@ -71,9 +71,13 @@ void vmm_device_fail(struct vidmm_device *d, enum vidmm_device_state state,
 /* Nothing executes any more: whoever waits for a packet, a batch or a move goes on. */
 void vmm_adapter_lose(struct vidmm_adapter *ad)
 {
+    uint64_t last;
     if (ad->lost) return;
     ad->lost = true;
-    for (uint32_t i = 0; i < ad->info.node_count; i++) vmm_node_drop(ad, i);
+    for (uint32_t i = 0; i < ad->info.node_count; i++) { /* stopped first: what they use is going to be freed */
+        (void)ad->ops->reset_engine(ad->kmd, i, &last);
+        vmm_node_drop(ad, i);
+    }
     vmm_move_cancel(ad);
     LIST_FOREACH(pi, &ad->processes) {
         struct vidmm_process *p = list_entry(pi, struct vidmm_process, on_adapter);

@@ -46,25 +46,16 @@ static bool merge_flush(struct range *f, uint64_t start, uint64_t end)
     return true;
 }
 
-/* Ranges are merged when they touch; too many, and everything is flushed.
- * Not inline: gcc would load the caller's range, just stored in halves, as one vector, and wait for it. */
-static __attribute__((noinline)) void add_flush(struct vmm_space *sp, uint64_t start, uint64_t end)
-{
-    if (!list_is_linked(&sp->on_flush)) list_push_back(&sp->ad->flush_spaces, &sp->on_flush);
-    if (sp->flush_all) return;
-    for (uint32_t i = 0; i < sp->flush_count; i++)
-        if (merge_flush(&sp->flush[i], start, end)) return;
-    if (sp->flush_count == VMM_FLUSH_RANGES || end == UINT64_MAX) sp->flush_all = true;
-    else sp->flush[sp->flush_count++] = (struct range){ start, end };
-}
-
-/* Most flushes continue the one before; who has ranges is on the adapter's list. */
+/* Ranges are merged when they touch; too many, and everything is flushed. */
 void vmm_space_flush(struct vmm_space *sp, struct range r)
 {
-    uint32_t n = sp->flush_count;
     sp->flush_seq = sp->ad->batch_next;
-    if (n > 0 && merge_flush(&sp->flush[n - 1], r.start, r.end)) return;
-    add_flush(sp, r.start, r.end);
+    if (!list_is_linked(&sp->on_flush)) list_push_back(&sp->ad->flush_spaces, &sp->on_flush);
+    if (sp->flush_all) return;
+    for (uint32_t i = sp->flush_count; i-- > 0;)
+        if (merge_flush(&sp->flush[i], r.start, r.end)) return;
+    if (sp->flush_count == VMM_FLUSH_RANGES || r.end == UINT64_MAX) sp->flush_all = true;
+    else sp->flush[sp->flush_count++] = r;
 }
 
 void vmm_space_forget_flushes(struct vmm_space *sp)

@@ -110,6 +110,11 @@ static inline void write_invalid(struct vmm_space *sp, struct vmm_table *t, uint
     write_entries(sp, t, first, count, run, 1, va);
 }
 
+static NOINLINE void write_all_invalid(struct vmm_space *sp, struct vmm_table *t, uint64_t va)
+{
+    write_invalid(sp, t, t->level, 0, t->entries, va);
+}
+
 /* The parent's entry for va names the table. */
 static void write_parent(struct vmm_space *sp, struct vmm_table *parent, uint32_t index,
                          const struct vmm_table *child, uint64_t va)
@@ -261,7 +266,7 @@ void vmm_tables_fini(struct vmm_space *sp)
         struct vmm_table *parent = t->parent;
         at = t->index + 1;
         if (sp->ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION)
-            write_invalid(sp, t, t->level, 0, t->entries, 0);
+            write_all_invalid(sp, t, 0);
         vmm_table_free(sp->ad, t);
         t = parent;
     }
@@ -285,6 +290,16 @@ struct vmm_table *vmm_leaf_find(const struct vmm_space *sp, uint64_t va)
     return t;
 }
 
+static void set_upper(struct vmm_space *sp, struct vmm_table *t, uint64_t va)
+{
+    struct vmm_tables *tt = &sp->tables;
+    uint64_t bytes = entry_bytes(sp->ad, 2);
+    if (t->parent == NULL) return;
+    tt->upper = t;
+    tt->upper_start = va & ~(bytes - 1);
+    tt->upper_end = tt->upper_start + bytes;
+}
+
 static void set_cursor(struct vmm_space *sp, struct vmm_table *leaf, uint64_t va)
 {
     struct vmm_tables *tt = &sp->tables;
@@ -292,11 +307,7 @@ static void set_cursor(struct vmm_space *sp, struct vmm_table *leaf, uint64_t va
     tt->cursor = leaf;
     tt->cursor_start = va & ~(bytes - 1);
     tt->cursor_end = tt->cursor_start + bytes;
-    if (tt->upper == leaf->parent || leaf->parent->parent == NULL) return;
-    bytes = entry_bytes(sp->ad, 2);
-    tt->upper = leaf->parent;
-    tt->upper_start = va & ~(bytes - 1);
-    tt->upper_end = tt->upper_start + bytes;
+    if (tt->upper != leaf->parent) set_upper(sp, leaf->parent, va);
 }
 
 /* Scalars from here on: gcc makes a 16-byte load of a struct range that it has just stored in halves. */
@@ -320,19 +331,28 @@ static struct vmm_table *leaf_at(struct vmm_space *sp, uint64_t va)
     return t;
 }
 
+/* Takes t out of its parent. Neighbours often go one after the other, so the next one's line is fetched. */
+static inline void unlink_table(struct vmm_space *sp, struct vmm_table *t, uint64_t va)
+{
+    struct vidmm_adapter *ad = sp->ad;
+    struct vmm_table *parent = t->parent;
+    uint32_t level = parent->level, index = t->index;
+    uint64_t size = entry_bytes(ad, level), start = va & ~(size - 1);
+    if (ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION) write_all_invalid(sp, t, start);
+    if (index + 1 < parent->entries) __builtin_prefetch(parent->child[index + 1], 1);
+    parent->child[index] = NULL;
+    parent->live--;
+    if (!vmm_space_flush_on(sp, start, start + size))
+        vmm_space_flush(sp, (struct range){ start, start + size });
+    table_retire(sp, t);
+    write_invalid(sp, parent, level, index, 1, start);
+}
+
 /* Takes out `t` and every ancestor that becomes empty; the root stays. */
 static void prune(struct vmm_space *sp, struct vmm_table *t, uint64_t va)
 {
-    struct vidmm_adapter *ad = sp->ad;
-    bool explicit_invalid = (ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION) != 0;
     for (struct vmm_table *parent = t->parent; parent != NULL && t->live == 0; parent = t->parent) {
-        uint64_t size = entry_bytes(ad, parent->level), start = va & ~(size - 1);
-        if (explicit_invalid) write_invalid(sp, t, t->level, 0, t->entries, start);
-        write_invalid(sp, parent, parent->level, t->index, 1, start);
-        parent->child[t->index] = NULL;
-        parent->live--;
-        vmm_space_flush(sp, (struct range){ start, start + size });
-        table_retire(sp, t);
+        unlink_table(sp, t, va);
         t = parent;
     }
 }
@@ -402,24 +422,26 @@ vidmm_status vmm_tables_acquire_path(struct vmm_space *sp, uint64_t start, uint6
 
 static NOINLINE void release_leaves(struct vmm_space *sp, uint64_t start, uint64_t end, bool entries_valid)
 {
-    struct vidmm_adapter *ad = sp->ad;
     struct vmm_tables *tt = &sp->tables;
     for (uint64_t va = start, next; va < end; va = next) {
-        next = leaf_end(ad, va, end);
+        next = leaf_end(sp->ad, va, end);
         struct vmm_table *leaf = in_cursor(tt, va, next) ? tt->cursor : vmm_leaf_find(sp, va);
         uint32_t n = pages_between(va, next);
-        if (leaf == NULL && BROKEN(ad, PT_01)) continue;
+        if (leaf == NULL && BROKEN(sp->ad, PT_01)) continue;
         CHECK(leaf != NULL);
         CHECK(leaf->live >= n);
         leaf->live -= n;
-        if (leaf->live == 0) {
-            prune(sp, leaf, va); /* dropped whole: its entries need not be written (PT-32) */
+        if (leaf->live == 0) { /* dropped whole: its entries need not be written (PT-32) */
+            struct vmm_table *parent = leaf->parent;
+            if (tt->upper != parent) set_upper(sp, parent, va);
+            unlink_table(sp, leaf, va);
+            if (parent->live == 0) prune(sp, parent, va);
             continue;
         }
         set_cursor(sp, leaf, va);
         if (!entries_valid) continue;
-        write_invalid(sp, leaf, 0, cursor_index(tt, va), n, va);
         vmm_space_flush(sp, (struct range){ va, next });
+        write_invalid(sp, leaf, 0, cursor_index(tt, va), n, va);
     }
 }
 
@@ -427,14 +449,13 @@ void vmm_tables_release(struct vmm_space *sp, struct range r, bool entries_valid
 {
     struct vmm_tables *tt = &sp->tables;
     uint32_t n = pages_between(r.start, r.end);
-    if (!in_cursor(tt, r.start, r.end) || tt->cursor->live <= n) {
+    bool stays = in_cursor(tt, r.start, r.end) && tt->cursor->live > n;
+    if (!stays || (entries_valid && !vmm_space_flush_on(sp, r.start, r.end))) {
         release_leaves(sp, r.start, r.end, entries_valid);
         return;
     }
     tt->cursor->live -= n;
-    if (!entries_valid) return;
-    vmm_space_flush(sp, r);
-    write_invalid(sp, tt->cursor, 0, cursor_index(tt, r.start), n, r.start);
+    if (entries_valid) write_invalid(sp, tt->cursor, 0, cursor_index(tt, r.start), n, r.start);
 }
 
 /* As many runs as fit into `room` entries whole. */
@@ -505,7 +526,7 @@ void vmm_root_swap(struct vmm_space *sp, struct vmm_table *nr)
     forget_upper(&sp->tables);
     sp->ad->counters->root_resizes++;
     if (sp->ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION)
-        write_invalid(sp, old, old->level, 0, old->entries, 0);
+        write_all_invalid(sp, old, 0);
     vmm_space_flush(sp, (struct range){ 0, UINT64_MAX });
     old->limbo_seq = sp->flush_seq;
     list_push_back(&sp->ad->limbo, &old->limbo);

@@ -151,9 +151,8 @@ vidmm_status port_reset_engine(void *kmd, uint32_t node, uint64_t *last_aborted)
     *last_aborted = 0;
     if (node >= p->info.node_count) return VIDMM_INVALID;
     softgpu_get_knobs(p->gpu, &k);
-    if (k.fail_reset) return VIDMM_FAILED;
-    *last_aborted = softgpu_reset(p->gpu, node);
-    return VIDMM_OK;
+    *last_aborted = softgpu_reset(p->gpu, node); /* stopped in any case; the knob says "not ready again" */
+    return k.fail_reset ? VIDMM_FAILED : VIDMM_OK;
 }
 
 void *port_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes)

@@ -43,6 +43,7 @@ struct model_process *process_new(struct sim *s)
     sim_say(s, "create process");
     sim_observe_tables(s);
     struct model_answer a = model_process_create(s->model);
+    if (s->losing) a.errors |= MODEL_BIT(VIDMM_DEVICE_LOST); /* perhaps nobody was there to see it */
     if (!sim_status(s, a, vidmm_process_create(s->ad, &core))) return NULL;
     return model_process_new(s->model, core);
 }
@@ -329,7 +330,7 @@ static void op_fault_knob(struct sim *s)
 static void op_lose(struct sim *s)
 {
     struct softgpu_knobs k;
-    if (!s->temper.faults || s->armed || !sim_chance(s, 400)) return;
+    if (!s->temper.faults || s->armed || !sim_chance(s, 40)) return;
     softgpu_get_knobs(s->gpu, &k);
     k.fault_node = (uint32_t)sim_below(s, 3);
     k.fault_in = 1 + (uint32_t)sim_below(s, 4);
