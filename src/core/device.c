@@ -74,7 +74,8 @@ void vmm_adapter_lose(struct vidmm_adapter *ad)
     uint64_t last;
     if (ad->lost) return;
     ad->lost = true;
-    for (uint32_t i = 0; i < ad->info.node_count; i++) { /* stopped first: what they use is going to be freed */
+    for (uint32_t i = 0; i < ad->info.node_count;
+         i++) { /* stopped first: what they use is going to be freed */
         (void)ad->ops->reset_engine(ad->kmd, i, &last);
         vmm_node_drop(ad, i);
     }

@@ -308,8 +308,9 @@ static void op_knobs(struct sim *s)
     case 2: k.paging_delay_ns = sim_chance(s, 2) ? 0 : sim_below(s, 30000); break;
     default: k.copy_bytes_max = sim_chance(s, 2) ? 0 : (uint32_t)PAGE << sim_below(s, 4); break;
     }
-    sim_say(s, "knobs: buffer_full_every %u, no_prefetch %d, delay %llu, copy %u, hang %x", k.buffer_full_every,
-            k.no_prefetch, (unsigned long long)k.paging_delay_ns, k.copy_bytes_max, k.hang_nodes);
+    sim_say(s, "knobs: buffer_full_every %u, no_prefetch %d, delay %llu, copy %u, hang %x",
+            k.buffer_full_every, k.no_prefetch, (unsigned long long)k.paging_delay_ns, k.copy_bytes_max,
+            k.hang_nodes);
     softgpu_set_knobs(s->gpu, &k);
 }
 
@@ -336,7 +337,8 @@ static void op_lose(struct sim *s)
     k.fault_in = 1 + (uint32_t)sim_below(s, 4);
     k.fault_error = SOFTGPU_ERROR_BAD_ADDRESS;
     k.fail_reset = true;
-    sim_say(s, "knobs: packet %u from now on node %u faults, and no engine can be reset", k.fault_in, k.fault_node);
+    sim_say(s, "knobs: packet %u from now on node %u faults, and no engine can be reset", k.fault_in,
+            k.fault_node);
     softgpu_set_knobs(s->gpu, &k);
     s->armed = true;
     s->losing = true;
@@ -345,11 +347,21 @@ static void op_lose(struct sim *s)
 static void op_turns(struct sim *s) { sim_turns(s, sim_below(s, 8 * s->temper.turns)); }
 static void op_time(struct sim *s) { world_advance(s->world, sim_below(s, 40000)); }
 
-const struct sim_op ops_object[] = {
-    {"process", op_process, 6}, {"process_end", op_process_end, 1},
-    {"device", op_device, 6}, {"device_end", op_device_end, 2},
-    {"queue", op_queue, 3}, {"queue_end", op_queue_end, 1}, {"delay", op_delay, 3},
-    {"context", op_context, 3}, {"context_end", op_context_end, 2},
-    {"fence", op_fence, 3}, {"fence_end", op_fence_end, 2}, {"fence_signal", op_fence_signal, 4},
-    {"knobs", op_knobs, 1}, {"fault_knob", op_fault_knob, 1}, {"lose", op_lose, 1}, {"turns", op_turns, 6}, {"time", op_time, 1},
-    {NULL, NULL, 0}};
+const struct sim_op ops_object[] = { { "process", op_process, 6 },
+                                     { "process_end", op_process_end, 1 },
+                                     { "device", op_device, 6 },
+                                     { "device_end", op_device_end, 2 },
+                                     { "queue", op_queue, 3 },
+                                     { "queue_end", op_queue_end, 1 },
+                                     { "delay", op_delay, 3 },
+                                     { "context", op_context, 3 },
+                                     { "context_end", op_context_end, 2 },
+                                     { "fence", op_fence, 3 },
+                                     { "fence_end", op_fence_end, 2 },
+                                     { "fence_signal", op_fence_signal, 4 },
+                                     { "knobs", op_knobs, 1 },
+                                     { "fault_knob", op_fault_knob, 1 },
+                                     { "lose", op_lose, 1 },
+                                     { "turns", op_turns, 6 },
+                                     { "time", op_time, 1 },
+                                     { NULL, NULL, 0 } };

@@ -59,9 +59,10 @@ int main(int argc, char **argv)
     struct sim_totals totals = {0}, unused = {0};
     uint64_t all = 0, hash, again;
     if (!a.ok) {
-        fprintf(stderr,
-                "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [--break ROW] [--counts] "
-                "[-v]\n");
+        fprintf(
+            stderr,
+            "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [--break ROW] [--counts] "
+            "[-v]\n");
         return 2;
     }
     uint64_t first = a.o.seed;
