@@ -10,7 +10,7 @@
 #   NO_INSTALL=1       with any of these: only check for missing packages, install nothing
 B := build
 PREFIX ?= /usr/local
-RELEASE := --buildtype=release -Dtest_hooks=false
+RELEASE := --buildtype=release -Dtest_hooks=false -Db_lto=true
 
 #   make quick         only the gcc build and its suite
 .PHONY: all help test quick demo bench requirements sanitize release install clean

@@ -235,7 +235,7 @@ struct vidmm_kmd_ops {
     /* VIDMM_INVALID: the device is put in error; other failures are fatal. */
     vidmm_status (*submit_command_virtual)(void *kmd, const struct vidmm_kmd_submit *);
     /* Stops the node, drops what it holds and makes it ready again. *last_aborted = fence id of the
-     * packet that was cut short (0: none). */
+     * packet that was cut short (0: none). Also when it fails, the node executes nothing any more. */
     vidmm_status (*reset_engine)(void *kmd, uint32_t node, uint64_t *last_aborted);
 
     /* CPU address of memory-segment bytes, for page tables; stays valid. NULL if the segment has none. */

@@ -29,7 +29,9 @@ void slab_init(struct slab *s, size_t size, size_t align, const struct base_memo
 
 static void push_free(struct slab *s, void *p)
 {
+#ifdef VIDMM_DEBUG
     memset(p, SLAB_POISON, s->stride);
+#endif
     *(void **)p = s->free_list;
     s->free_list = p;
     s->free++;

@@ -45,7 +45,13 @@ static inline uint64_t devmem_load_entry(const void *p, uint32_t entry_bytes)
  * short entries go two to a store (both are whole). */
 static inline void devmem_fill_entries64(uint64_t *dst, uint64_t value, uint64_t step, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++, value += step) devmem_store64(dst + i, value);
+    for (; count >= 4; count -= 4, dst += 4, value += 4 * step) {
+        devmem_store64(dst, value);
+        devmem_store64(dst + 1, value + step);
+        devmem_store64(dst + 2, value + 2 * step);
+        devmem_store64(dst + 3, value + 3 * step);
+    }
+    for (; count > 0; count--, dst++, value += step) devmem_store64(dst, value);
 }
 
 static inline void devmem_fill_entries32(uint32_t *dst, uint32_t value, uint32_t step, uint32_t count)
@@ -56,6 +62,18 @@ static inline void devmem_fill_entries32(uint32_t *dst, uint32_t value, uint32_t
     uint64_t pair_step = (uint64_t)(2 * step) << 32 | 2 * step; /* the lower half never carries over */
     for (; i + 2 <= count; i += 2, pair += pair_step) devmem_store64(dst + i, pair);
     if (i < count) devmem_store32(dst + i, (uint32_t)pair);
+}
+
+/* A table that nothing points to yet: engines see it once a later entry, behind devmem_release, names it.
+ * Plain stores of whole lines then take a third of the time. Race detectors know no fences: not there. */
+static inline void devmem_clear_fresh(void *dst, uint64_t bytes)
+{
+#if defined(__SANITIZE_THREAD__)
+    devmem_fill_entries64((uint64_t *)dst, 0, 0, (uint32_t)(bytes / 8));
+#else
+    memset(dst, 0, bytes);
+#endif
+    devmem_release();
 }
 
 /* ---- bulk: where bytes are ---------------------------------------------------------------------- */

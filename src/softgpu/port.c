@@ -180,13 +180,20 @@ uint64_t port_pte_attr(void *kmd, const struct vidmm_pte_kind *kind)
 }
 
 /* The first writing of a table also tells the GPU that its memory has a new owner. */
+static __attribute__((noinline)) void update_new_table(struct port *p,
+                                                       const struct vidmm_update_page_table *u)
+{
+    uint64_t entry_bytes = p->format->hw.entry_bytes;
+    const uint8_t *first = (const uint8_t *)u->table.cpu_virtual + u->start_index * entry_bytes;
+    softgpu_vram_claimed(p->gpu, first, u->count * entry_bytes);
+    p->format->update(u);
+}
+
 void port_update_page_table(void *kmd, const struct vidmm_update_page_table *u)
 {
     struct port *p = kmd;
-    uint64_t entry_bytes = p->format->hw.entry_bytes;
-    const uint8_t *first = (const uint8_t *)u->table.cpu_virtual + u->start_index * entry_bytes;
-    if ((u->flags & VIDMM_UPDATE_INITIAL) != 0) softgpu_vram_claimed(p->gpu, first, u->count * entry_bytes);
-    p->format->update(u);
+    if ((u->flags & VIDMM_UPDATE_INITIAL) != 0) update_new_table(p, u);
+    else p->format->update(u);
 }
 
 bool port_pte_decode(void *kmd, uint32_t level, const void *table, uint32_t index,

@@ -27,16 +27,52 @@ static uint64_t attr8(const struct vidmm_pte_kind *k)
     return a | (k->driver_protection & 0xff) << PROTECTION_SHIFT;
 }
 
+static inline uint64_t entry_of(const struct vidmm_pte_run *r)
+{
+    return (r->attr & VALID) != 0 ? r->attr | r->address : 0;
+}
+
+static inline uint64_t *fill_run(uint64_t *at, const struct vidmm_pte_run *r)
+{
+    devmem_fill_entries64(at, entry_of(r), (r->attr & VALID) != 0 ? r->step : 0, r->count);
+    return at + r->count;
+}
+
+static __attribute__((noinline)) uint64_t *fill_long_run(uint64_t *at, const struct vidmm_pte_run *r)
+{
+    return fill_run(at, r);
+}
+
+/* Scattered memory comes as runs of one page: a short loop with nothing else in it. */
+static __attribute__((noinline)) void write_runs(uint64_t *at, const struct vidmm_pte_run *r, uint32_t n)
+{
+    for (const struct vidmm_pte_run *end = r + n; r < end; r++) {
+        if (__builtin_expect(r->count == 1, 1)) devmem_store64(at++, entry_of(r));
+        else at = fill_long_run(at, r);
+    }
+    devmem_release();
+}
+
+static __attribute__((noinline)) void write_fresh(uint64_t *at, const struct vidmm_pte_run *r)
+{
+    if ((r->attr & VALID) == 0) devmem_clear_fresh(at, r->count * sizeof *at);
+    else write_runs(at, r, 1);
+}
+
 static void update8(const struct vidmm_update_page_table *u)
 {
     uint64_t *at = (uint64_t *)u->table.cpu_virtual + u->start_index;
-    for (uint32_t i = 0; i < u->run_count; i++) {
-        const struct vidmm_pte_run *r = &u->runs[i];
-        bool valid = (r->attr & VALID) != 0;
-        devmem_fill_entries64(at, valid ? r->attr | r->address : 0, valid ? r->step : 0, r->count);
-        at += r->count;
+    if (u->run_count != 1) {
+        write_runs(at, u->runs, u->run_count);
+    } else if ((u->flags & VIDMM_UPDATE_INITIAL) != 0) {
+        write_fresh(at, u->runs);
+    } else if (u->count == 1) {
+        devmem_store64(at, entry_of(u->runs));
+        devmem_release();
+    } else {
+        fill_run(at, u->runs);
+        devmem_release();
     }
-    devmem_release();
 }
 
 static uint64_t load8(const void *table, uint32_t index)
