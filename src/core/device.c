@@ -80,6 +80,7 @@ void vmm_adapter_lose(struct vidmm_adapter *ad)
         vmm_node_drop(ad, i);
     }
     vmm_move_cancel(ad);
+    vmm_space_forget_flushes(&ad->paging);
     LIST_FOREACH(pi, &ad->processes) {
         struct vidmm_process *p = list_entry(pi, struct vidmm_process, on_adapter);
         LIST_FOREACH(di, &p->devices)

@@ -165,13 +165,14 @@ void vmm_move_cancel(struct vidmm_adapter *ad)
 {
     struct vmm_alloc *al = ad->move.al;
     if (al == NULL) return;
-    if (al->ext_count > 0) {
+    bool begun = al->state != PLACE_LIVE; /* else its entries still show where it is: there it stays */
+    if (al->ext_count > 0 && (begun || ad->move.to != VMM_SYSTEM)) {
         uint8_t was = al->segment;
         if (ad->move.to != VMM_SYSTEM) al->segment = ad->move.to;
         vmm_place_release(al);
         al->segment = was;
     }
-    vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
+    if (begun) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
     hold_devices(al, false);
     ad->move.al = NULL;
 }

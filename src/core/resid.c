@@ -279,8 +279,8 @@ static bool may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
 {
     LIST_FOREACH(it, &v->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (op->dev != d && list_is_linked(&op->on_lingering))
-            return false; /* until its packets are through */
+        bool through = op->dev->missing > 0 || !list_is_linked(&op->on_lingering);
+        if (op->dev != d && !through) return false; /* packets that can run may still use it */
         if (op->resident == 0) continue;
         bool owed = op->dev->quantum && op->dev->missing == 0; /* what cannot run now is not owed anything */
         if (op->dev == d || (owed && vmm_device_has_work(op->dev))) return false;
@@ -477,6 +477,7 @@ static bool promote(struct vidmm_adapter *ad)
 /* One move at a time; the oldest requester first, locks before it, promotions when nobody asks. */
 bool vmm_mover_step(struct vidmm_adapter *ad)
 {
+    if (ad->lost) return false;
     if (ad->move.al != NULL) return vmm_move_step(ad);
     if (room_is_coming(ad)) return false;
     if (serve_locks(ad)) return true;
