@@ -246,18 +246,19 @@ bool vmm_open_step(struct vidmm_open *op)
 
 /* ---- what it is ---- */
 
+/* On a device's list: somebody wants it, or packets queued before the last Evict may use it. */
 bool vmm_alloc_required(const struct vmm_alloc *al)
 {
     LIST_FOREACH(it, &al->opens) {
-        if (list_entry(it, struct vidmm_open, on_alloc)->resident > 0) return true;
+        if (list_is_linked(&list_entry(it, struct vidmm_open, on_alloc)->on_required)) return true;
     }
     return false;
 }
 
-bool vmm_alloc_lingers(const struct vmm_alloc *al)
+bool vmm_alloc_wanted(const struct vmm_alloc *al)
 {
     LIST_FOREACH(it, &al->opens) {
-        if (list_is_linked(&list_entry(it, struct vidmm_open, on_alloc)->on_lingering)) return true;
+        if (list_entry(it, struct vidmm_open, on_alloc)->resident > 0) return true;
     }
     return false;
 }
@@ -300,7 +301,7 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
     if (op->dying) return VIDMM_INVALID;
     if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     bool home = at_home(ad, al);
-    bool stuck = !home && !(al->segments & 1u) && vmm_alloc_required(al);
+    bool stuck = !home && !(al->segments & 1u) && vmm_alloc_wanted(al);
     if (stuck && al->locks == 0)
         return VIDMM_BUSY; /* ALC-34, ALC-35; locked already: it is on its way home */
     if (op->locks == UINT32_MAX) return VIDMM_LIMIT;

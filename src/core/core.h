@@ -22,7 +22,7 @@ void vmm_adapter_lose(struct vidmm_adapter *);
 /* alloc.c */
 bool vmm_open_step(struct vidmm_open *);
 bool vmm_alloc_required(const struct vmm_alloc *);
-bool vmm_alloc_lingers(const struct vmm_alloc *);
+bool vmm_alloc_wanted(const struct vmm_alloc *);
 uint64_t vmm_alloc_bytes(const struct vmm_alloc *);
 
 /* va.c: executes an accepted map request. Sets r->wait_seq. false: must wait (root, idle contexts). */

@@ -240,13 +240,14 @@ struct vmm_alloc {
 
 struct vidmm_open {
     struct list on_device, on_alloc, on_required, on_dying;
-    struct list on_lingering;  /* adapter.lingering: evicted, but packets queued before may use it (RES-12) */
+    struct list on_lingering;  /* adapter.lingering: evicted, but required until older packets are through */
     uint64_t linger_seq;       /* those packets have a smaller seq */
     struct vidmm_device *dev;
     struct vmm_alloc *al;
     uint64_t id, close_seq;    /* packets with a smaller seq may still use it */
     uint64_t wait_seq;
     uint32_t resident;         /* MakeResident calls minus Evict calls (inv. 8) */
+    uint8_t plan, trial;       /* memory only: segment that admission has found for it (inv. 9) */
     uint64_t mark;             /* of the array walk that saw it last */
     uint32_t pending;          /* queued map requests that name it */
     uint32_t locks;
@@ -272,7 +273,7 @@ struct vidmm_device {
     uint64_t id;
     uint32_t memory_only;      /* required opens that cannot be in system memory */
     uint32_t missing;          /* required opens whose allocation is not LIVE (inv. 7) */
-    uint64_t shift_seq;        /* need for which it has shifted its own allocations once */
+    uint64_t planned[VIDMM_SEGMENTS_MAX + 1]; /* bytes of the plan by segment (inv. 9) */
     uint32_t asking;           /* MakeResident requests queued */
     uint64_t need_seq;         /* when it began to miss something: the oldest is served first (R7) */
     uint32_t holds;            /* movers that need it stopped */

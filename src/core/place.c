@@ -84,7 +84,7 @@ void vmm_place_state(struct vmm_alloc *al, enum vmm_place_state state, uint32_t 
     if (was == is) return;
     LIST_FOREACH(it, &al->opens) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (op->resident == 0) continue;
+        if (!list_is_linked(&op->on_required)) continue;
         CHECK(is ? op->dev->missing > 0 : true);
         vmm_missing_add(op->dev, is ? -1 : 1);
         if (is && op->dev->missing == 0) op->dev->quantum = true;

@@ -17,43 +17,55 @@ static uint64_t local_bytes(const struct vmm_alloc *al)
     return al->preferred != 0 ? vmm_alloc_bytes(al) : 0;
 }
 
+static bool memory_only(const struct vmm_alloc *al) { return !(al->segments & 1u); }
+static bool listed(const struct vidmm_open *op) { return list_is_linked(&op->on_required); }
+
 static void required_add(struct vidmm_open *op)
 {
     struct vidmm_adapter *ad = op->dev->proc->ad;
     if (op->resident++ > 0) return;
     if (!op->al->unwritten) op->al->clean = false; /* the stay before may have written: home is older */
     op->al->unwritten = false;                     /* was said of that stay, not of this one */
-    list_remove(&op->on_lingering);
-    list_push_back(&op->dev->required, &op->on_required);
     op->dev->proc->local_required += local_bytes(op->al);
-    if (!(op->al->segments & 1u)) op->dev->memory_only++;
     op->al->resident_seq = ++ad->next_seq;
+    list_remove(&op->on_lingering);
+    if (listed(op)) return;
+    list_push_back(&op->dev->required, &op->on_required);
+    if (memory_only(op->al)) op->dev->memory_only++;
     if (op->al->state != PLACE_LIVE) vmm_missing_add(op->dev, 1);
 }
 
-static void required_remove(struct vidmm_open *op)
+static void unlist(struct vidmm_open *op)
 {
+    struct vidmm_device *d = op->dev;
     list_remove(&op->on_required);
-    op->dev->proc->local_required -= local_bytes(op->al);
-    if (!(op->al->segments & 1u)) op->dev->memory_only--;
-    if (op->al->state != PLACE_LIVE) vmm_missing_add(op->dev, -1);
-    op->dev->proc->ad->room = true; /* what it holds may be taken for a promotion */
+    if (memory_only(op->al)) {
+        d->memory_only--;
+        d->planned[op->plan] -= vmm_alloc_bytes(op->al); /* what remains of a legal plan is legal */
+    }
+    if (op->al->state != PLACE_LIVE) vmm_missing_add(d, -1);
+    d->proc->ad->room = true; /* what it holds may be taken for a promotion */
 }
 
 void vmm_required_drop(struct vidmm_open *op)
 {
     list_remove(&op->on_lingering);
-    if (op->resident == 0) return;
+    if (op->resident > 0) op->dev->proc->local_required -= local_bytes(op->al);
     op->resident = 0;
-    required_remove(op);
+    if (listed(op)) unlist(op);
 }
 
-/* Off the list at once; but packets queued before may still use it, so it is not thrown out lightly. */
-static void linger(struct vidmm_open *op)
+/* The last count is gone. Packets queued before may still use it: until they are through it stays listed, and
+ * is stopped and brought back with its device like everything else. */
+static void evict_last(struct vidmm_open *op, bool unwritten)
 {
     struct vidmm_adapter *ad = op->dev->proc->ad;
+    op->dev->proc->local_required -= local_bytes(op->al);
     op->linger_seq = ad->next_seq + 1;
-    if (vmm_packets_before(op->dev, op->linger_seq)) list_push_back(&ad->lingering, &op->on_lingering);
+    bool lingers = vmm_packets_before(op->dev, op->linger_seq);
+    op->al->unwritten = unwritten && op->al->clean && !lingers;
+    if (lingers) list_push_back(&ad->lingering, &op->on_lingering);
+    else unlist(op);
 }
 
 bool vmm_lingering_step(struct vidmm_adapter *ad)
@@ -63,7 +75,7 @@ bool vmm_lingering_step(struct vidmm_adapter *ad)
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_lingering);
         if (vmm_packets_before(op->dev, op->linger_seq)) continue;
         list_remove(&op->on_lingering);
-        ad->room = true;
+        unlist(op);
         progress = true;
     }
     return progress;
@@ -76,70 +88,93 @@ static uint64_t capacity(const struct vmm_segment *seg)
     return seg->bytes - ((uint64_t)max_u64(seg->table_reserve, seg->table_pages) << seg->page_shift);
 }
 
-/* ---- admission of what can only be in memory segments (inv. 9, Q44): a dry run of the placer, first what
- * has one segment to go to, then the others, each into the first segment of its order with room ---- */
+/* ---- admission of what can only be in memory segments (inv. 9, Q44): every such open has a segment planned
+ * for it, and the placer keeps to the plan. New ones are added to the plan as it is; if that does not work,
+ * the whole list is planned again: first what has one segment to go to, then the others by first fit ---- */
 
 static bool single_segment(const struct vmm_alloc *al) { return is_pow2(al->segments); }
 
-static bool dry_place(const struct vidmm_adapter *ad, const struct vmm_alloc *al, uint64_t *filled)
+static bool try_fit(const struct vidmm_adapter *ad, struct vidmm_open *op, uint64_t *filled)
 {
+    const struct vmm_alloc *al = op->al;
     for (uint32_t k = 0; k <= ad->segment_count; k++) {
         uint32_t id = k == 0 ? al->preferred : k;
         if (!(al->segments >> id & 1u)) continue;
         if (filled[id] + vmm_alloc_bytes(al) > capacity(&ad->segment[id])) continue;
         filled[id] += vmm_alloc_bytes(al);
+        op->trial = (uint8_t)id;
         return true;
     }
     return false;
 }
 
-static bool dry_pass(struct vidmm_device *d, struct vidmm_open *const *extra, uint32_t n, bool single,
-                     uint64_t *filled)
+enum plan_pass { PLAN_SINGLE, PLAN_OTHERS, PLAN_ALL };
+
+static bool in_pass(const struct vmm_alloc *al, enum plan_pass pass)
 {
-    struct vidmm_adapter *ad = d->proc->ad;
-    LIST_FOREACH(it, &d->required) {
-        const struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
-        if ((al->segments & 1u) || single_segment(al) != single) continue;
-        if (!dry_place(ad, al, filled)) return false;
-    }
-    uint64_t mark = ++ad->next_mark;
+    return memory_only(al) && (pass == PLAN_ALL || single_segment(al) == (pass == PLAN_SINGLE));
+}
+
+static bool try_new(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n, enum plan_pass pass,
+                    uint64_t *filled)
+{
+    uint64_t mark = ++d->proc->ad->next_mark;
     for (uint32_t i = 0; i < n; i++) {
-        const struct vmm_alloc *al = extra[i]->al;
-        if ((al->segments & 1u) || single_segment(al) != single) continue;
-        if (extra[i]->resident > 0 || extra[i]->mark == mark) continue;
-        extra[i]->mark = mark;
-        if (!dry_place(ad, al, filled)) return false;
+        if (!in_pass(opens[i]->al, pass) || listed(opens[i]) || opens[i]->mark == mark) continue;
+        opens[i]->mark = mark;
+        if (!try_fit(d->proc->ad, opens[i], filled)) return false;
     }
     return true;
 }
 
-static bool list_is_legal(struct vidmm_device *d, struct vidmm_open *const *extra, uint32_t n)
+static bool try_list(struct vidmm_device *d, enum plan_pass pass, uint64_t *filled)
 {
-    uint64_t filled[VIDMM_SEGMENTS_MAX + 1] = { 0 };
-    return dry_pass(d, extra, n, true, filled) && dry_pass(d, extra, n, false, filled);
+    LIST_FOREACH(it, &d->required) {
+        struct vidmm_open *op = list_entry(it, struct vidmm_open, on_required);
+        if (in_pass(op->al, pass) && !try_fit(d->proc->ad, op, filled)) return false;
+    }
+    return true;
+}
+
+struct plan { uint64_t filled[VIDMM_SEGMENTS_MAX + 1]; bool whole; };
+
+static bool make_plan(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n, struct plan *p)
+{
+    p->whole = false;
+    memcpy(p->filled, d->planned, sizeof p->filled);
+    if (try_new(d, opens, n, PLAN_ALL, p->filled)) return true;
+    p->whole = true;
+    memset(p->filled, 0, sizeof p->filled);
+    return try_list(d, PLAN_SINGLE, p->filled) && try_new(d, opens, n, PLAN_SINGLE, p->filled) &&
+           try_list(d, PLAN_OTHERS, p->filled) && try_new(d, opens, n, PLAN_OTHERS, p->filled);
+}
+
+/* Before the new ones are listed. */
+static void take_plan(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n,
+                      const struct plan *p)
+{
+    memcpy(d->planned, p->filled, sizeof d->planned);
+    for (uint32_t i = 0; i < n; i++)
+        if (!listed(opens[i])) opens[i]->plan = opens[i]->trial;
+    if (!p->whole) return;
+    LIST_FOREACH(it, &d->required) {
+        struct vidmm_open *op = list_entry(it, struct vidmm_open, on_required);
+        op->plan = op->trial;
+    }
 }
 
 /* May page tables take n more pages of a segment? Not those that lists admitted earlier count on (inv. 9). */
 bool vmm_tables_may_grow(struct vidmm_adapter *ad, struct vmm_segment *seg, uint32_t n)
 {
-    bool legal = true;
+    uint64_t tables = (seg->table_pages + n) << seg->page_shift;
     if (seg->table_pages + n <= seg->table_reserve) return true;
-    seg->table_pages += n;
     LIST_FOREACH(pi, &ad->processes) {
         LIST_FOREACH(di, &list_entry(pi, struct vidmm_process, on_adapter)->devices) {
-            struct vidmm_device *d = list_entry(di, struct vidmm_device, on_process);
-            legal = legal && (d->memory_only == 0 || list_is_legal(d, NULL, 0));
+            if (list_entry(di, struct vidmm_device, on_process)->planned[seg->id] + tables > seg->bytes)
+                return false;
         }
     }
-    seg->table_pages -= n;
-    return legal;
-}
-
-static bool any_memory_only(struct vidmm_open *const *opens, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (!(opens[i]->al->segments & 1u)) return true;
-    return false;
+    return true;
 }
 
 static uint64_t over_budget(const struct vidmm_process *p, uint64_t extra)
@@ -160,7 +195,7 @@ static uint64_t new_local_bytes(struct vidmm_adapter *ad, struct vidmm_open *con
 }
 
 static vidmm_status decode_resident(const struct vidmm_queue *q, struct vidmm_open *const *opens, uint32_t n,
-                                    uint32_t flags, uint64_t *trim)
+                                    uint32_t flags, uint64_t *trim, struct plan *plan)
 {
     bool forced = (flags & VIDMM_RESIDENT_CANT_TRIM_FURTHER) != 0;
     if (q->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
@@ -173,7 +208,7 @@ static vidmm_status decode_resident(const struct vidmm_queue *q, struct vidmm_op
     for (uint32_t i = 0; i < n; i++)
         if (opens[i]->resident > UINT32_MAX - VIDMM_LIST_MAX) return VIDMM_LIMIT;
     uint64_t over = over_budget(q->dev->proc, new_local_bytes(q->dev->proc->ad, opens, n));
-    bool legal = !any_memory_only(opens, n) || list_is_legal(q->dev, opens, n);
+    bool legal = make_plan(q->dev, opens, n, plan);
     if ((forced || over == 0) && legal) return VIDMM_OK;
     *trim = max_u64(over, VIDMM_PAGE_SIZE);
     return VIDMM_NO_MEMORY;
@@ -184,7 +219,8 @@ vidmm_status vidmm_make_resident(struct vidmm_queue *q, struct vidmm_open *const
 {
     struct vidmm_device *d = q->dev;
     struct vidmm_adapter *ad = d->proc->ad;
-    vidmm_status st = decode_resident(q, opens, n, flags, trim);
+    struct plan plan;
+    vidmm_status st = decode_resident(q, opens, n, flags, trim, &plan);
     if (st == VIDMM_NO_MEMORY) {
         ad->counters->over_budget++;
         if (flags & VIDMM_RESIDENT_MUST_SUCCEED)
@@ -197,6 +233,7 @@ vidmm_status vidmm_make_resident(struct vidmm_queue *q, struct vidmm_open *const
         *trim = 0;
         return VIDMM_NO_MEMORY;
     }
+    take_plan(d, opens, n, &plan);
     for (uint32_t i = 0; i < n; i++) required_add(opens[i]);
     d->asking++;
     *trim = 0;
@@ -221,12 +258,10 @@ vidmm_status vidmm_evict(struct vidmm_device *d, struct vidmm_open *const *opens
         return st;
     }
     for (uint32_t i = 0; i < n; i++) {
-        if (opens[i]->resident > 0 || !list_is_linked(&opens[i]->on_required)) continue;
-        /* While a count is left the GPU may go on writing: only what is said with the last one can be used.
-         */
-        opens[i]->al->unwritten = (flags & VIDMM_EVICT_NOT_WRITTEN_TO) != 0 && opens[i]->al->clean;
-        required_remove(opens[i]);
-        linger(opens[i]);
+        bool done_before = !listed(opens[i]) || list_is_linked(&opens[i]->on_lingering);
+        if (opens[i]->resident > 0 || done_before) continue;
+        /* While a count is left the GPU may go on writing: only what is said with the last one is used. */
+        evict_last(opens[i], (flags & VIDMM_EVICT_NOT_WRITTEN_TO) != 0);
     }
     *trim = over_budget(d->proc, 0);
     d->proc->ad->counters->evict_calls++;
@@ -279,9 +314,7 @@ static bool may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
 {
     LIST_FOREACH(it, &v->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        bool through = op->dev->missing > 0 || !list_is_linked(&op->on_lingering);
-        if (op->dev != d && !through) return false; /* packets that can run may still use it */
-        if (op->resident == 0) continue;
+        if (!listed(op)) continue;
         bool owed = op->dev->quantum && op->dev->missing == 0; /* what cannot run now is not owed anything */
         if (op->dev == d || (owed && vmm_device_has_work(op->dev))) return false;
         if (asks(op->dev) && op->dev->need_seq < d->need_seq) return false;
@@ -289,16 +322,25 @@ static bool may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
     return true;
 }
 
-/* May d's own `v` make way for d's `al`, to be placed again elsewhere? For what has one segment only, always;
- * otherwise once per need, so that two of a kind cannot push each other about for ever. */
-static bool may_shift(const struct vmm_alloc *v, const struct vmm_alloc *al, const struct vidmm_device *d)
+static const struct vidmm_open *open_of(const struct vmm_alloc *al, const struct vidmm_device *d)
 {
-    if (single_segment(v)) return false;
+    LIST_FOREACH(it, &al->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+        if (op->dev == d) return op;
+    }
+    return NULL;
+}
+
+/* Is v only d's, and not where the plan wants it? Then it goes, and is placed again by the plan. */
+static bool misplaced(const struct vmm_alloc *v, const struct vidmm_device *d)
+{
+    const struct vidmm_open *own = open_of(v, d);
+    if (own == NULL || !listed(own) || own->plan == v->segment) return false;
     LIST_FOREACH(it, &v->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (op->resident > 0 && op->dev != d) return false;
+        if (listed(op) && op->dev != d) return false;
     }
-    return single_segment(al) || d->shift_seq != d->need_seq;
+    return true;
 }
 
 enum victim_class { VICTIM_FREE, VICTIM_DEMOTE, VICTIM_STOP, VICTIM_OWN, VICTIM_NO };
@@ -306,18 +348,17 @@ enum victim_class { VICTIM_FREE, VICTIM_DEMOTE, VICTIM_STOP, VICTIM_OWN, VICTIM_
 static enum victim_class classify(const struct vmm_alloc *v, const struct vmm_alloc *al,
                                   const struct vidmm_device *d)
 {
-    bool must = !(al->segments & 1u);
+    bool must = memory_only(al);
     if (!movable(v) || v == al) return VICTIM_NO;
-    bool lingers = vmm_alloc_lingers(v);
-    if (!lingers && !vmm_alloc_required(v)) return VICTIM_FREE;
-    if (v->segments & 1u) {
-        bool less = (lingers && !vmm_alloc_required(v)) || v->priority < al->priority ||
+    if (!vmm_alloc_required(v)) return VICTIM_FREE;
+    if (!memory_only(v)) {
+        bool less = !vmm_alloc_wanted(v) || v->priority < al->priority ||
                     (v->priority == al->priority && v->resident_seq < al->resident_seq);
         return must || less ? VICTIM_DEMOTE : VICTIM_NO;
     }
-    if (!must) return VICTIM_NO;
+    if (!must || d == NULL) return VICTIM_NO;
     if (may_stop(v, d)) return VICTIM_STOP;
-    return may_shift(v, al, d) ? VICTIM_OWN : VICTIM_NO;
+    return misplaced(v, d) ? VICTIM_OWN : VICTIM_NO;
 }
 
 static bool better(const struct vmm_alloc *a, enum victim_class ca, const struct vmm_alloc *b,
@@ -351,8 +392,7 @@ static struct vmm_alloc *choose_victim(struct vmm_segment *seg, const struct vmm
 
 static void push_out(struct vidmm_adapter *ad, struct vmm_alloc *v)
 {
-    bool used = vmm_alloc_required(v) || vmm_alloc_lingers(v);
-    vmm_move_begin(ad, v, VMM_SYSTEM, used && (v->segments & 1u));
+    vmm_move_begin(ad, v, VMM_SYSTEM, vmm_alloc_required(v) && !memory_only(v));
 }
 
 /* Pages of a destroyed allocation are free as soon as a flush is done: better to wait than to push out. */
@@ -372,35 +412,29 @@ static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, stru
     for (uint32_t k = 0; k <= ad->segment_count; k++) {
         uint32_t id = k == 0 ? al->preferred : k;
         if (!(al->segments >> id & 1u) || (k != 0 && id == al->preferred)) continue;
+        if (d != NULL && memory_only(al) && open_of(al, d)->plan != id) continue;
         if (vmm_place_extents(al, &ad->segment[id])) {
             vmm_move_begin(ad, al, id, true);
             return true;
         }
         struct vmm_alloc *v = choose_victim(&ad->segment[id], al, d, worst);
         if (v == NULL) continue;
-        if (d != NULL && !single_segment(al) && classify(v, al, d) == VICTIM_OWN) d->shift_seq = d->need_seq;
         push_out(ad, v);
         return true;
     }
     return false;
 }
 
-static bool serve_pass(struct vidmm_adapter *ad, struct vidmm_device *d, bool single)
+static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
 {
     bool progress = false;
     LIST_FOREACH(it, &d->required) {
         struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
-        if (al->state != PLACE_NONE || single_segment(al) != single) continue;
+        if (al->state != PLACE_NONE) continue;
         if (wants_memory(al) && al->locks == 0 && place_in_memory(ad, al, d, VICTIM_OWN)) return true;
         progress |= vmm_place_system(al); /* resident all the same; promoted when there is room */
     }
     return progress;
-}
-
-static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
-{
-    bool progress = serve_pass(ad, d, true);
-    return (ad->move.al == NULL && serve_pass(ad, d, false)) || progress;
 }
 
 static struct vidmm_device *oldest_requester(struct vidmm_adapter *ad, uint64_t after)
@@ -435,7 +469,7 @@ static bool serve_locks(struct vidmm_adapter *ad)
 static bool promotable(const struct vmm_alloc *al)
 {
     return al->state == PLACE_LIVE && al->segment == VMM_SYSTEM && al->preferred != 0 && al->locks == 0 &&
-           vmm_alloc_required(al);
+           vmm_alloc_wanted(al);
 }
 
 /* Bytes of a segment that are free, or held by what nobody requires. */
@@ -444,7 +478,7 @@ static uint64_t idle_bytes(const struct vmm_segment *seg)
     uint64_t bytes = (uint64_t)pagepool_free_pages(&seg->pool) << seg->page_shift;
     LIST_FOREACH(it, &seg->lru) {
         const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, lru);
-        if (movable(al) && !vmm_alloc_required(al) && !vmm_alloc_lingers(al)) bytes += vmm_alloc_bytes(al);
+        if (movable(al) && !vmm_alloc_required(al)) bytes += vmm_alloc_bytes(al);
     }
     uint64_t held = (uint64_t)vmm_held_back(seg) << seg->page_shift;
     return bytes > held ? bytes - held : 0;

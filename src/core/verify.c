@@ -271,17 +271,24 @@ static void check_segment(struct walk *w, struct vmm_segment *seg)
 
 /* ---- residency: 6, 7, 8, 9, 12, 17 ---- */
 
-/* Inv. 9 as far as sums show it: what can only be in one segment fits there, beside the tables' reserve. */
+/* Inv. 9: the plan covers what can only be in memory segments, and fits beside the tables. */
 static void check_admission(struct walk *w, const struct vidmm_device *d)
 {
-    uint64_t only[VIDMM_SEGMENTS_MAX + 1] = { 0 };
+    uint64_t planned[VIDMM_SEGMENTS_MAX + 1] = { 0 };
+    uint32_t opens = 0;
     LIST_FOREACH(it, &d->required) {
-        const struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
-        if (is_pow2(al->segments)) only[ctz32(al->segments)] += vmm_alloc_bytes(al);
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_required);
+        if (op->al->segments & 1u) continue;
+        opens++;
+        planned[op->plan] += vmm_alloc_bytes(op->al);
+        hold(w, (op->al->segments >> op->plan & 1u) != 0, 9, "an open is planned where it may not be");
     }
+    hold(w, opens == d->memory_only, 8, "the opens that need memory segments are counted wrong");
     for (uint32_t id = 1; id <= w->ad->segment_count; id++) {
         const struct vmm_segment *seg = &w->ad->segment[id];
-        hold(w, only[id] <= seg->bytes - ((uint64_t)seg->table_reserve << seg->page_shift), 9,
+        uint64_t held = (uint64_t)max_u64(seg->table_reserve, seg->table_pages) << seg->page_shift;
+        hold(w, planned[id] == d->planned[id], 9, "the plan of a device is counted wrong");
+        hold(w, planned[id] == 0 || planned[id] + held <= seg->bytes, 9,
              "a device requires more of a segment than it can hold");
     }
 }
@@ -321,9 +328,10 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     uint32_t missing = 0, required = 0, running = 0;
     LIST_FOREACH(it, &d->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
-        hold(w, (op->resident > 0) == list_is_linked(&op->on_required), 8,
+        bool lingers = list_is_linked(&op->on_lingering);
+        hold(w, (op->resident > 0 || lingers) == list_is_linked(&op->on_required), 8,
              "a required open is not on the list");
-        if (op->resident == 0) continue;
+        if (op->resident == 0 && !lingers) continue;
         required++;
         missing += op->al->state != PLACE_LIVE;
     }
@@ -368,8 +376,8 @@ static uint64_t check_process(struct walk *w, struct vidmm_process *p)
         check_device(w, d);
         missing += d->missing;
         LIST_FOREACH(ri, &d->required) {
-            const struct vmm_alloc *al = list_entry(ri, struct vidmm_open, on_required)->al;
-            if (al->preferred != 0) local += vmm_alloc_bytes(al);
+            const struct vidmm_open *op = list_entry(ri, struct vidmm_open, on_required);
+            if (op->resident > 0 && op->al->preferred != 0) local += vmm_alloc_bytes(op->al);
         }
     }
     hold(w, local == p->local_required, 8, "the bytes a process requires are wrong");

@@ -350,9 +350,10 @@ static struct demand demand_of(const struct model_device *dev, struct model_allo
 {
     struct demand d = {.common = UINT32_MAX};
     for (uint32_t i = 0; i < dev->alloc_count; i++)
-        if (dev->alloc[i]->count > 0 && (dying || !dev->alloc[i]->dying)) demand_add(&d, dev->alloc[i]);
+        if (dev->alloc[i]->count > 0 ? dying || !dev->alloc[i]->dying : dying && dev->alloc[i]->lingers)
+            demand_add(&d, dev->alloc[i]);
     for (uint32_t i = 0; i < n; i++)
-        if (al[i]->count == 0 && !named_before(al, i)) demand_add(&d, al[i]);
+        if (al[i]->count == 0 && !(dying && al[i]->lingers) && !named_before(al, i)) demand_add(&d, al[i]);
     return d;
 }
 
@@ -407,7 +408,7 @@ void model_made_resident(struct model_queue *q, struct model_alloc *const *al, u
     for (uint32_t i = 0; i < n; i++) {
         al[i]->touched = true;
         if (al[i]->count++ > 0) continue;
-        al[i]->written = false;
+        al[i]->written = al[i]->lingers = false;
         al[i]->queue = q;
         al[i]->value = value;
     }
@@ -431,6 +432,7 @@ uint64_t model_evicted(struct model_device *d, struct model_alloc *const *al, ui
 {
     for (uint32_t i = 0; i < n; i++) {
         al[i]->count--;
+        al[i]->lingers = al[i]->count == 0;
         if ((flags & VIDMM_EVICT_NOT_WRITTEN_TO) == 0 || !al[i]->written) continue;
         for (uint64_t k = 0; k < al[i]->pages; k++) al[i]->page[k].unknown = true; /* the client lied */
     }
@@ -451,7 +453,10 @@ void model_settled(struct model *m)
         struct model_process *p = m->process[i];
         for (uint32_t k = 0; k < p->device_count; k++) {
             gone_dying(p->device[k]);
-            for (uint32_t n = 0; n < p->device[k]->alloc_count; n++) p->device[k]->alloc[n]->value = 0;
+            for (uint32_t n = 0; n < p->device[k]->alloc_count; n++) {
+                p->device[k]->alloc[n]->value = 0;
+                p->device[k]->alloc[n]->lingers = false;
+            }
         }
     }
     for (uint32_t i = 0; i < m->dead_devices; i++)

@@ -59,6 +59,7 @@ struct model_alloc {
     bool local;                     /* counts for the local budget */
     bool touched;                   /* was on a residency list once */
     bool written;                   /* since the count left 0 */
+    bool lingers;                   /* evicted since the last settle: queued work may use it, it may count */
     bool unique;                    /* was mapped with a unique driver protection once */
     bool dying, in_use, imported, keep; /* keep: the simulator's own */
     struct model_queue *queue;      /* resident when it has reached `value` */

@@ -81,7 +81,6 @@ static void choose_alloc(struct sim *s, struct model_alloc_in *in)
     if (sim_chance(s, s->temper.big_one_in)) in->bytes = 1 + sim_below(s, 2u << 20);
     in->supported = sets[sim_below(s, 11)];
     if (!s->temper.memory_only && in->supported != 0) in->supported |= 4u;
-    if (in->supported == 3u) in->supported = 1u << sim_below(s, 2); /* SIM-8 */
     for (uint32_t i = 3; i-- > 0;)
         if ((in->supported >> i & 1u) != 0 && !sim_chance(s, 3)) in->preferred = i + 1;
     in->alignment = in->supported & 1u ? 65536u << sim_below(s, 2)
@@ -219,17 +218,6 @@ static void op_resident(struct sim *s)
     make_resident(s, q, al, n, flags);
 }
 
-/* Packets queued before an Evict may still use the allocation, if it was there and can be demoted. */
-static bool must_wait(const struct model_alloc *al, uint32_t by)
-{
-    const struct sim_device *sd = sim_of(al->dev);
-    bool there = model_reached(al->queue, al->value);
-    if (al->count > by) return false;
-    for (uint32_t i = 0; (al->segments & 1u) == 0 && i < sd->context_count; i++) /* SIM-10 */
-        if (vidmm_context_pending(sd->context[i]->core) > 0) return true;
-    return al->in_flight > 0 && (!there || (al->segments & 1u) == 0);
-}
-
 static void op_evict(struct sim *s)
 {
     struct model_device *d = pick_device(s);
@@ -240,7 +228,6 @@ static void op_evict(struct sim *s)
     uint32_t n = choose_allocs(s, d, al), flags = sim_chance(s, 2) ? 0 : (uint32_t)sim_below(s, 4);
     for (uint32_t i = 0; i < n; i++) {
         if ((flags & VIDMM_EVICT_NOT_WRITTEN_TO) && al[i]->written && !sim_chance(s, 8)) flags = 0;
-        if (must_wait(al[i], n)) return;
         opens[i] = al[i]->handle;
     }
     if (sim_chance(s, 40)) flags |= 1u << sim_below(s, 8);
