@@ -59,6 +59,7 @@ struct vmm_tables {
     uint64_t root_version;     /* grows when the root moves; contexts compare (PT-12) */
     uint64_t count;
     struct vidmm_pte_run invalid[VIDMM_LEVELS_MAX]; /* all but the count; pte_attr is pure, so asked once */
+    struct vidmm_pte_run link[VIDMM_LEVELS_MAX];    /* an entry that names a table; all but the address */
     struct vidmm_update_page_table update; /* mode and process filled in once, the table when it changes */
     const struct vmm_table *described;     /* the table that `update` names; only compared */
 };

@@ -119,24 +119,30 @@ static NOINLINE void write_all_invalid(struct vmm_space *sp, struct vmm_table *t
 static void write_parent(struct vmm_space *sp, struct vmm_table *parent, uint32_t index,
                          const struct vmm_table *child, uint64_t va)
 {
-    struct vidmm_adapter *ad = sp->ad;
-    struct vidmm_pte_kind kind = { .level = parent->level,
-                                   .flags = VIDMM_PTE_VALID,
-                                   .segment = child->segment };
-    if (BROKEN(ad, SEG_07)) kind.segment = VMM_SYSTEM;
-    struct vidmm_pte_run run = { .address = child->address, .count = 1 };
-    run.attr = ad->ops->pte_attr(ad->kmd, &kind);
-    write_entries(sp, parent, index, 1, &run, 1, va);
+    struct vidmm_pte_run *run = &sp->tables.link[parent->level];
+    run->address = child->address;
+    write_entries(sp, parent, index, 1, run, 1, va);
 }
 
-/* Most entries are written invalid one by one; what that looks like never changes. */
-static void ask_invalid(struct vmm_space *sp)
+static uint32_t table_segment(const struct vmm_space *sp, uint32_t level)
+{
+    const struct vidmm_level_desc *d = &sp->ad->info.level[level];
+    return sp->proc == NULL ? d->paging_segment : d->segment;
+}
+
+/* What an invalid entry and one that names a table look like never changes in a space: asked once. */
+static void ask_attributes(struct vmm_space *sp)
 {
     struct vidmm_adapter *ad = sp->ad;
     for (uint32_t level = 0; level < ad->info.level_count; level++) {
         struct vidmm_pte_kind kind = { .level = level };
         if (BROKEN(ad, VA_02) && level == 0) kind.flags = VIDMM_PTE_VALID | VIDMM_PTE_ZERO;
         sp->tables.invalid[level].attr = ad->ops->pte_attr(ad->kmd, &kind);
+        if (level == 0) continue;
+        kind.flags = VIDMM_PTE_VALID;
+        kind.segment = BROKEN(ad, SEG_07) ? VMM_SYSTEM : table_segment(sp, level - 1);
+        sp->tables.link[level] = (struct vidmm_pte_run){ .count = 1 };
+        sp->tables.link[level].attr = ad->ops->pte_attr(ad->kmd, &kind);
     }
 }
 
@@ -170,7 +176,7 @@ struct vmm_table *vmm_table_new(struct vmm_space *sp, uint32_t level, uint32_t e
     struct vmm_table *t = struct_take(ad, level, entries);
     if (t == NULL) return NULL;
     t->level = level & 0xff;
-    t->segment = (sp->proc == NULL ? d->paging_segment : d->segment) & 0x3f;
+    t->segment = table_segment(sp, level) & 0x3f;
     t->entries = entries & 0x3ffffff;
     t->bytes = bytes;
     if (!table_pages_take(ad, t)) {
@@ -240,7 +246,7 @@ vidmm_status vmm_tables_init(struct vmm_space *sp, uint32_t root_entries)
     uint32_t top = ad->info.level_count - 1;
     sp->tables.update.mode = VIDMM_UPDATE_CPU_VIRTUAL;
     sp->tables.update.process = sp->kmd_process;
-    ask_invalid(sp);
+    ask_attributes(sp);
     uint32_t full = 1u << ad->info.level[top].index_bits;
     sp->tables.root = vmm_table_new(sp, top, top == 1 ? min_u32(root_entries, full) : full);
     if (sp->tables.root == NULL) return VIDMM_NO_MEMORY;

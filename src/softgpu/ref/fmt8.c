@@ -43,12 +43,29 @@ static __attribute__((noinline)) uint64_t *fill_long_run(uint64_t *at, const str
     return fill_run(at, r);
 }
 
-/* Scattered memory comes as runs of one page: a short loop with nothing else in it. */
+/* Scattered memory comes as runs of one page, all alike but for the address: four at a time, one branch. */
+static inline bool four_alike(const struct vidmm_pte_run *r)
+{
+    uint64_t differ = (r[0].attr ^ r[1].attr) | (r[0].attr ^ r[2].attr) | (r[0].attr ^ r[3].attr);
+    uint32_t longer = (r[0].count ^ 1) | (r[1].count ^ 1) | (r[2].count ^ 1) | (r[3].count ^ 1);
+    return (differ | longer) == 0 && (r[0].attr & VALID) != 0;
+}
+
 static __attribute__((noinline)) void write_runs(uint64_t *at, const struct vidmm_pte_run *r, uint32_t n)
 {
-    for (const struct vidmm_pte_run *end = r + n; r < end; r++) {
-        if (__builtin_expect(r->count == 1, 1)) devmem_store64(at++, entry_of(r));
-        else at = fill_long_run(at, r);
+    const struct vidmm_pte_run *end = r + n;
+    while (r < end) {
+        if (end - r >= 4 && four_alike(r)) {
+            uint64_t attr = r->attr, entry[4] = {r[0].address, r[1].address, r[2].address, r[3].address};
+            devmem_store64(at, attr | entry[0]);
+            devmem_store64(at + 1, attr | entry[1]);
+            devmem_store64(at + 2, attr | entry[2]);
+            devmem_store64(at + 3, attr | entry[3]);
+            at += 4;
+            r += 4;
+        } else {
+            at = fill_long_run(at, r++);
+        }
     }
     devmem_release();
 }
