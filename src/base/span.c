@@ -280,14 +280,16 @@ static struct span *carve(struct span_index *x, struct span_spot p, uint64_t sta
     return s;
 }
 
-static bool want_valid(const struct span_index *x, const struct span_want *in, struct span_want *w)
+/* The window of a request inside the space. false: the request is none. Scalars, here and in park_find: gcc
+ * copies a struct that was just stored in halves by 16-byte loads, which have to wait for the stores. */
+static inline bool want_window(const struct span_index *x, const struct span_want *in, uint64_t *min,
+                               uint64_t *max)
 {
-    *w = *in;
-    if (w->min < x->lo) w->min = x->lo;
-    if (w->max > x->hi) w->max = x->hi;
-    if (w->size == 0 || (w->size & (SPAN_PAGE - 1)) || w->align < SPAN_PAGE) return false;
-    if ((w->align & (w->align - 1)) != 0 || w->min >= w->max) return false;
-    return w->size <= w->max - w->min;
+    *min = max_u64(in->min, x->lo);
+    *max = min_u64(in->max, x->hi);
+    if (in->size == 0 || (in->size & (SPAN_PAGE - 1)) || in->align < SPAN_PAGE) return false;
+    if ((in->align & (in->align - 1)) != 0 || *min >= *max) return false;
+    return in->size <= *max - *min;
 }
 
 /* The entry whose gap shall be carved at *start; leaf == NULL: nothing fits. */
@@ -303,46 +305,47 @@ static struct span_spot place_in_gaps(const struct span_index *x, const struct s
 }
 
 /* As place_in_gaps; if the parked ranges are in the way they are merged, so that a refusal is the truth. */
-static struct span_spot place(struct span_index *x, const struct span_want *w, uint64_t *start)
+static __attribute__((noinline)) struct span_spot place(struct span_index *x, const struct span_want *in,
+                                                        uint64_t min, uint64_t max, uint64_t *start)
 {
-    struct span_spot p = place_in_gaps(x, w, start);
+    struct span_want w = {in->size, in->align, min, max, in->dir};
+    struct span_spot p = place_in_gaps(x, &w, start);
     if (p.leaf || x->parked + x->narriving == 0) return p;
     settle(x);
-    merge_parked_near(x, w->min, w->max);
-    return place_in_gaps(x, w, start);
+    merge_parked_near(x, min, max);
+    return place_in_gaps(x, &w, start);
 }
 
 struct span *span_alloc(struct span_index *x, const struct span_want *want)
 {
-    struct span_want w;
-    uint64_t start;
-    if (!want_valid(x, want, &w) || !span_to_spare(x)) return NULL;
-    uint32_t slot = park_find(x, &w);
+    uint64_t start, min, max, size = want->size;
+    if (!want_window(x, want, &min, &max) || !span_to_spare(x)) return NULL;
+    uint32_t slot = park_find(x, size, want->align, min, max);
     if (slot == 0 && x->narriving != 0) {
         settle(x);
-        slot = park_find(x, &w);
+        slot = park_find(x, size, want->align, min, max);
     }
     if (slot == 0) {
-        struct span_spot p = place(x, &w, &start);
-        return p.leaf ? carve(x, p, start, start + w.size) : NULL;
+        struct span_spot p = place(x, want, min, max, &start);
+        return p.leaf ? carve(x, p, start, start + size) : NULL;
     }
     struct span *s = park_take(x, slot);
     park_earn(x);
     s->owner = NULL;
     s->kind = 0;
     x->count++;
-    x->bytes += w.size;
+    x->bytes += size;
     return s;
 }
 
 bool span_fit(struct span_index *x, const struct span_want *want, uint64_t *start)
 {
-    struct span_want w;
-    if (!want_valid(x, want, &w)) return false;
-    if (!x->root) return want_fits(&w, x->lo, x->hi, start);
-    uint32_t slot = park_find(x, &w);
+    uint64_t min, max;
+    if (!want_window(x, want, &min, &max)) return false;
+    if (!x->root) return want_fits(want, min, max, start);
+    uint32_t slot = park_find(x, want->size, want->align, min, max);
     if (slot) *start = x->slot[slot - 1].start;
-    return slot || place(x, &w, start).leaf;
+    return slot || place(x, want, min, max, start).leaf;
 }
 
 static bool range_valid(const struct span_index *x, uint64_t start, uint64_t end)

@@ -119,15 +119,16 @@ static inline void park_put(struct span_index *x, struct span *s)
 }
 
 /* The slot of a parked span of exactly the wanted size inside the window, or 0. */
-static inline uint32_t park_find(const struct span_index *x, const struct span_want *w)
+static inline uint32_t park_find(const struct span_index *x, uint64_t size, uint64_t align, uint64_t min,
+                                 uint64_t max)
 {
-    if (x->parked == 0 || w->size >> 42) return 0;
-    uint64_t start = w->max > x->pick_lo ? max_u64(w->min, x->pick_lo) : w->min;
-    uint32_t key = park_key(x, start, w->size), probes = PARK_PROBES;
+    if (x->parked == 0 || size >> 42) return 0;
+    uint64_t start = max > x->pick_lo ? max_u64(min, x->pick_lo) : min;
+    uint32_t key = park_key(x, start, size), probes = PARK_PROBES;
     for (uint32_t id = *park_bucket(x, key, start); id && probes; id = x->slot[id - 1].next, probes--) {
         const struct span_slot *slot = &x->slot[id - 1];
-        if (slot->key != key || slot->start < w->min || slot->start > w->max - w->size) continue;
-        if ((slot->start & (w->align - 1)) == 0) return id;
+        if (slot->key != key || slot->start < min || slot->start > max - size) continue;
+        if ((slot->start & (align - 1)) == 0) return id;
     }
     return 0;
 }
