@@ -7,7 +7,7 @@
 set -u
 
 BUILD="build-essential meson ninja-build pkg-config libcmocka-dev libjansson-dev python3"
-TEST="clang libclang-rt-dev"
+TEST="clang libclang-rt-dev spin"
 DEMO="intel-opencl-icd ocl-icd-libopencl1 ocl-icd-opencl-dev opencl-headers clinfo libze1 libze-dev"
 
 case "${1-}" in
