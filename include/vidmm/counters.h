@@ -51,6 +51,9 @@ struct vidmm_counters {
     uint64_t fence_signals;     /* paging fence values signalled after a wait (not 0 at the call) */
     uint64_t fence_ns_total, fence_ns_max;             /* from issue to signal */
     uint64_t fence_ns_bucket[VIDMM_LATENCY_BUCKETS];
+    uint64_t timeouts;          /* packets that stood still for too long */
+    uint64_t adapter_resets;    /* of the whole adapter, the last one of a removed adapter included */
+    uint64_t preemptions;       /* packets given back by an engine that was asked to stop */
 };
 
 #endif

@@ -244,6 +244,28 @@ struct vidmm_kmd_ops {
     /* Driver-defined user data. query_private answers D3DKMTQueryAdapterInfo(UMDRIVERPRIVATE). */
     vidmm_status (*query_private)(void *kmd, void *data, uint32_t bytes);
     vidmm_status (*escape)(void *kmd, void *data, uint32_t bytes);
+
+    /* ---- preemption, timeouts, loss: each may be NULL ---- */
+
+    /* DxgkDdiPreemptCommand: the node shall stop at the next boundary and give back what it has not
+     * completed. Answered by vidmm_notify_preempted, also when it holds nothing; what was cut short goes on
+     * where it stopped when it is submitted again with RESUBMISSION. A failure is fatal. */
+    vidmm_status (*preempt_command)(void *kmd, uint32_t node);
+    /* DxgkDdiQueryEngineStatus: a number that changes when the node gets work done. A packet is timed out
+     * only while it stands still. Without it, a packet may take as long as the timeout and no longer. */
+    uint64_t (*query_engine_status)(void *kmd, uint32_t node);
+    /* DxgkDdiResetFromTimeout: all access of the hardware to memory ends, nothing is reported any more. No
+     * operation that touches hardware follows before restart_from_timeout. What is destroyed, and
+     * build_paging_buffer with a transfer of 0 bytes (the allocation has lost its place), may come. */
+    vidmm_status (*reset_from_timeout)(void *kmd);
+    /* DxgkDdiRestartFromTimeout: the hardware can be used again, its TLBs are empty, the content of memory
+     * segments is lost. */
+    vidmm_status (*restart_from_timeout)(void *kmd);
+    /* DxgkDdiSurpriseRemoval: the hardware is gone, or has to be treated so. Nothing executes when it
+     * returns; only the destroy operations and stop_device follow. */
+    void (*surprise_removal)(void *kmd);
+    /* DxgkDdiCancelCommand: the packet will never be submitted, because its device is in error. */
+    void (*cancel_command)(void *kmd, const struct vidmm_kmd_submit *);
 };
 
 /* ---- reports from the driver: any thread, wait-free ------------------------------------------- */
@@ -265,5 +287,10 @@ void vidmm_notify_completed(struct vidmm_adapter *, uint32_t node, uint64_t fenc
 void vidmm_notify_fence_signaled(struct vidmm_adapter *);
 /* DMA_PAGE_FAULTED: at most one per node until reset_engine has been called for it. */
 void vidmm_notify_page_fault(struct vidmm_adapter *, const struct vidmm_page_fault *);
+/* The answer to preempt_command, after vidmm_notify_completed for what had completed (DMA_PREEMPTED). None
+ * may come after reset_engine or reset_from_timeout has been called. */
+void vidmm_notify_preempted(struct vidmm_adapter *, uint32_t node);
+/* The hardware is gone: like vidmm_adapter_remove at the next vidmm_run. */
+void vidmm_notify_removed(struct vidmm_adapter *);
 
 #endif

@@ -28,7 +28,21 @@ struct vidmm_adapter_config {
     void *kmd;
     struct vidmm_counters *counters; /* may be shared memory; NULL: the adapter keeps its own */
     const char *break_row;           /* test builds: requirement row whose rule shall be broken, or NULL */
+    /* Timeouts: a packet that stands still for tdr_delay_ns at the front of its node is hung. Its engine is
+     * reset; if that fails, or it happens too often, the whole adapter. 0: the default. */
+    uint64_t tdr_delay_ns;           /* default 2 s */
+    uint64_t tdr_limit_ns;           /* the time over which resets are counted; default 60 s */
+    uint32_t tdr_limit_count;        /* default 5, at most VIDMM_TDR_LIMIT_MAX, or VIDMM_TDR_NO_LIMIT */
+    uint32_t tdr_level;              /* vidmm_tdr_level */
 };
+
+/* One adapter reset more than tdr_limit_count within tdr_limit_ns: the adapter is removed. One engine
+ * reset for a timeout more than tdr_limit_count - 1 is an adapter reset instead. */
+#define VIDMM_TDR_LIMIT_MAX 32u
+#define VIDMM_TDR_NO_LIMIT UINT32_MAX
+enum vidmm_tdr_level { VIDMM_TDR_DEFAULT = 0, VIDMM_TDR_RECOVER = 1, /* the default */
+                       VIDMM_TDR_OFF = 2,     /* nothing ever times out */
+                       VIDMM_TDR_FATAL = 3 }; /* the first timeout removes the adapter */
 
 /* Asks the driver for its description, checks it, and builds the paging process.
  * VIDMM_INVALID: the description contradicts itself; *why (may be NULL) then names what was wrong.
@@ -43,6 +57,11 @@ const struct vidmm_adapter_info *vidmm_adapter_info(const struct vidmm_adapter *
 struct vidmm_counters *vidmm_adapter_counters(struct vidmm_adapter *);
 vidmm_status vidmm_adapter_query_private(struct vidmm_adapter *, void *data, uint32_t bytes);
 vidmm_status vidmm_adapter_escape(struct vidmm_adapter *, void *data, uint32_t bytes);
+/* The hardware is gone, for good (surprise removal): every fence goes to its maximum, every device is in
+ * state RESET unless it was in error before, and from then on every call answers VIDMM_DEVICE_LOST but for
+ * those that destroy, free or ask. The driver is only told to clean up. Twice is once. */
+void vidmm_adapter_remove(struct vidmm_adapter *);
+bool vidmm_adapter_removed(const struct vidmm_adapter *);
 
 /* Does what can be done now, a bounded amount. `now` in ns never goes back. Returns the time at which
  * it wants to be called again: `now` = at once, UINT64_MAX = only after a poke or a call. */
@@ -169,7 +188,7 @@ enum vidmm_resident_flags {
 vidmm_status vidmm_make_resident(struct vidmm_queue *, struct vidmm_open *const *, uint32_t n, uint32_t flags,
                                  uint64_t *fence_value, uint64_t *bytes_to_trim);
 enum vidmm_evict_flags { VIDMM_EVICT_ONLY_IF_NECESSARY = 1u << 0, VIDMM_EVICT_NOT_WRITTEN_TO = 1u << 1 };
-/* Takes one count off each, all or nothing. VIDMM_INVALID: a count is 0 already. */
+/* Takes one count off each, all or nothing. VIDMM_INVALID: a count is 0 already. VIDMM_DEVICE_LOST. */
 vidmm_status vidmm_evict(struct vidmm_device *, struct vidmm_open *const *, uint32_t n, uint32_t flags,
                          uint64_t *bytes_to_trim);
 /* Local budget of a process in bytes (memory segments); default: the application segments' size. */

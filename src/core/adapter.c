@@ -211,6 +211,20 @@ static void free_adapter(struct vidmm_adapter *ad)
     memory_free(&ad->memory, ad, sizeof *ad);
 }
 
+static bool tdr_valid(const struct vidmm_adapter_config *cfg)
+{
+    bool limit = cfg->tdr_limit_count <= VIDMM_TDR_LIMIT_MAX || cfg->tdr_limit_count == VIDMM_TDR_NO_LIMIT;
+    return limit && cfg->tdr_level <= VIDMM_TDR_FATAL && cfg->tdr_delay_ns < 1ull << 62;
+}
+
+static void take_tdr(struct vidmm_adapter *ad, const struct vidmm_adapter_config *cfg)
+{
+    ad->tdr_delay = cfg->tdr_delay_ns != 0 ? cfg->tdr_delay_ns : 2000000000ull; /* FLT-16 */
+    ad->tdr_window = cfg->tdr_limit_ns != 0 ? cfg->tdr_limit_ns : 60000000000ull;
+    ad->tdr_limit = cfg->tdr_limit_count != 0 ? cfg->tdr_limit_count : 5;
+    ad->tdr_level = cfg->tdr_level;
+}
+
 vidmm_status vidmm_adapter_create(const struct vidmm_adapter_config *cfg, struct vidmm_adapter **out,
                                   const char **why)
 {
@@ -221,6 +235,8 @@ vidmm_status vidmm_adapter_create(const struct vidmm_adapter_config *cfg, struct
     if (cfg->struct_size != sizeof *cfg || pl->struct_size != sizeof *pl) return VIDMM_INVALID;
     *why = check_ops(cfg);
     if (*why != NULL) return VIDMM_INVALID;
+    *why = "impossible timeout settings";
+    if (!tdr_valid(cfg)) return VIDMM_INVALID;
     *why = "no memory for the adapter";
     struct vidmm_adapter *ad = pl->alloc(pl->ctx, sizeof *ad, _Alignof(struct vidmm_adapter));
     if (ad == NULL) return VIDMM_NO_MEMORY;
@@ -232,6 +248,7 @@ vidmm_status vidmm_adapter_create(const struct vidmm_adapter_config *cfg, struct
     ad->counters = cfg->counters != NULL ? cfg->counters : &ad->own_counters;
     ad->counters->magic = VIDMM_COUNTERS_MAGIC;
     ad->broken = find_row(cfg->break_row);
+    take_tdr(ad, cfg);
     init_lists(ad);
     slab_init(&ad->leaves, sizeof(struct vmm_table), 64, &ad->memory);
     vidmm_status st = init_adapter(ad, why);
@@ -272,6 +289,7 @@ vidmm_status vidmm_adapter_query_private(struct vidmm_adapter *ad, void *data, u
 
 vidmm_status vidmm_adapter_escape(struct vidmm_adapter *ad, void *data, uint32_t bytes)
 {
+    if (ad->lost) return VIDMM_DEVICE_LOST;
     if (ad->ops->escape == NULL) return VIDMM_NOT_SUPPORTED;
     return ad->ops->escape(ad->kmd, data, bytes);
 }
@@ -281,6 +299,7 @@ vidmm_status vidmm_adapter_escape(struct vidmm_adapter *ad, void *data, uint32_t
 static bool step_all(struct vidmm_adapter *ad)
 {
     bool progress = vmm_inbox_step(ad);
+    progress |= vmm_tdr_step(ad);
     progress |= vmm_limbo_step(ad);
     progress |= vmm_lingering_step(ad);
     progress |= vmm_queues_step(ad);
@@ -302,5 +321,5 @@ uint64_t vidmm_run(struct vidmm_adapter *ad, uint64_t now_ns)
     for (uint32_t i = 0; i < VMM_LOOPS_MAX && progress; i++) progress = step_all(ad);
     ad->sealed = false;
     if (progress) return ad->now;
-    return vmm_queues_deadline(ad);
+    return min_u64(vmm_queues_deadline(ad), vmm_tdr_deadline(ad));
 }

@@ -270,6 +270,7 @@ uint32_t vidmm_open_priority(const struct vidmm_open *op) { return op->al->prior
 vidmm_status vidmm_open_set_priority(struct vidmm_open *op, uint32_t priority)
 {
     if (priority == 0) return VIDMM_INVALID;
+    if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     op->al->priority = priority;
     op->dev->proc->ad->room = true; /* another allocation may deserve the room now */
     return VIDMM_OK;

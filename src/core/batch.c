@@ -48,7 +48,7 @@ enum vmm_emit vmm_batch_emit(struct vidmm_adapter *ad, const struct vidmm_op *op
         if (b->kmd.used > 0) submit(ad, false);
         else empty++; /* a whole buffer was not enough for anything: once more, then it is a broken driver */
     }
-    vmm_adapter_lose(ad); /* PAG-26: any other failure is fatal */
+    vmm_adapter_remove(ad); /* PAG-26: any other failure is fatal */
     return EMIT_WAIT;
 }
 
@@ -96,4 +96,18 @@ bool vmm_batch_step(struct vidmm_adapter *ad)
     if (vmm_batch_flushes(ad) == EMIT_WAIT || !ad->batch_open || open_buffer(ad)->busy) return false;
     submit(ad, true);
     return true;
+}
+
+void vmm_batch_forget(struct vidmm_adapter *ad)
+{
+    for (uint32_t i = 0; i < VMM_BUFFERS; i++) {
+        list_remove(&ad->buffer[i].packet.link);
+        ad->buffer[i].busy = false;
+        ad->buffer[i].kmd.used = 0;
+    }
+    LIST_FOREACH_SAFE(it, tmp, &ad->flush_spaces)
+        vmm_space_forget_flushes(list_entry(it, struct vmm_space, on_flush));
+    ad->buffer_open = 0;
+    ad->batch_open = false;
+    ad->batch_done = ad->batch_next++; /* also what was owed to the open one: TLBs are empty */
 }

@@ -17,7 +17,18 @@ bool vmm_device_step(struct vidmm_device *);
 bool vmm_device_runnable(const struct vidmm_device *);
 bool vmm_device_has_work(const struct vidmm_device *);
 void vmm_device_fail(struct vidmm_device *, enum vidmm_device_state, const struct vidmm_page_fault *);
-void vmm_adapter_lose(struct vidmm_adapter *);
+
+/* reset.c */
+void vmm_adapter_reset(struct vidmm_adapter *, struct vidmm_device *culprit, enum vidmm_device_state,
+                       const struct vidmm_page_fault *);
+void vmm_adapter_remove(struct vidmm_adapter *); /* gone for good: also after a driver's error */
+
+/* tdr.c */
+bool vmm_tdr_step(struct vidmm_adapter *);
+uint64_t vmm_tdr_deadline(const struct vidmm_adapter *);
+void vmm_tdr_preempted(struct vidmm_adapter *, uint32_t node); /* the answer has come */
+void vmm_engine_recover(struct vidmm_adapter *, uint32_t node, const struct vidmm_page_fault *);
+bool vmm_history_over(struct vmm_history *, uint64_t now, uint64_t window, uint32_t limit);
 
 /* alloc.c */
 bool vmm_open_step(struct vidmm_open *);
@@ -56,8 +67,10 @@ void vmm_packet_push(struct vidmm_adapter *, uint32_t node, struct vmm_packet *)
 void vmm_context_cancel(struct vidmm_context *);
 bool vmm_context_step_dying(struct vidmm_context *);
 bool vmm_node_complete(struct vidmm_adapter *, uint32_t node, uint64_t fence_id);
-struct vidmm_context *vmm_node_abort(struct vidmm_adapter *, uint32_t node, uint64_t fence_id);
-void vmm_node_drop(struct vidmm_adapter *, uint32_t node); /* adapter lost: forgets what is on the node */
+struct vmm_packet *vmm_node_front(const struct vmm_node *);                   /* NULL: nothing is on it */
+struct vmm_packet *vmm_node_find(const struct vmm_node *, uint64_t fence_id); /* NULL: not on it */
+void vmm_node_give_back(struct vidmm_adapter *, uint32_t node, uint64_t guilty);
+void vmm_node_drop(struct vidmm_adapter *, uint32_t node); /* adapter reset: forgets what is on the node */
 bool vmm_contexts_idle(struct vmm_space *);   /* no context of the space is on an engine */
 bool vmm_packets_before(const struct vidmm_device *, uint64_t seq); /* any accepted earlier and unfinished */
 
@@ -143,6 +156,7 @@ void vmm_leaf_attach(struct vmm_space *, struct vmm_table *leaf, uint32_t pages)
 uint32_t vmm_root_used(const struct vmm_space *);        /* 1 + highest root index in use */
 struct vmm_table *vmm_leaf_find(const struct vmm_space *, uint64_t va);
 bool vmm_limbo_step(struct vidmm_adapter *);
+void vmm_tables_rewrite(struct vmm_space *); /* their memory was lost: links again, leaf entries invalid */
 
 /* batch.c */
 enum vmm_emit { EMIT_DONE, EMIT_WAIT };
@@ -150,6 +164,7 @@ enum vmm_emit vmm_batch_emit(struct vidmm_adapter *, const struct vidmm_op *, ui
 void vmm_batch_complete(struct vidmm_adapter *, struct vmm_buffer *);
 enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *); /* all flushes owed, into the open batch */
 bool vmm_batch_step(struct vidmm_adapter *);  /* emits flushes, submits the open buffer */
+void vmm_batch_forget(struct vidmm_adapter *); /* adapter reset: every batch so far counts as done */
 /* A lost adapter executes nothing any more: whoever waits goes on. */
 static inline bool vmm_batch_passed(const struct vidmm_adapter *ad, uint64_t seq)
 {
@@ -159,6 +174,7 @@ static inline bool vmm_batch_passed(const struct vidmm_adapter *ad, uint64_t seq
 /* syspage.c */
 vidmm_status vmm_paging_init(struct vidmm_adapter *, const char **why);
 void vmm_paging_fini(struct vidmm_adapter *);
+void vmm_paging_rebuild(struct vidmm_adapter *); /* after the content of memory segments was lost */
 /* Points a scratch window (0 source, 1 destination) at bytes of an allocation; returns its address. */
 uint64_t vmm_scratch_map(struct vidmm_adapter *, uint32_t window, struct vmm_alloc *, uint32_t segment,
                          uint64_t offset, uint64_t bytes);

@@ -2,7 +2,7 @@
 /* device.c — the device: unit of residency, of suspension and of the error state.
  * Owns: struct vidmm_device. Calls: sched.c, request.c, fence.c, alloc.c. Keeps: invariants 7, 12.
  *
- *   ACTIVE --vmm_device_fail--> PAGE_FAULT, DMA_FAULT, OUT_OF_MEMORY, RESET
+ *   ACTIVE --vmm_device_fail--> PAGE_FAULT, HUNG, DMA_FAULT, OUT_OF_MEMORY, RESET
  *   any --vidmm_device_destroy--> dying --vmm_device_step--> gone                                    */
 #include "core/core.h"
 
@@ -66,26 +66,6 @@ void vmm_device_fail(struct vidmm_device *d, enum vidmm_device_state state,
     d->state = (uint8_t)state;
     if (fault != NULL) d->fault = *fault;
     stop_work(d);
-}
-
-/* Nothing executes any more: whoever waits for a packet, a batch or a move goes on. */
-void vmm_adapter_lose(struct vidmm_adapter *ad)
-{
-    uint64_t last;
-    if (ad->lost) return;
-    ad->lost = true;
-    for (uint32_t i = 0; i < ad->info.node_count;
-         i++) { /* stopped first: what they use is going to be freed */
-        (void)ad->ops->reset_engine(ad->kmd, i, &last);
-        vmm_node_drop(ad, i);
-    }
-    vmm_move_cancel(ad);
-    vmm_space_forget_flushes(&ad->paging);
-    LIST_FOREACH(pi, &ad->processes) {
-        struct vidmm_process *p = list_entry(pi, struct vidmm_process, on_adapter);
-        LIST_FOREACH(di, &p->devices)
-            vmm_device_fail(list_entry(di, struct vidmm_device, on_process), VIDMM_DEVICE_RESET, NULL);
-    }
 }
 
 void vidmm_device_destroy(struct vidmm_device *d)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* fault.c — what the driver reports from its own threads, and what follows from a page fault.
- * Owns: node.inbox. Calls: sched.c, device.c, the driver's reset_engine.
+ * Owns: node.inbox. Calls: sched.c, tdr.c, reset.c.
  * The inbox cannot overflow: completions coalesce in one number, and a node has one fault at a time,
  * because the engine stops behind it until it is reset. */
 #include "core/core.h"
@@ -32,38 +32,53 @@ void vidmm_notify_page_fault(struct vidmm_adapter *ad, const struct vidmm_page_f
     ad->platform->poke(ad->platform->ctx);
 }
 
+void vidmm_notify_preempted(struct vidmm_adapter *ad, uint32_t node)
+{
+    if (node >= ad->info.node_count) return;
+    atomic_store_explicit(&ad->node[node].inbox.preempted, true, memory_order_release);
+    ad->platform->poke(ad->platform->ctx);
+}
+
+/* The owner of the packet that faulted, if there is one. */
+static struct vidmm_device *owner_of(const struct vmm_node *n, const struct vidmm_page_fault *f)
+{
+    const struct vmm_packet *p = f->flags & VIDMM_FAULT_FENCE_INVALID ? vmm_node_front(n)
+                                                                      : vmm_node_find(n, f->fence_id);
+    return p != NULL && p->ctx != NULL ? p->ctx->dev : NULL;
+}
+
 static void handle_fault(struct vidmm_adapter *ad, uint32_t node)
 {
     struct vmm_inbox *in = &ad->node[node].inbox;
     struct vidmm_page_fault fault = in->fault;
-    uint64_t last;
     atomic_store_explicit(&in->fault_state, 0u, memory_order_release);
     ad->counters->faults++;
-    ad->counters->engine_resets++;
-    bool whole = (fault.flags & VIDMM_FAULT_ADAPTER_RESET_REQUIRED) != 0; /* FLT-08 */
     if (BROKEN(ad, FLT_02)) return;
-    if (whole || ad->ops->reset_engine(ad->kmd, node, &last) != VIDMM_OK) {
-        vmm_adapter_lose(ad);
-        return;
-    }
+    if (fault.flags & VIDMM_FAULT_ADAPTER_RESET_REQUIRED) /* FLT-08 */
+        vmm_adapter_reset(ad, owner_of(&ad->node[node], &fault), VIDMM_DEVICE_PAGE_FAULT, &fault);
+    else
+        vmm_engine_recover(ad, node, &fault);
+}
+
+static bool handle_preempted(struct vidmm_adapter *ad, uint32_t node)
+{
+    struct vmm_inbox *in = &ad->node[node].inbox;
+    if (!atomic_exchange_explicit(&in->preempted, false, memory_order_acquire)) return false;
     vmm_node_complete(ad, node, atomic_load_explicit(&in->completed, memory_order_acquire));
-    struct list *first = list_first(&ad->node[node].running);
-    bool unknown = (fault.flags & VIDMM_FAULT_FENCE_INVALID) != 0;
-    if (unknown && first != NULL) /* then it is the one that was running */
-        fault.fence_id = list_entry(first, struct vmm_packet, link)->fence_id;
-    struct vidmm_context *guilty = vmm_node_abort(ad, node, fault.fence_id);
-    if (guilty == NULL) vmm_adapter_lose(ad); /* the paging process itself */
-    else if (!BROKEN(ad, FLT_01)) vmm_device_fail(guilty->dev, VIDMM_DEVICE_PAGE_FAULT, &fault);
+    vmm_tdr_preempted(ad, node);
+    return true;
 }
 
 bool vmm_inbox_step(struct vidmm_adapter *ad)
 {
     bool progress = false;
-    for (uint32_t i = 0; i < ad->info.node_count; i++) {
+    if (atomic_load_explicit(&ad->removal, memory_order_acquire)) vmm_adapter_remove(ad);
+    for (uint32_t i = 0; i < ad->info.node_count && !ad->lost; i++) {
         struct vmm_inbox *in = &ad->node[i].inbox;
         bool faulted = atomic_load_explicit(&in->fault_state, memory_order_acquire) == 2;
         uint64_t done = atomic_load_explicit(&in->completed, memory_order_acquire);
         if (done > ad->node[i].completed) progress |= vmm_node_complete(ad, i, done);
+        progress |= handle_preempted(ad, i);
         if (!faulted) continue;
         handle_fault(ad, i);
         progress = true;

@@ -197,6 +197,7 @@ struct vidmm_context {
 struct vmm_inbox {             /* written by any thread, read by the owner */
     _Atomic uint64_t completed;
     _Atomic uint32_t fault_state; /* 0 empty, 1 being written, 2 full */
+    _Atomic bool preempted;
     struct vidmm_page_fault fault;
 };
 
@@ -207,7 +208,15 @@ struct vmm_node {
     uint64_t next_fence, completed;
     uint32_t running_count;
     struct vmm_inbox inbox;
+    /* tdr.c: the packet at the front of `running` is watched */
+    uint64_t front_id;         /* its fence id; 0: none was there */
+    uint64_t front_since, front_status; /* since when it stands still; what the driver said then */
+    uint64_t preempt_until;    /* the node was asked to stop and must answer before; 0: not asked */
+    uint64_t blamed;           /* fence id of the packet that shall not come back, 0: none */
 };
+
+/* When something happened last, as many times as a limit can ask for. */
+struct vmm_history { uint64_t at[VIDMM_TDR_LIMIT_MAX]; uint32_t count; };
 
 /* ---- allocations ---- */
 
@@ -325,7 +334,12 @@ struct vidmm_adapter {
     struct vidmm_counters *counters, own_counters;
     enum vmm_row broken;
     bool sealed;               /* inside vidmm_run: nothing may be allocated (inv. 16) */
-    bool lost;                 /* a fatal driver or paging error: every device is in error */
+    bool lost;                 /* removed: every device is in error, nothing can be made any more */
+    bool silent;               /* the hardware must not be touched: removed, or in the middle of a reset */
+    _Atomic bool removal;      /* reported by the driver */
+    uint64_t tdr_delay, tdr_window; /* ns */
+    uint32_t tdr_limit, tdr_level;
+    struct vmm_history engine_resets, adapter_resets;
     bool started;              /* the driver was started and must be stopped */
     uint64_t now, next_id, next_seq, next_mark;
     uint32_t shift[VIDMM_LEVELS_MAX + 1]; /* address bits below an entry of each level */

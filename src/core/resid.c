@@ -247,6 +247,7 @@ vidmm_status vidmm_evict(struct vidmm_device *d, struct vidmm_open *const *opens
 {
     uint32_t done = 0;
     vidmm_status st = VIDMM_OK;
+    if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (n > VIDMM_LIST_MAX) return VIDMM_LIMIT;
     if (flags & ~(VIDMM_EVICT_ONLY_IF_NECESSARY | VIDMM_EVICT_NOT_WRITTEN_TO)) return VIDMM_INVALID;
     for (; done < n && st == VIDMM_OK; done++) { /* count down first: one open may be named several times */

@@ -138,7 +138,9 @@ static void start_packet(struct vidmm_adapter *ad, uint32_t node, struct vmm_pac
     struct vmm_node *n = &ad->node[node];
     struct vidmm_kmd_submit s = { .context = context, .node = node, .va = p->va, .bytes = p->bytes,
                                   .private_data = private_data, .private_size = p->extra, .flags = p->flags };
-    p->fence_id = s.fence_id = ++n->next_fence;
+    bool again = p->ctx == NULL && (p->flags & VIDMM_SUBMIT_RESUBMISSION) != 0; /* FLT-15 */
+    if (!again) p->fence_id = ++n->next_fence;
+    s.fence_id = p->fence_id;
     list_push_back(&n->running, &p->link);
     n->running_count++;
     if (BROKEN(ad, SUB_02) && p->extra == 0 && p->ctx != NULL) {
@@ -155,7 +157,7 @@ static void start_packet(struct vidmm_adapter *ad, uint32_t node, struct vmm_pac
         d->running--;
         packet_free(ad, p);
     }
-    if (d == NULL || st != VIDMM_INVALID) vmm_adapter_lose(ad);
+    if (d == NULL || st != VIDMM_INVALID) vmm_adapter_remove(ad);
     else vmm_device_fail(d, VIDMM_DEVICE_DMA_FAULT, NULL); /* SUB-08 */
 }
 
@@ -190,6 +192,12 @@ static bool start_client(struct vidmm_adapter *ad, uint32_t node)
     return true;
 }
 
+/* A node that was asked to stop gets nothing before it has answered. */
+static bool may_submit(const struct vidmm_adapter *ad, const struct vmm_node *n)
+{
+    return !ad->lost && n->preempt_until == 0 && n->running_count < ad->info.submit_depth;
+}
+
 bool vmm_sched_step(struct vidmm_adapter *ad)
 {
     bool progress = false;
@@ -197,8 +205,7 @@ bool vmm_sched_step(struct vidmm_adapter *ad)
         struct vmm_node *n = &ad->node[i];
         LIST_FOREACH_SAFE(it, tmp, &n->contexts)
             progress |= sync_step(list_entry(it, struct vidmm_context, on_node));
-        while (n->running_count < ad->info.submit_depth && (start_paging(ad, i) || start_client(ad, i)))
-            progress = true;
+        while (may_submit(ad, n) && (start_paging(ad, i) || start_client(ad, i))) progress = true;
     }
     return progress;
 }
@@ -210,7 +217,7 @@ static void complete_packet(struct vidmm_adapter *ad, struct vmm_node *n, struct
     list_remove(&p->link);
     n->running_count--;
     if (p->ctx == NULL) {
-        if (!ad->lost) vmm_batch_complete(ad, list_entry(p, struct vmm_buffer, packet));
+        if (!ad->silent) vmm_batch_complete(ad, list_entry(p, struct vmm_buffer, packet));
         return;
     }
     p->ctx->running--;
@@ -233,12 +240,33 @@ bool vmm_node_complete(struct vidmm_adapter *ad, uint32_t node, uint64_t fence_i
     return progress;
 }
 
-/* The engine was reset: the guilty packet is dropped, the others go back to the front of their queues in
- * order. Returns the guilty packet's context; NULL: a paging packet, or unknown. */
-struct vidmm_context *vmm_node_abort(struct vidmm_adapter *ad, uint32_t node, uint64_t fence_id)
+struct vmm_packet *vmm_node_front(const struct vmm_node *n)
+{
+    struct list *l = list_first(&n->running);
+    return l != NULL ? list_entry(l, struct vmm_packet, link) : NULL;
+}
+
+struct vmm_packet *vmm_node_find(const struct vmm_node *n, uint64_t fence_id)
+{
+    LIST_FOREACH(it, &n->running) {
+        struct vmm_packet *p = list_entry(it, struct vmm_packet, link);
+        if (p->fence_id == fence_id) return p;
+    }
+    return NULL;
+}
+
+static void requeue(struct vmm_node *n, struct vmm_packet *p)
+{
+    list_push_front(&p->ctx->packets, &p->link);
+    p->ctx->queued++;
+    if (!list_is_linked(&p->ctx->on_node)) list_push_back(&n->contexts, &p->ctx->on_node);
+}
+
+/* The engine was reset or has stopped: the guilty packet is dropped, the others go back to the front of
+ * their queues in order. Paging packets keep their fence ids and go first (FLT-15). */
+void vmm_node_give_back(struct vidmm_adapter *ad, uint32_t node, uint64_t guilty)
 {
     struct vmm_node *n = &ad->node[node];
-    struct vidmm_context *guilty = NULL;
     for (struct list *l = list_last(&n->running); l != NULL; l = list_last(&n->running)) {
         struct vmm_packet *p = list_entry(l, struct vmm_packet, link);
         list_remove(&p->link);
@@ -250,16 +278,9 @@ struct vidmm_context *vmm_node_abort(struct vidmm_adapter *ad, uint32_t node, ui
         }
         p->ctx->running--;
         p->ctx->dev->running--;
-        if (p->fence_id == fence_id) guilty = p->ctx;
-        if (p->fence_id == fence_id || p->ctx->dev->state != VIDMM_DEVICE_ACTIVE) {
-            packet_free(ad, p);
-            continue;
-        }
-        list_push_front(&p->ctx->packets, &p->link);
-        p->ctx->queued++;
-        if (!list_is_linked(&p->ctx->on_node)) list_push_back(&n->contexts, &p->ctx->on_node);
+        if (p->fence_id == guilty || p->ctx->dev->state != VIDMM_DEVICE_ACTIVE) packet_free(ad, p);
+        else requeue(n, p);
     }
-    return guilty;
 }
 
 void vmm_node_drop(struct vidmm_adapter *ad, uint32_t node)
@@ -407,10 +428,22 @@ vidmm_status vidmm_context_set_priority(struct vidmm_context *c, int32_t priorit
     return VIDMM_OK;
 }
 
+/* SUB-34: a driver that wants to know hears of every packet that will not come. */
+static void tell_cancelled(struct vidmm_context *c, struct vmm_packet *p)
+{
+    struct vidmm_adapter *ad = adapter_of(c);
+    struct vidmm_kmd_submit s = { .context = c->kmd_context, .node = c->node, .va = p->va, .bytes = p->bytes,
+                                  .private_data = p->extra > 0 ? extra_of(p) : NULL,
+                                  .private_size = p->extra, .fence_id = p->fence_id, .flags = p->flags };
+    if (p->kind != PACKET_EXEC || ad->ops->cancel_command == NULL || ad->silent) return;
+    ad->ops->cancel_command(ad->kmd, &s);
+}
+
 void vmm_context_cancel(struct vidmm_context *c)
 {
     for (struct vmm_packet *p = head(c); p != NULL; p = head(c)) {
         pop_head(c);
+        tell_cancelled(c, p);
         packet_free(adapter_of(c), p);
     }
 }

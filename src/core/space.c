@@ -64,6 +64,7 @@ void vmm_space_forget_flushes(struct vmm_space *sp)
     sp->flush_count = 0;
     sp->flush_all = false;
     sp->emitting = false;
+    sp->flush_multipass = 0;
     sp->flush_seq = 0;
 }
 
@@ -98,6 +99,7 @@ void vmm_space_shrink(struct vmm_space *sp)
 {
     uint32_t now = vmm_tables_coverage(sp), used;
     if (sp->ad->info.level_count != 2 || sp->pending_root != NULL || now <= VMM_ROOT_ENTRIES_MIN) return;
+    if (sp->ad->silent) return;
     used = root_needed(sp);
     if (used > now / 4) return;
     uint32_t gives = used;

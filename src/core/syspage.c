@@ -8,6 +8,17 @@
  * All tables of the 1 GiB exist from bring-up on and never change; only scratch entries do (PAG-15..17). */
 #include "core/core.h"
 
+static void write_buffer_entries(struct vidmm_adapter *ad)
+{
+    uint64_t bytes = (uint64_t)ad->info.paging_buffer_bytes * VMM_BUFFERS;
+    struct vidmm_pte_kind kind = { .flags = VIDMM_PTE_VALID, .segment = VMM_SYSTEM };
+    struct vidmm_pte_run run = { .address = ad->buffer_frame * VIDMM_PAGE_SIZE,
+                                 .count = (uint32_t)(bytes / VIDMM_PAGE_SIZE),
+                                 .step = (uint32_t)VIDMM_PAGE_SIZE };
+    run.attr = ad->ops->pte_attr(ad->kmd, &kind);
+    vmm_tables_write(&ad->paging, (struct range){ VMM_BUFFER_VA, VMM_BUFFER_VA + bytes }, &run, 1);
+}
+
 static vidmm_status map_buffers(struct vidmm_adapter *ad)
 {
     uint64_t each = ad->info.paging_buffer_bytes, bytes = each * VMM_BUFFERS;
@@ -15,11 +26,7 @@ static vidmm_status map_buffers(struct vidmm_adapter *ad)
     if (VMM_BUFFER_VA + bytes > VMM_SCRATCH_START) return VIDMM_INVALID;
     vidmm_status st = ad->platform->sys_alloc(ad->platform->ctx, pages, &ad->buffer_frame);
     if (st != VIDMM_OK) return st;
-    struct vidmm_pte_kind kind = { .flags = VIDMM_PTE_VALID, .segment = VMM_SYSTEM };
-    struct vidmm_pte_run run = { .address = ad->buffer_frame * VIDMM_PAGE_SIZE, .count = (uint32_t)pages,
-                                 .step = (uint32_t)VIDMM_PAGE_SIZE };
-    run.attr = ad->ops->pte_attr(ad->kmd, &kind);
-    vmm_tables_write(&ad->paging, (struct range){ VMM_BUFFER_VA, VMM_BUFFER_VA + bytes }, &run, 1);
+    write_buffer_entries(ad);
     char *cpu = ad->platform->sys_address(ad->platform->ctx, ad->buffer_frame);
     for (uint32_t i = 0; i < VMM_BUFFERS; i++) {
         ad->buffer[i].kmd = (struct vidmm_paging_buffer){ .cpu = cpu + i * each, .bytes = (uint32_t)each,
@@ -52,6 +59,15 @@ vidmm_status vmm_paging_init(struct vidmm_adapter *ad, const char **why)
     ad->paging_context = kc.handle;
     vmm_space_forget_flushes(sp); /* no engine has seen the space yet */
     return VIDMM_OK;
+}
+
+/* Scratch entries need not come back: nothing is on its way any more. */
+void vmm_paging_rebuild(struct vidmm_adapter *ad)
+{
+    vmm_tables_rewrite(&ad->paging);
+    write_buffer_entries(ad);
+    vmm_space_forget_flushes(&ad->paging); /* no engine has seen the new entries yet */
+    ad->paging_root_set = 0;
 }
 
 void vmm_paging_fini(struct vidmm_adapter *ad)

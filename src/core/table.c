@@ -86,6 +86,7 @@ static inline void write_entries(struct vmm_space *sp, struct vmm_table *t, uint
     struct vidmm_update_page_table *u = &sp->tables.update;
     struct vidmm_adapter *ad = sp->ad;
     struct vidmm_counters *c = ad->counters;
+    if (ad->silent) return;
     if (sp->tables.described != t) {
         sp->tables.described = t;
         u->level = t->level;
@@ -513,6 +514,40 @@ void vmm_tables_write(struct vmm_space *sp, struct range r, const struct vidmm_p
         return;
     }
     write_entries(sp, tt->cursor, cursor_index(tt, r.start), pages_between(r.start, r.end), runs, n, r.start);
+}
+
+static struct vmm_table *next_in_tree(struct vmm_table *t)
+{
+    uint32_t from = 0;
+    while (t != NULL) {
+        for (uint32_t i = from; t->level > 0 && i < t->entries; i++)
+            if (t->child[i] != NULL) return t->child[i];
+        from = t->index + 1;
+        t = t->parent;
+    }
+    return NULL;
+}
+
+static uint64_t start_of(const struct vmm_space *sp, const struct vmm_table *t)
+{
+    uint64_t va = 0;
+    for (; t->parent != NULL; t = t->parent) va += (uint64_t)t->index << sp->ad->shift[t->parent->level];
+    return va;
+}
+
+void vmm_tables_rewrite(struct vmm_space *sp)
+{
+    sp->tables.described = NULL;
+    for (struct vmm_table *t = sp->tables.root; t != NULL; t = next_in_tree(t)) {
+        sp->tables.update.flags = VIDMM_UPDATE_INITIAL;
+        uint64_t va = start_of(sp, t);
+        write_all_invalid(sp, t, va);
+        sp->tables.update.flags = 0;
+        uint64_t each = entry_bytes(sp->ad, t->level);
+        for (uint32_t i = 0; t->level > 0 && i < t->entries; i++)
+            if (t->child[i] != NULL) write_parent(sp, t, i, t->child[i], va + i * each);
+    }
+    if (sp->pending_root != NULL) write_all_invalid(sp, sp->pending_root, 0);
 }
 
 /* Needs: every context of the space is idle (PT-09, PT-12). The old root is freed after a full flush. */

@@ -428,7 +428,7 @@ static vidmm_status decode_reserve(struct vidmm_process *p, const struct vidmm_q
     struct vmm_space *sp = &p->space;
     uint64_t end, va = in->base;
     if (q != NULL && (q->dev->proc != p || q->dying)) return VIDMM_INVALID;
-    if (q != NULL && q->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (p->ad->lost || (q != NULL && q->dev->state != VIDMM_DEVICE_ACTIVE)) return VIDMM_DEVICE_LOST;
     if (in->type > VIDMM_RESERVE_ZERO || (in->type == VIDMM_RESERVE_ZERO && q == NULL)) return VIDMM_INVALID;
     if (in->type == VIDMM_RESERVE_ZERO && !(p->ad->info.mmu_flags & VIDMM_MMU_ZERO_IN_PTE))
         return VIDMM_INVALID;

@@ -135,7 +135,7 @@ static void check_leaf(struct walk *w, struct vmm_space *sp, struct vmm_table *l
         uint64_t va = start + ((uint64_t)i << VIDMM_PAGE_SHIFT);
         struct vmm_binding *b = binding_at(sp, va);
         if (b != NULL) bound++;
-        if (sp->ad->ops->pte_decode != NULL) expect_entry(w, sp, leaf, i, va, b);
+        if (sp->ad->ops->pte_decode != NULL && !sp->ad->lost) expect_entry(w, sp, leaf, i, va, b);
     }
     struct range all = { start, start + ((uint64_t)leaf->entries << VIDMM_PAGE_SHIFT) };
     hold(w, bound + promised(sp, all) == leaf->live, 3,
@@ -221,7 +221,7 @@ static void check_tables(struct walk *w, struct vmm_space *sp)
         uint32_t children = 0;
         for (uint32_t i = 0; i < t->entries && w->number == 0; i++) {
             children += t->child[i] != NULL;
-            if (sp->ad->ops->pte_decode != NULL) expect_link(w, t, i);
+            if (sp->ad->ops->pte_decode != NULL && !sp->ad->lost) expect_link(w, t, i);
         }
         hold(w, children == t->live, 3, "live of an upper table differs from its children");
         hold(w, children > 0 || t->parent == NULL, 3, "an empty upper table still exists");
@@ -338,6 +338,7 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     hold(w, required == list_count(&d->required), 8, "the required list holds something else");
     hold(w, missing == d->missing, 7, "device.missing is wrong");
     hold(w, d->state == VIDMM_DEVICE_ACTIVE || missing == 0, 17, "a lost device still waits for memory");
+    hold(w, d->state != VIDMM_DEVICE_ACTIVE || !w->ad->lost, 19, "a device outlived its adapter");
     LIST_FOREACH(it, &d->contexts) running += list_entry(it, struct vidmm_context, on_device)->running;
     hold(w, running == d->running, 12, "the number of running packets is wrong");
     uint32_t asking = 0;
@@ -362,6 +363,21 @@ static void check_nodes(struct walk *w)
                  "a packet runs on another node than its context's");
             last = p->fence_id;
         }
+    }
+}
+
+/* ---- timeouts and loss: 19 ---- */
+
+static void check_watch(struct walk *w)
+{
+    const struct vidmm_adapter *ad = w->ad;
+    hold(w, ad->lost == ad->silent, 19, "the hardware is left alone, or touched, without a reason");
+    hold(w, !ad->lost || ad->move.al == NULL, 19, "something moves on an adapter that is gone");
+    for (uint32_t i = 0; i < ad->info.node_count; i++) {
+        const struct vmm_node *n = &ad->node[i];
+        hold(w, !ad->lost || n->running_count == 0, 19, "a packet runs on an adapter that is gone");
+        hold(w, n->blamed <= n->next_fence && (n->blamed == 0 || n->preempt_until != 0), 19,
+             "a packet is to blame that was never there, or nobody was asked");
     }
 }
 
@@ -425,6 +441,7 @@ int vidmm_verify(struct vidmm_adapter *ad, const char **what)
     hold(&w, w.bound == 0, 11, "a binding is missing from the list of its allocation");
     check_limbo(&w);
     check_nodes(&w);
+    check_watch(&w);
     hold(&w, live == ad->counters->alloc_bytes_live, 4, "the bytes of all allocations are wrong");
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (!(ad->segment[id].flags & VIDMM_SEGMENT_APERTURE)) check_segment(&w, &ad->segment[id]);

@@ -418,6 +418,7 @@ struct model_answer model_evict(const struct model_device *d, struct model_alloc
                                 uint32_t flags)
 {
     struct model_answer a = {0, true};
+    if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if ((flags & ~3u) != 0) model_refuse(&a, VIDMM_INVALID);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t before = 0;

@@ -292,7 +292,7 @@ struct model_answer model_reserve(const struct model_process *p, const struct mo
     struct model_answer a = {0, true};
     uint64_t mask = VIDMM_PAGE_64K - 1;
     bool zero = in->type == VIDMM_RESERVE_ZERO;
-    if (q != NULL && q->dev->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
+    if (p->model->lost || (q != NULL && q->dev->lost)) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (q != NULL && q->dev->proc != p) model_refuse(&a, VIDMM_INVALID);
     if (in->type > VIDMM_RESERVE_ZERO || (zero && (q == NULL || !p->model->config.zero_pages)))
         model_refuse(&a, VIDMM_INVALID);

@@ -13,6 +13,7 @@ const struct softgpu_packet *processor_packet(const struct softgpu_engine *e) { 
 uint64_t processor_now_ns(const struct softgpu_engine *e) { return gpu_now(e->gpu); }
 void processor_sleep_until(struct softgpu_engine *e, uint64_t ns) { e->wakeup_ns = ns; }
 uint64_t processor_sum(const struct softgpu_engine *e) { return e->bulk.sum; }
+void processor_hang(struct softgpu_engine *e) { e->packet.inject = SOFTGPU_INJECT_HANG; }
 void processor_signal_interrupt(struct softgpu_engine *e) { e->gpu->irq.fence_signaled(e->gpu->irq.ctx); }
 
 void processor_error(struct softgpu_engine *e, uint64_t va, uint32_t error_code)
@@ -357,6 +358,7 @@ static enum softgpu_run bulk_commit(struct softgpu_engine *e)
     if (!ok) (void)vanished(e, (write ? b->dst : b->src) + b->done + failed, write);
     if (!ok) return SOFTGPU_RUN_FAULT;
     b->done += b->chunk;
+    atomic_fetch_add_explicit(&e->progress, 1, memory_order_relaxed);
     if (b->kind == BULK_COPY) atomic_fetch_add_explicit(&e->copied, b->chunk, memory_order_relaxed);
     if (b->kind == BULK_FILL) atomic_fetch_add_explicit(&e->filled, b->chunk, memory_order_relaxed);
     return b->done == b->bytes ? SOFTGPU_RUN_DONE : SOFTGPU_RUN_MORE;

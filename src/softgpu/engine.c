@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* engine.c - one node: its queue, the packet it executes, completion, fault and reset.
+ *   RUNNING -engine_stop-> READY (preempted, see stop.c)
  *   READY -packet_start-> RUNNING -packet_complete-> READY
  *   RUNNING -packet_fault-> FAULTED -softgpu_reset-> READY          (reset also RUNNING -> READY)
  * A faulted node executes nothing more, not even what waits behind the faulted packet. */
@@ -12,7 +13,7 @@ bool softgpu_submit(struct softgpu *g, uint32_t node, const struct softgpu_packe
 {
     struct softgpu_engine *e = &g->engine[node];
     lock_take(&e->queue_lock);
-    bool room = e->count < g->opt.queue_depth;
+    bool room = e->count < g->opt.queue_depth && !atomic_load(&g->stopped);
     if (room) e->queue[(e->head + e->count++) % SOFTGPU_QUEUE_MAX] = *p;
     lock_drop(&e->queue_lock);
     if (room && g->threads) (void)pthread_cond_signal(&e->wake);
@@ -56,6 +57,7 @@ static void packet_complete(struct softgpu_engine *e)
     struct softgpu *g = e->gpu;
     e->state = ENGINE_READY;
     atomic_fetch_add_explicit(&e->packets, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&e->progress, 1, memory_order_relaxed);
     devmem_release();
     g->irq.completed(g->irq.ctx, e->node, e->packet.fence_id);
 }
@@ -63,6 +65,10 @@ static void packet_complete(struct softgpu_engine *e)
 static bool fault_knob(struct softgpu_engine *e)
 {
     struct softgpu_knobs k;
+    if (e->packet.inject == SOFTGPU_INJECT_FAULT) {
+        processor_error(e, e->packet.va, SOFTGPU_ERROR_BAD_ADDRESS);
+        return true;
+    }
     softgpu_get_knobs(e->gpu, &k);
     if (k.fault_in == 0 || k.fault_node != e->node) return false;
     if (!softgpu_countdown(e->gpu, SOFTGPU_COUNT_FAULT)) return false;
@@ -82,6 +88,7 @@ static void packet_start(struct softgpu_engine *e)
     memset(e->cpu_state, 0, sizeof(e->cpu_state));
     devmem_acquire();
     if (fault_knob(e)) packet_fault(e);
+    else if (engine_resume(e)) return;
     else if (!e->packet.null && e->processor != NULL) e->processor->begin(e);
 }
 
@@ -104,9 +111,14 @@ static enum softgpu_step step_locked(struct softgpu_engine *e)
 {
     if (e->state == ENGINE_FAULTED) return SOFTGPU_WAITING;
     bool hung = (atomic_load_explicit(&e->gpu->hang_nodes, memory_order_relaxed) >> e->node & 1) != 0;
+    hung |= e->state == ENGINE_RUNNING && e->packet.inject == SOFTGPU_INJECT_HANG;
     if (hung && !e->bulk.prepared) {
         e->wakeup_ns = UINT64_MAX;
         return e->state == ENGINE_READY && queue_empty(e) ? SOFTGPU_IDLE : SOFTGPU_WAITING;
+    }
+    if (atomic_load_explicit(&e->preempt, memory_order_relaxed) && engine_may_stop(e)) {
+        engine_stop(e);
+        return SOFTGPU_PROGRESS;
     }
     if (e->state == ENGINE_READY) {
         if (!queue_pop(e)) return SOFTGPU_IDLE;
@@ -163,6 +175,7 @@ uint64_t softgpu_reset(struct softgpu *g, uint32_t node)
     e->bulk.prepared = false;
     e->flush.active = false;
     e->state = ENGINE_READY;
+    atomic_store(&e->preempt, false);
     lock_take(&e->queue_lock);
     e->head = e->count = 0;
     lock_drop(&e->queue_lock);

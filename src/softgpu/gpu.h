@@ -101,7 +101,9 @@ struct softgpu_engine {
     pthread_t thread;
     bool has_thread;
     _Atomic bool stop;
+    _Atomic bool preempt;                /* asked to stop at the next step */
     _Atomic uint32_t pause;              /* somebody waits for `run` */
+    _Atomic uint64_t progress;           /* chunks moved and packets completed */
     _Atomic uint64_t packets, hits, misses, prefetched, flushes, copied, filled, faults;
 };
 
@@ -127,11 +129,18 @@ struct softgpu {
     _Atomic uint64_t paging_delay_ns;    /* the hot knobs, readable without the lock */
     _Atomic uint32_t hang_nodes;
     _Atomic bool no_prefetch;
+    _Atomic bool stopped;                /* between softgpu_stop_all and softgpu_restart */
     bool threads;
     struct softgpu_engine engine[SOFTGPU_NODES_MAX];
 };
 
+/* stop.c: called under engine.run */
+bool engine_may_stop(struct softgpu_engine *);
+void engine_stop(struct softgpu_engine *);
+bool engine_resume(struct softgpu_engine *); /* the packet goes on where it was preempted */
+
 /* vram.c: memory and content epochs */
+void vram_forget(struct softgpu *);
 bool vram_create(struct softgpu *);
 void vram_destroy(struct softgpu *);
 /* Host bytes behind a page address; false: nothing there. Stays within one page. */

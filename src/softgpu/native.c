@@ -21,7 +21,7 @@ static bool op_words(uint32_t op, uint32_t *words)
     static const uint8_t table[] = {[REF_NOP] = 0, [REF_END] = 1, [REF_COPY] = 4, [REF_FILL] = 3,
                                     [REF_CHECKSUM] = 4, [REF_ATOMIC_ADD64] = 3, [REF_WRITE64] = 3,
                                     [REF_FENCE_WRITE] = 3, [REF_FENCE_WAIT] = 3, [REF_SPIN] = 1,
-                                    [REF_DELAY] = 2, [REF_FLUSH_TLB] = 4};
+                                    [REF_DELAY] = 2, [REF_FLUSH_TLB] = 4, [REF_HANG] = 1};
     if (op >= sizeof(table)) return false;
     *words = table[op];
     return true;
@@ -60,6 +60,7 @@ static enum softgpu_run start(struct softgpu_engine *e, struct state *s)
         return SOFTGPU_RUN_DONE;
     case REF_FENCE_WAIT: return SOFTGPU_RUN_MORE;
     case REF_SPIN: s->spins = w[0] >> 32; return SOFTGPU_RUN_MORE;
+    case REF_HANG: processor_hang(e); return SOFTGPU_RUN_WAIT;
     case REF_DELAY: s->until_ns = processor_now_ns(e) + w[1]; return SOFTGPU_RUN_MORE;
     case REF_FLUSH_TLB:
         if (!processor_packet(e)->context->privileged) return malformed(e, s, REF_ERROR_PRIVILEGE);

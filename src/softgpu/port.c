@@ -26,6 +26,12 @@ static void on_page_fault(void *ctx, const struct softgpu_fault *f)
     vidmm_notify_page_fault(p->adapter, &fault);
 }
 
+static void on_preempted(void *ctx, uint32_t node)
+{
+    struct port *p = ctx;
+    vidmm_notify_preempted(p->adapter, node);
+}
+
 /* ---- device ------------------------------------------------------------------------------------ */
 
 vidmm_status port_query_adapter_info(void *kmd, struct vidmm_adapter_info *out)
@@ -39,7 +45,7 @@ vidmm_status port_start_device(void *kmd, struct vidmm_adapter *adapter,
                                const struct vidmm_platform *platform)
 {
     struct port *p = kmd;
-    struct softgpu_irq irq = {p, on_completed, on_fence_signaled, on_page_fault};
+    struct softgpu_irq irq = {p, on_completed, on_fence_signaled, on_page_fault, on_preempted};
     p->adapter = adapter;
     p->platform = platform;
     softgpu_attach(p->gpu, platform, &irq);
@@ -106,9 +112,21 @@ void port_destroy_context(void *kmd, void *context)
     p->platform->free(p->platform->ctx, context, sizeof(struct port_context));
 }
 
+static bool no_memory(struct port *p)
+{
+    struct softgpu_knobs k;
+    bool fails = false;
+    p->allocations++;
+    softgpu_get_knobs(p->gpu, &k);
+    for (uint32_t i = 0; i < SOFTGPU_INJECTIONS_MAX && k.injection[i].kind != 0; i++)
+        fails |= k.injection[i].kind == SOFTGPU_AT_OOM && k.injection[i].at == p->allocations;
+    return fails;
+}
+
 vidmm_status port_allocation_create(struct port *p, struct vidmm_kmd_allocation *a)
 {
     void *object;
+    if (no_memory(p)) return VIDMM_NO_MEMORY;
     vidmm_status st = object_new(p, sizeof(struct port_allocation), &object);
     if (st != VIDMM_OK) return st;
     *(struct port_allocation *)object = (struct port_allocation){a->bytes, a->supported};
@@ -132,6 +150,38 @@ void port_set_root_page_table(void *kmd, void *context, struct vidmm_gpu_address
     softgpu_context_set_root(&ctx->hw, &r);
 }
 
+static void mark(struct port *p, struct softgpu_packet *packet, struct port_context *ctx, uint8_t inject)
+{
+    packet->inject = inject;
+    p->marked.context = ctx;
+    p->marked.va = packet->va;
+    p->marked.inject = inject;
+}
+
+/* What the injections say about a packet. true: there is no hardware any more that could take it. */
+static bool injected(struct port *p, struct softgpu_packet *packet, struct port_context *ctx)
+{
+    struct softgpu_knobs k;
+    if (packet->resumed) {
+        bool again = p->marked.context == ctx && p->marked.va == packet->va;
+        if (again) packet->inject = p->marked.inject;
+        return false;
+    }
+    p->submits++;
+    softgpu_get_knobs(p->gpu, &k);
+    for (uint32_t i = 0; i < SOFTGPU_INJECTIONS_MAX && k.injection[i].kind != 0; i++) {
+        if (k.injection[i].at != p->submits || k.injection[i].kind == SOFTGPU_AT_OOM) continue;
+        if (k.injection[i].kind == SOFTGPU_AT_REMOVE) {
+            vidmm_notify_removed(p->adapter);
+            return true;
+        }
+        p->resets_fail |= k.injection[i].kind == SOFTGPU_AT_RESET_FAILS;
+        bool faults = k.injection[i].kind == SOFTGPU_AT_FAULT;
+        mark(p, packet, ctx, faults ? SOFTGPU_INJECT_FAULT : SOFTGPU_INJECT_HANG);
+    }
+    return false;
+}
+
 vidmm_status port_submit(struct port *p, const struct vidmm_kmd_submit *s,
                          const uint64_t args[SOFTGPU_PACKET_ARGS])
 {
@@ -141,6 +191,8 @@ vidmm_status port_submit(struct port *p, const struct vidmm_kmd_submit *s,
         .context = &ctx->hw, .va = s->va, .bytes = s->bytes, .fence_id = s->fence_id,
         .paging = (s->flags & VIDMM_SUBMIT_PAGING) != 0, .null = (s->flags & VIDMM_SUBMIT_NULL) != 0};
     for (uint32_t i = 0; i < SOFTGPU_PACKET_ARGS; i++) packet.arg[i] = args[i];
+    packet.resumed = (s->flags & VIDMM_SUBMIT_RESUBMISSION) != 0;
+    if (!packet.paging && injected(p, &packet, ctx)) return VIDMM_OK;
     return softgpu_submit(p->gpu, s->node, &packet) ? VIDMM_OK : VIDMM_FAILED;
 }
 
@@ -152,7 +204,41 @@ vidmm_status port_reset_engine(void *kmd, uint32_t node, uint64_t *last_aborted)
     if (node >= p->info.node_count) return VIDMM_INVALID;
     softgpu_get_knobs(p->gpu, &k);
     *last_aborted = softgpu_reset(p->gpu, node); /* stopped in any case; the knob says "not ready again" */
-    return k.fail_reset ? VIDMM_FAILED : VIDMM_OK;
+    return k.fail_reset || p->resets_fail ? VIDMM_FAILED : VIDMM_OK;
+}
+
+vidmm_status port_preempt_command(void *kmd, uint32_t node)
+{
+    struct port *p = kmd;
+    if (node >= p->info.node_count) return VIDMM_INVALID;
+    softgpu_preempt(p->gpu, node);
+    return VIDMM_OK;
+}
+
+uint64_t port_query_engine_status(void *kmd, uint32_t node)
+{
+    struct port *p = kmd;
+    return softgpu_progress(p->gpu, node);
+}
+
+vidmm_status port_reset_from_timeout(void *kmd)
+{
+    struct port *p = kmd;
+    softgpu_stop_all(p->gpu);
+    return VIDMM_OK;
+}
+
+vidmm_status port_restart_from_timeout(void *kmd)
+{
+    struct port *p = kmd;
+    softgpu_restart(p->gpu);
+    return VIDMM_OK;
+}
+
+void port_surprise_removal(void *kmd)
+{
+    struct port *p = kmd;
+    softgpu_stop_all(p->gpu);
 }
 
 void *port_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes)

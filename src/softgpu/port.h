@@ -19,7 +19,9 @@ struct port {
     uint32_t user_nodes;     /* bit n: applications may create contexts on node n */
     uint32_t private_max;    /* submit_private_max of contexts */
     uint32_t builds;         /* counted for the buffer_full_every knob */
-    bool threads;
+    uint64_t submits, allocations;  /* of clients, counted for injections */
+    struct { struct port_context *context; uint64_t va; uint8_t inject; } marked; /* in case it comes again */
+    bool threads, resets_fail;
 };
 
 struct port_process { struct softgpu_space space; };
@@ -40,6 +42,11 @@ bool port_pte_decode(void *kmd, uint32_t level, const void *table, uint32_t inde
                      uint64_t *address);
 void port_set_root_page_table(void *kmd, void *context, struct vidmm_gpu_address root, uint32_t entries);
 vidmm_status port_reset_engine(void *kmd, uint32_t node, uint64_t *last_aborted);
+vidmm_status port_preempt_command(void *kmd, uint32_t node);
+uint64_t port_query_engine_status(void *kmd, uint32_t node);
+vidmm_status port_reset_from_timeout(void *kmd);
+vidmm_status port_restart_from_timeout(void *kmd);
+void port_surprise_removal(void *kmd);
 void *port_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes);
 vidmm_status port_escape(void *kmd, void *data, uint32_t bytes); /* none: VIDMM_NOT_SUPPORTED */
 

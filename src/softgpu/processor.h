@@ -41,6 +41,7 @@ uint64_t processor_sum(const struct softgpu_engine *); /* of the last sum operat
 bool processor_flush_begin(struct softgpu_engine *, uint32_t space_id, uint64_t start, uint64_t end);
 enum softgpu_run processor_flush_step(struct softgpu_engine *);
 
+void processor_hang(struct softgpu_engine *); /* with SOFTGPU_RUN_WAIT: only a reset ends it */
 void processor_signal_interrupt(struct softgpu_engine *); /* a monitored fence was written */
 
 /* The checksum of SUM: over 8-byte little-endian words, a short last one padded with zeros. */

@@ -22,7 +22,8 @@ enum ref_op {
     REF_FENCE_WAIT = 8,  /* va, value: waits until the word is >= value; other engines go on */
     REF_SPIN = 9,        /* immediate = steps to spend */
     REF_DELAY = 10,      /* ns: waits that long by the GPU's clock */
-    REF_FLUSH_TLB = 11   /* space id, start, end: system contexts only; 0, 0 = the whole space */
+    REF_FLUSH_TLB = 11,  /* space id, start, end: system contexts only; 0, 0 = the whole space */
+    REF_HANG = 12        /* the engine does nothing any more, nor stops when asked, until it is reset */
 };
 
 enum ref_error {
@@ -100,6 +101,12 @@ static inline uint32_t ref_emit_delay(uint64_t *at, uint64_t ns)
     at[0] = ref_header(REF_DELAY, 2, 0);
     at[1] = ns;
     return 2;
+}
+
+static inline uint32_t ref_emit_hang(uint64_t *at)
+{
+    at[0] = ref_header(REF_HANG, 1, 0);
+    return 1;
 }
 
 static inline uint32_t ref_emit_end(uint64_t *at)

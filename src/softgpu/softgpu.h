@@ -13,6 +13,7 @@
 #define SOFTGPU_NODES_MAX 8u
 #define SOFTGPU_QUEUE_MAX 32u     /* packets one node can hold */
 #define SOFTGPU_PACKET_ARGS 4u
+#define SOFTGPU_INJECTIONS_MAX 16u
 
 struct softgpu;
 struct softgpu_engine;
@@ -86,6 +87,7 @@ struct softgpu_irq {
     void (*completed)(void *ctx, uint32_t node, uint64_t fence_id);
     void (*fence_signaled)(void *ctx);
     void (*page_fault)(void *ctx, const struct softgpu_fault *);
+    void (*preempted)(void *ctx, uint32_t node); /* the answer to softgpu_preempt; may be NULL */
 };
 
 /* VIDMM_INVALID: impossible options. VIDMM_NO_MEMORY. */
@@ -104,18 +106,30 @@ struct softgpu_space {
 
 struct softgpu_root { uint32_t segment; uint64_t offset; uint32_t entries; };
 
+/* What a packet that was preempted goes on with: the processor's state and the bulk operation it was in. */
+struct softgpu_saved {
+    bool valid;
+    uint32_t kind, pattern[4];
+    uint64_t va, dst, src, bytes, done, sum, cpu_state[80];
+};
+
 struct softgpu_context {
     struct softgpu_space *space;
     struct softgpu_root root;
     uint32_t node;
     bool privileged;  /* may use commands that act on other spaces */
+    struct softgpu_saved saved;
 };
+
+enum softgpu_inject { SOFTGPU_INJECT_NONE, SOFTGPU_INJECT_FAULT, SOFTGPU_INJECT_HANG };
 
 struct softgpu_packet {
     struct softgpu_context *context;
     uint64_t va; uint32_t bytes;
     uint64_t fence_id;
     bool paging, null;                  /* null: completes without executing */
+    bool resumed;                       /* submitted before and preempted: goes on from context->saved */
+    uint8_t inject;                     /* softgpu_inject: it faults or hangs when it starts */
     uint64_t arg[SOFTGPU_PACKET_ARGS];  /* from the driver to its command processor */
 };
 
@@ -127,6 +141,15 @@ void softgpu_context_set_root(struct softgpu_context *, const struct softgpu_roo
 bool softgpu_submit(struct softgpu *, uint32_t node, const struct softgpu_packet *);
 /* Stops the node, drops what it holds. Gives the fence id of the packet cut short, or 0. */
 uint64_t softgpu_reset(struct softgpu *, uint32_t node);
+/* Asks a node to stop: when its next step comes, it forgets what it holds, keeps the state of the packet it
+ * was in, and says so with irq.preempted. A node that hangs or has faulted does not answer. */
+void softgpu_preempt(struct softgpu *, uint32_t node);
+/* Changes whenever the node moved bytes or completed a packet. */
+uint64_t softgpu_progress(struct softgpu *, uint32_t node);
+/* Every node stops and drops what it holds; nothing can be submitted until softgpu_restart, which clears the
+ * TLBs and the memory. */
+void softgpu_stop_all(struct softgpu *);
+void softgpu_restart(struct softgpu *);
 
 /* ---- stepping ---------------------------------------------------------------------------------- */
 
@@ -156,6 +179,17 @@ struct softgpu_knobs {
     uint32_t skip_flush_in;       /* driver: the n-th FLUSH_TLB from now is left out; 0 = none */
     uint32_t buffer_full_every;   /* driver: every n-th build stops for lack of room; 0 = never */
     uint32_t copy_bytes_max;      /* driver: bytes of one copy command in paging buffers; 0 = default */
+    struct softgpu_injection {    /* driver: what goes wrong at the `at`-th since the adapter was started */
+        uint32_t kind;            /* softgpu_injected; 0 ends the list */
+        uint64_t at;              /* counts packets of clients, of OOM allocations; from 1 */
+    } injection[SOFTGPU_INJECTIONS_MAX];
+};
+enum softgpu_injected {
+    SOFTGPU_AT_FAULT = 1,         /* the packet faults */
+    SOFTGPU_AT_HANG,              /* the packet hangs its node, which does not even stop when asked */
+    SOFTGPU_AT_RESET_FAILS,       /* the same, and from then on no engine can be reset */
+    SOFTGPU_AT_REMOVE,            /* the hardware is gone when the packet arrives */
+    SOFTGPU_AT_OOM                /* there is no memory for the allocation */
 };
 void softgpu_set_knobs(struct softgpu *, const struct softgpu_knobs *);
 void softgpu_get_knobs(struct softgpu *, struct softgpu_knobs *);

@@ -36,6 +36,11 @@ void vram_destroy(struct softgpu *g)
     if (g->sys_epoch != NULL) (void)munmap((void *)g->sys_epoch, GPU_SYS_EPOCHS * 4ull);
 }
 
+void vram_forget(struct softgpu *g)
+{
+    if (g->vram_bytes != 0) (void)madvise(g->vram, g->vram_bytes, MADV_DONTNEED); /* reads as zeros */
+}
+
 static const struct gpu_segment *memory_segment(const struct softgpu *g, uint32_t id)
 {
     if (id == 0 || id > g->opt.segment_count || g->segment[id].aperture) return NULL;

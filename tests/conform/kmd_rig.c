@@ -73,6 +73,14 @@ void vidmm_notify_completed(struct vidmm_adapter *a, uint32_t node, uint64_t fen
     atomic_store(&r->completed[node], fence_id);
 }
 
+void vidmm_notify_preempted(struct vidmm_adapter *ad, uint32_t node)
+{
+    (void)ad;
+    (void)node;
+}
+
+void vidmm_notify_removed(struct vidmm_adapter *ad) { (void)ad; }
+
 void vidmm_notify_fence_signaled(struct vidmm_adapter *a)
 {
     atomic_fetch_add(&rig_of(a)->fence_interrupts, 1);

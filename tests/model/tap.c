@@ -264,6 +264,39 @@ static vidmm_status escape(void *kmd, void *data, uint32_t bytes)
     return t->inner->escape(t->inner_kmd, data, bytes);
 }
 
+static vidmm_status reset_from_timeout(void *kmd)
+{
+    struct tap *t = kmd;
+    (void)note(t, TAP_STOP_ALL);
+    return t->inner->reset_from_timeout(t->inner_kmd);
+}
+
+static vidmm_status restart_from_timeout(void *kmd)
+{
+    struct tap *t = kmd;
+    (void)note(t, TAP_RESTART_ALL);
+    return t->inner->restart_from_timeout(t->inner_kmd);
+}
+
+static void surprise_removal(void *kmd)
+{
+    struct tap *t = kmd;
+    (void)note(t, TAP_REMOVAL);
+    t->inner->surprise_removal(t->inner_kmd);
+}
+
+static vidmm_status preempt_command(void *kmd, uint32_t node)
+{
+    struct tap *t = kmd;
+    return t->inner->preempt_command(t->inner_kmd, node);
+}
+
+static uint64_t query_engine_status(void *kmd, uint32_t node)
+{
+    struct tap *t = kmd;
+    return t->inner->query_engine_status(t->inner_kmd, node);
+}
+
 /* ---- the tap itself ------------------------------------------------------------------------------ */
 
 bool tap_init(struct tap *t, const struct vidmm_kmd_ops *inner, void *inner_kmd)
@@ -278,7 +311,10 @@ bool tap_init(struct tap *t, const struct vidmm_kmd_ops *inner, void *inner_kmd)
         .update_page_table = update_page_table, .pte_decode = pte_decode,
         .get_root_page_table_size = root_size, .set_root_page_table = set_root,
         .build_paging_buffer = build, .submit_command_virtual = submit, .reset_engine = reset_engine,
-        .map_cpu_host_aperture = map_aperture, .query_private = query_private, .escape = escape};
+        .map_cpu_host_aperture = map_aperture, .query_private = query_private, .escape = escape,
+        .preempt_command = preempt_command, .query_engine_status = query_engine_status,
+        .reset_from_timeout = reset_from_timeout, .restart_from_timeout = restart_from_timeout,
+        .surprise_removal = surprise_removal};
     t->log = calloc(TAP_LOG_MAX, sizeof(*t->log));
     return t->log != NULL;
 }

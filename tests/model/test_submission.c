@@ -378,14 +378,14 @@ static void a_fault_reveals_and_changes_nothing_of_others(void **state)
     fx_close(&f);
 }
 
-static void a_failed_engine_reset_takes_the_adapter(void **state)
+static void a_failed_engine_reset_resets_the_adapter(void **state)
 {
     struct fixture f;
     struct client a, b;
     uint64_t words[REF_WORDS_MAX], value = 9, trim;
     struct vidmm_open *op;
     (void)state;
-    fx_open_format(&f, REF_FORMAT_A); /* S25, as far as this release goes: the adapter is lost as a whole */
+    fx_open_format(&f, REF_FORMAT_A); /* S25 */
     client_open(&a, &f, NULL);
     client_open(&b, &f, NULL);
     op = client_alloc(&b, &(struct fx_alloc){.bytes = KIB(64), .set = SET_64K});
@@ -395,12 +395,19 @@ static void a_failed_engine_reset_takes_the_adapter(void **state)
     fx_set_knobs(&f, &k);
     assert_int_equal(client_submit_on(&a, a.context, words, ref_emit_fill(words, 0x5000, 0, 4)), VIDMM_OK);
     fx_settle(&f);
-    assert_true(vidmm_device_state(a.device) != VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(vidmm_device_state(a.device), VIDMM_DEVICE_PAGE_FAULT);
     assert_int_equal(vidmm_device_state(b.device), VIDMM_DEVICE_RESET);
+    assert_int_equal(f.tap.count[TAP_RESET], 1);
+    assert_int_equal(f.tap.count[TAP_STOP_ALL], 1);
+    assert_int_equal(f.tap.count[TAP_RESTART_ALL], 1);
     assert_int_equal(vidmm_fence_value(b.fence), UINT64_MAX);
     assert_int_equal(vidmm_make_resident(b.queue, &op, 1, 0, &value, &trim), VIDMM_DEVICE_LOST);
-    struct vidmm_process *none;
-    assert_int_equal(vidmm_process_create(f.ad, &none), VIDMM_DEVICE_LOST);
+    struct client c; /* at once, by new devices, everything works */
+    client_open(&c, &f, NULL);
+    uint64_t at;
+    (void)client_memory(&c, KIB(64), SET_64K, &at);
+    gpu_fill(&c, at, 77, KIB(64));
+    assert_int_equal(gpu_sum(&c, at, KIB(64)), sum_of_pattern(77, KIB(64)));
     for (uint32_t i = 0; i < f.process_count; i++) vidmm_process_destroy(f.process[i]);
     f.process_count = 0;
     fx_settle(&f); /* everything can still be given back */
@@ -455,7 +462,7 @@ static const struct vt_case cases[] = {
     VT_TEST(a_fault_resets_the_engine_it_happened_on, "FLT-02", "FLT-02"),
     VT_TEST(all_kinds_of_invalid_access_fault, "FLT-04 FLT-08", NULL),
     VT_TEST(a_fault_reveals_and_changes_nothing_of_others, "FLT-23", NULL),
-    VT_TEST(a_failed_engine_reset_takes_the_adapter, "", NULL),
+    VT_TEST(a_failed_engine_reset_resets_the_adapter, "FLT-03 FLT-17 FLT-18 SUB-20", "FLT-03"),
     VT_TEST(vanished_host_memory_is_a_fault, "", NULL),
 };
 

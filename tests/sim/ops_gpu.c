@@ -523,6 +523,17 @@ static void op_doom(struct sim *s)
     if (k.words != 0 && submit(&k)) sd->doomed |= doomed;
 }
 
+bool hang_packet(struct sim *s, struct model_device *d)
+{
+    struct sim_context *c = pick_context(s, d);
+    struct making k;
+    if (c == NULL || !begin(&k, s, c)) return false;
+    add_commands(&k, (uint32_t)sim_below(s, 3));
+    sim_say(s, "  and hang");
+    k.words += ref_emit_hang(k.word + k.words);
+    return submit(&k);
+}
+
 /* The driver refuses a packet at an odd address: the device is in error (SUB-08). */
 static void op_bad_packet(struct sim *s)
 {

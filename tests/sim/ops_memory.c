@@ -153,6 +153,7 @@ static void op_priority(struct sim *s)
     if (al == NULL) return;
     sim_say(s, "allocation %u: priority %x", al->id, priority);
     if (priority == 0) model_refuse(&a, VIDMM_INVALID);
+    if (al->dev->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (!sim_status(s, a, vidmm_open_set_priority(al->handle, priority))) return;
     if (vidmm_open_priority(al->handle) != priority) sim_fail(s, "the priority is not what was set");
 }

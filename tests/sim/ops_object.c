@@ -43,7 +43,6 @@ struct model_process *process_new(struct sim *s)
     sim_say(s, "create process");
     sim_observe_tables(s);
     struct model_answer a = model_process_create(s->model);
-    if (s->losing) a.errors |= MODEL_BIT(VIDMM_DEVICE_LOST); /* perhaps nobody was there to see it */
     if (!sim_status(s, a, vidmm_process_create(s->ad, &core))) return NULL;
     return model_process_new(s->model, core);
 }
@@ -85,6 +84,7 @@ struct model_device *device_new(struct sim *s, struct model_process *p)
     struct model_device *d = model_device_new(p, core);
     d->user = calloc(1, sizeof(struct sim_device));
     if (d->user == NULL) abort();
+    sim_of(d)->born = vidmm_adapter_counters(s->ad)->adapter_resets;
     struct model_queue *q = queue_new(s, d);
     if (q != NULL) take_buffer(s, d, q);
     if (q != NULL) (void)context_new(s, d);
@@ -311,6 +311,7 @@ static void op_knobs(struct sim *s)
     sim_say(s, "knobs: buffer_full_every %u, no_prefetch %d, delay %llu, copy %u, hang %x",
             k.buffer_full_every, k.no_prefetch, (unsigned long long)k.paging_delay_ns, k.copy_bytes_max,
             k.hang_nodes);
+    s->hung_nodes |= k.hang_nodes;
     softgpu_set_knobs(s->gpu, &k);
 }
 
@@ -327,7 +328,7 @@ static void op_fault_knob(struct sim *s)
     s->armed = true;
 }
 
-/* A fault whose engine reset fails: the adapter is lost, and every device with it (FLT-03). */
+/* A fault whose engine reset fails: the adapter is reset, and every device with it (FLT-03). */
 static void op_lose(struct sim *s)
 {
     struct softgpu_knobs k;

@@ -95,9 +95,9 @@ bool sim_status(struct sim *s, struct model_answer a, vidmm_status st)
 /* Swarm: each operation is left out in one seed of four, and its weight varies by a factor of eight. */
 static void make_menu(struct sim *s, struct menu *m)
 {
-    const struct sim_op *const tables[] = {ops_object, ops_memory, ops_va, ops_gpu};
+    const struct sim_op *const tables[] = {ops_object, ops_memory, ops_va, ops_gpu, ops_fault};
     memset(m, 0, sizeof(*m));
-    for (uint32_t t = 0; t < 4; t++)
+    for (uint32_t t = 0; t < 5; t++)
         for (const struct sim_op *op = tables[t]; op->name != NULL; op++) {
             uint32_t weight = sim_chance(s, 4) ? 0 : op->weight << sim_below(s, 4);
             m->op[m->count] = op;
@@ -184,6 +184,9 @@ static void add_up(struct sim *s, struct sim_totals *t)
     t->flushes += c->flushes;
     t->submits += c->submits_completed;
     t->faults += c->faults;
+    t->timeouts += c->timeouts;
+    t->adapter_resets += s->totals.adapter_resets;
+    t->removals += s->model->lost;
     t->suspends += c->suspends;
     t->root_resizes += c->root_resizes;
     t->tables += c->tables_created;

@@ -70,6 +70,8 @@ struct sim_device {
     uint32_t context_count, fence_count;
     struct sim_context *context[CONTEXTS_MAX];
     struct sim_fence fence[FENCES_MAX];
+    uint64_t born;                /* adapter resets before it */
+    bool hang_doom;               /* has a packet that hangs */
     bool doomed, doom_open, memory_doom, packet_doom; /* what may end it; doom_open: or may not */
     uint64_t doom_va;
     struct model_alloc *doom_alloc;
@@ -79,13 +81,14 @@ struct sim_device {
 struct temper {
     uint32_t alloc_pages, big_one_in, turns, check_every, settle_every;
     uint32_t processes, devices, queues, allocs;
-    bool unique, low_window, memory_only, faults, oom;
+    bool unique, low_window, memory_only, faults, oom, hangs; /* hangs: packets time out */
 };
 
 /* What seeds did, added up. */
 struct sim_totals {
     uint64_t maps, reserves, frees, residents, evicts, over_budget, page_ins, page_outs, fills, evictions,
-        demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read;
+        demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read, timeouts, adapter_resets,
+        removals;
 };
 
 struct sim {
@@ -104,7 +107,11 @@ struct sim {
     uint32_t contexts_made, contexts_room;
     bool armed;                   /* a fault knob may end any device */
     bool injecting;               /* memory or the driver fails now: NO_MEMORY, FAILED are legal */
-    bool losing;                  /* the next fault ends the adapter */
+    bool losing;                  /* the next fault or hang is an adapter reset */
+    bool removing;                /* the adapter was or is being removed */
+    uint64_t resets;              /* adapter resets seen */
+    uint32_t hung_nodes;          /* nodes that hung at some time since the last rest */
+    uint32_t tdr_limit;
     char text[256], history[HISTORY][256];
     jmp_buf out;
 };
@@ -135,7 +142,7 @@ void sim_settle(struct sim *);
 
 /* ops_*.c */
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
-extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[]; /* ended by name NULL */
+extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[]; /* ended by name NULL */
 
 struct model_process *pick_process(struct sim *);
 struct model_device *pick_device(struct sim *);             /* any; NULL: none */
@@ -158,7 +165,12 @@ void fill_by_cpu(void *page, uint32_t pattern, uint64_t head);
 bool page_equals(const void *page, const struct model_page *);
 static inline struct sim_device *sim_of(const struct model_device *d) { return d->user; }
 
+/* ops_fault.c */
+void sim_watch_adapter(struct sim *);
+void sim_check_reset(struct sim *, const struct model_device *);
+
 /* ops_gpu.c */
+bool hang_packet(struct sim *, struct model_device *);
 void context_forget(struct sim *, struct sim_context *); /* packets are not looked at any more */
 void context_seen(struct sim *, struct sim_context *);
 void read_everything(struct sim *, struct model_device *);

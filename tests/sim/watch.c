@@ -48,7 +48,8 @@ static void check_end(struct sim *s, struct model_device *d, enum vidmm_device_s
     struct sim_device *sd = sim_of(d);
     sim_say(s, "  device %u is in state %d", d->id, state);
     if (state == VIDMM_DEVICE_PAGE_FAULT) check_fault(s, d);
-    else if (state == VIDMM_DEVICE_RESET && s->losing) s->model->lost = true;
+    else if (state == VIDMM_DEVICE_RESET) sim_check_reset(s, d);
+    else if (state == VIDMM_DEVICE_HUNG && s->temper.hangs && (sd->hang_doom || s->hung_nodes != 0)) return;
     else if (state == VIDMM_DEVICE_OUT_OF_MEMORY && sd->memory_doom) return;
     else if (state == VIDMM_DEVICE_DMA_FAULT && sd->packet_doom) return;
     else sim_fail(s, "device %u ended in state %d, which nothing explains", d->id, state);
@@ -76,6 +77,7 @@ static void poll_device(struct sim *s, struct model_device *d)
     struct sim_device *sd = sim_of(d);
     if (d->lost) return;
     enum vidmm_device_state state = vidmm_device_state(d->handle);
+    sim_check_reset(s, d);
     if (state != VIDMM_DEVICE_ACTIVE) {
         device_ended(s, d, state);
         return;
@@ -127,6 +129,7 @@ static bool has_process(const struct sim *s, const struct model_process *p)
 void sim_poll(struct sim *s)
 {
     struct model *m = s->model;
+    sim_watch_adapter(s);
     for (uint32_t i = 0; i < m->process_count; i++) {
         struct model_process *p = m->process[i];
         for (uint32_t k = 0; k < p->device_count; k++) poll_device(s, p->device[k]);
@@ -228,6 +231,7 @@ static void nothing_outstanding(struct sim *s, struct model_device *d)
                      sd->context[i]->count);
     if (sd->doomed && !sd->doom_open)
         sim_fail(s, "device %u was to fault at %llx and did not", d->id, (unsigned long long)sd->doom_va);
+    if (sd->hang_doom) sim_fail(s, "device %u has a packet that hangs and was not told", d->id);
     sd->doomed = sd->doom_open = false;
 }
 
@@ -298,6 +302,7 @@ void sim_settle(struct sim *s)
     each_device(s, release_waits);
     rest(s);
     each_device(s, nothing_outstanding);
+    s->hung_nodes = 0;
     each_alloc(s, forget_old_work);
     each_device(s, reset_device);
     model_settled(s->model);

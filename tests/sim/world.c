@@ -55,6 +55,8 @@ static void choose_temper(struct sim *s)
     t->memory_only = !sim_chance(s, 3);
     t->faults = sim_chance(s, 2);
     t->oom = sim_chance(s, 8);
+    t->hangs = t->faults && sim_chance(s, 2);
+    s->tdr_limit = sim_chance(s, 2) ? VIDMM_TDR_NO_LIMIT : 5;
 }
 
 static void set_knobs(struct sim *s)
@@ -120,7 +122,9 @@ bool sim_world_open(struct sim *s)
     world_add_actor(s->world, &(struct world_actor){step_copy, NULL, s});
     world_add_actor(s->world, &(struct world_actor){step_paging, NULL, s});
     struct vidmm_adapter_config c = {.struct_size = sizeof(c), .platform = world_platform(s->world),
-                                     .ops = ref_ops(), .kmd = s->ref, .break_row = s->opt.break_row};
+                                     .ops = ref_ops(), .kmd = s->ref, .break_row = s->opt.break_row,
+                                     .tdr_delay_ns = 2000000, .tdr_limit_count = s->tdr_limit,
+                                     .tdr_level = s->temper.hangs ? VIDMM_TDR_RECOVER : VIDMM_TDR_OFF};
     if (vidmm_adapter_create(&c, &s->ad, &why) != VIDMM_OK) sim_fail(s, "no adapter: %s", why);
     world_own(s->world, s->ad);
     make_model(s);

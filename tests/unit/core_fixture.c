@@ -344,7 +344,49 @@ static vidmm_status rec_reset_engine(void *kmd, uint32_t node, uint64_t *last_ab
     struct event *e = note(f, EV_RESET);
     e->status = st;
     e->submit.node = node;
+    if (f->hooks.last_aborted != 0) *last_aborted = f->hooks.last_aborted;
     return st;
+}
+
+static vidmm_status rec_preempt_command(void *kmd, uint32_t node)
+{
+    struct fx *f = kmd;
+    note(f, EV_PREEMPT)->submit.node = node;
+    return next()->preempt_command(f->ref, node);
+}
+
+static uint64_t rec_query_engine_status(void *kmd, uint32_t node)
+{
+    return next()->query_engine_status(((struct fx *)kmd)->ref, node);
+}
+
+static vidmm_status rec_reset_from_timeout(void *kmd)
+{
+    struct fx *f = kmd;
+    note(f, EV_STOP_ALL)->status = f->hooks.fail_stop_all;
+    (void)next()->reset_from_timeout(f->ref);
+    return f->hooks.fail_stop_all;
+}
+
+static vidmm_status rec_restart_from_timeout(void *kmd)
+{
+    struct fx *f = kmd;
+    note(f, EV_RESTART_ALL)->status = f->hooks.fail_restart_all;
+    if (f->hooks.fail_restart_all != VIDMM_OK) return f->hooks.fail_restart_all;
+    return next()->restart_from_timeout(f->ref);
+}
+
+static void rec_surprise_removal(void *kmd)
+{
+    struct fx *f = kmd;
+    note(f, EV_REMOVAL);
+    next()->surprise_removal(f->ref);
+}
+
+static void rec_cancel_command(void *kmd, const struct vidmm_kmd_submit *s)
+{
+    struct fx *f = kmd;
+    note(f, EV_CANCEL)->submit = *s;
 }
 
 static void *rec_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes)
@@ -363,6 +405,9 @@ static const struct vidmm_kmd_ops recording = {
     .get_root_page_table_size = rec_get_root_page_table_size,
     .set_root_page_table = rec_set_root_page_table, .build_paging_buffer = rec_build_paging_buffer,
     .submit_command_virtual = rec_submit, .reset_engine = rec_reset_engine,
+    .preempt_command = rec_preempt_command, .query_engine_status = rec_query_engine_status,
+    .reset_from_timeout = rec_reset_from_timeout, .restart_from_timeout = rec_restart_from_timeout,
+    .surprise_removal = rec_surprise_removal, .cancel_command = rec_cancel_command,
     .map_cpu_host_aperture = rec_map_cpu_host_aperture};
 
 /* ---- life -------------------------------------------------------------------------------------- */
@@ -395,7 +440,9 @@ vidmm_status fx_start_adapter(struct fx *f, const char **why)
     f->ops = recording;
     if (f->hooks.ops != NULL) f->hooks.ops(&f->ops);
     struct vidmm_adapter_config cfg = {.struct_size = sizeof cfg, .platform = &f->platform, .ops = &f->ops,
-                                       .kmd = f, .counters = &f->count, .break_row = vt_break()};
+                                       .kmd = f, .counters = &f->count, .break_row = vt_break(),
+                                       .tdr_delay_ns = f->tdr.delay_ns, .tdr_limit_ns = f->tdr.limit_ns,
+                                       .tdr_limit_count = f->tdr.limit_count, .tdr_level = f->tdr.level};
     return vidmm_adapter_create(&cfg, &f->ad, why);
 }
 

@@ -24,7 +24,8 @@ enum { SEG1 = 1, SEG2 = 2, SYS = 4 };
 
 enum event_kind {
     EV_CREATE_PROCESS, EV_DESTROY_PROCESS, EV_CREATE_CONTEXT, EV_DESTROY_CONTEXT, EV_CREATE_ALLOC,
-    EV_DESTROY_ALLOC, EV_ROOT_SIZE, EV_SET_ROOT, EV_UPDATE, EV_ATTR, EV_BUILD, EV_SUBMIT, EV_RESET
+    EV_DESTROY_ALLOC, EV_ROOT_SIZE, EV_SET_ROOT, EV_UPDATE, EV_ATTR, EV_BUILD, EV_SUBMIT, EV_RESET,
+    EV_PREEMPT, EV_STOP_ALL, EV_RESTART_ALL, EV_REMOVAL, EV_CANCEL
 };
 
 struct event {
@@ -61,6 +62,8 @@ struct hooks {
     bool full_flushes;                /* FLUSH_TLB: BUFFER_FULL whenever the buffer holds something */
     uint32_t full_with_progress;      /* the next n builds of transfers or fills stop halfway */
     vidmm_status fail_submit;         /* of the next packet that is not paging */
+    vidmm_status fail_stop_all, fail_restart_all; /* what reset_ and restart_from_timeout answer */
+    uint64_t last_aborted;            /* what reset_engine says was cut short, if not 0 */
     uint32_t context_flags_seen;
 };
 
@@ -82,6 +85,7 @@ struct fx {
     struct ref_options opt;
     struct ref_kmd *ref;
     struct hooks hooks;
+    struct { uint64_t delay_ns, limit_ns; uint32_t limit_count, level; } tdr; /* see vidmm_adapter_config */
     struct vidmm_kmd_ops ops;
     struct record log;
     struct vidmm_counters count;

@@ -530,6 +530,36 @@ static void teardown_needs_no_memory(void **state)
     fx_close(&s.f);
 }
 
+/* Spoils the watch over the nodes, then the state of an adapter that is gone. */
+static void a_lost_adapter_holds_nothing(void **state)
+{
+    struct scene s;
+    (void)state;
+    scene_open(&s, REF_FORMAT_A);
+    struct vidmm_adapter *ad = s.f.ad;
+    ad->node[0].blamed = 1;
+    objects(&s, 19);
+    ad->node[0].preempt_until = 1;
+    content(&s);
+    ad->node[0].blamed = ad->node[0].next_fence + 1;
+    objects(&s, 19);
+    ad->node[0].blamed = ad->node[0].preempt_until = 0;
+    ad->silent = true;
+    objects(&s, 19);
+    ad->silent = false;
+    content(&s);
+    scene_close(&s);
+    fx_open(&s.f, REF_FORMAT_A);
+    vidmm_adapter_remove(s.f.ad);
+    fx_run(&s.f);
+    content(&s);
+    s.f.d->state = VIDMM_DEVICE_ACTIVE;
+    objects(&s, 19);
+    s.f.d->state = VIDMM_DEVICE_RESET;
+    content(&s);
+    fx_close(&s.f);
+}
+
 int main(int argc, char **argv)
 {
     static const struct vt_case cases[] = {
@@ -549,6 +579,7 @@ int main(int argc, char **argv)
         VT_TEST(teardown_needs_no_memory, "INV-16", NULL),
         VT_TEST(nobody_is_forgotten, "INV-17", NULL),
         VT_TEST(freed_pages_are_void_for_queued_maps, "INV-18", NULL),
+        VT_TEST(a_lost_adapter_holds_nothing, "INV-19", NULL),
     };
     return vt_main(argc, argv, "invariants", cases, VT_COUNT(cases));
 }

@@ -216,6 +216,9 @@ const struct vidmm_kmd_ops *dg2_ops(void)
         .set_root_page_table = port_set_root_page_table,
         .build_paging_buffer = ref_build_paging_buffer, .submit_command_virtual = dg2_submit,
         .reset_engine = port_reset_engine, .map_cpu_host_aperture = port_map_cpu_host_aperture,
+        .preempt_command = port_preempt_command, .query_engine_status = port_query_engine_status,
+        .reset_from_timeout = port_reset_from_timeout, .restart_from_timeout = port_restart_from_timeout,
+        .surprise_removal = port_surprise_removal,
         .query_private = dg2_query_private, .escape = dg2_escape};
     return &ops;
 }

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* reset.c — the end of an adapter: the reset of the whole of it, after which it goes on without the devices
+ * it had, and its removal, after which it does not. Calls: the driver, every file that owns a part.
+ * Keeps: invariants 4, 5, 17. A reset is finished when the function returns and needs no memory.
+ *
+ *   reset_from_timeout -> devices in error, memory segments emptied, batches forgotten   (hardware untouched)
+ *   restart_from_timeout -> tables of the paging process, then those of all spaces, are written again     */
+#include "core/core.h"
+
+static void fail_devices(struct vidmm_adapter *ad)
+{
+    LIST_FOREACH(pi, &ad->processes) {
+        LIST_FOREACH(di, &list_entry(pi, struct vidmm_process, on_adapter)->devices)
+            vmm_device_fail(list_entry(di, struct vidmm_device, on_process), VIDMM_DEVICE_RESET, NULL);
+    }
+}
+
+static void drop_work(struct vidmm_adapter *ad)
+{
+    for (uint32_t i = 0; i < ad->info.node_count; i++) {
+        struct vmm_node *n = &ad->node[i];
+        vmm_node_drop(ad, i);
+        n->front_id = n->preempt_until = n->blamed = 0;
+        atomic_store_explicit(&n->inbox.fault_state, 0u, memory_order_relaxed);
+        atomic_store_explicit(&n->inbox.preempted, false, memory_order_relaxed);
+    }
+    vmm_move_cancel(ad);
+}
+
+/* The driver hears of each allocation that lost its place (FLT-19); bytes 0: nothing is to be moved. */
+static void notice(struct vidmm_adapter *ad, const struct vmm_alloc *al)
+{
+    struct vidmm_paging_buffer none = { .cpu = NULL };
+    struct vidmm_op op = { .code = VIDMM_OP_VIRTUAL_TRANSFER };
+    uint64_t multipass = 0;
+    op.transfer.allocation = al->kmd_allocation;
+    op.transfer.direction = VIDMM_LOCAL_TO_SYSTEM;
+    (void)ad->ops->build_paging_buffer(ad->kmd, &none, &op, &multipass);
+}
+
+/* Content without a copy in system memory is gone; only devices in error could have asked for it. */
+static void empty_segments(struct vidmm_adapter *ad)
+{
+    LIST_FOREACH(it, &ad->allocs) {
+        struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
+        if (al->segment == VMM_SYSTEM) continue;
+        notice(ad, al);
+        vmm_place_release(al);
+        vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
+    }
+    ad->room = true;
+}
+
+static void rewrite_space(struct vmm_space *sp)
+{
+    vmm_tables_rewrite(sp);
+    TREE_FOREACH(it, &sp->bindings) {
+        struct vmm_binding *b = tree_entry(it, struct vmm_binding, node);
+        vmm_bind_write(b, (struct range){ b->node.key, b->end });
+    }
+    sp->gate_seq = 0;
+}
+
+static bool may_recover(struct vidmm_adapter *ad)
+{
+    bool often = vmm_history_over(&ad->adapter_resets, ad->now, ad->tdr_window, ad->tdr_limit);
+    if (ad->ops->reset_from_timeout == NULL || ad->ops->restart_from_timeout == NULL) return false;
+    return !often && ad->tdr_level != VIDMM_TDR_FATAL;
+}
+
+void vmm_adapter_reset(struct vidmm_adapter *ad, struct vidmm_device *culprit, enum vidmm_device_state state,
+                       const struct vidmm_page_fault *fault)
+{
+    if (ad->lost) return;
+    ad->counters->adapter_resets++;
+    bool recover = may_recover(ad) && ad->ops->reset_from_timeout(ad->kmd) == VIDMM_OK;
+    ad->silent = recover;
+    if (recover) drop_work(ad);
+    if (culprit != NULL) vmm_device_fail(culprit, state, fault); /* Q26: the others report RESET */
+    if (!recover) {
+        vmm_adapter_remove(ad);
+        return;
+    }
+    fail_devices(ad);
+    empty_segments(ad);
+    vmm_batch_forget(ad);
+    if (ad->ops->restart_from_timeout(ad->kmd) != VIDMM_OK) {
+        vmm_adapter_remove(ad);
+        return;
+    }
+    ad->silent = false;
+    vmm_paging_rebuild(ad); /* PWR-02: first of all */
+    LIST_FOREACH(it, &ad->processes) rewrite_space(&list_entry(it, struct vidmm_process, on_adapter)->space);
+}
+
+/* Stopped first: what engines use is going to be freed. A driver that does not know removal resets them. */
+static void stop_hardware(struct vidmm_adapter *ad)
+{
+    uint64_t last;
+    if (ad->ops->surprise_removal != NULL) {
+        ad->ops->surprise_removal(ad->kmd);
+        return;
+    }
+    for (uint32_t i = 0; i < ad->info.node_count; i++) (void)ad->ops->reset_engine(ad->kmd, i, &last);
+}
+
+/* Nothing executes any more: whoever waits for a packet, a batch or a move goes on. */
+void vmm_adapter_remove(struct vidmm_adapter *ad)
+{
+    if (ad->lost) return;
+    ad->lost = true;
+    ad->silent = true;
+    stop_hardware(ad);
+    drop_work(ad);
+    fail_devices(ad);
+    vmm_space_forget_flushes(&ad->paging);
+}
+
+void vidmm_adapter_remove(struct vidmm_adapter *ad) { vmm_adapter_remove(ad); }
+bool vidmm_adapter_removed(const struct vidmm_adapter *ad) { return ad->lost; }
+
+void vidmm_notify_removed(struct vidmm_adapter *ad)
+{
+    atomic_store_explicit(&ad->removal, true, memory_order_release);
+    ad->platform->poke(ad->platform->ctx);
+}

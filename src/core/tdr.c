@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/* tdr.c — timeout detection and recovery: the packet at the front of each node is watched.
+ * Owns: node.front_*, preempt_until, blamed; the history of resets. Calls: the driver (preempt_command,
+ * reset_engine, query_engine_status), sched.c, device.c, reset.c.
+ *
+ *   stands still for the delay -> asked to stop -> answered: the packet is dropped, nothing is reset
+ *                                               -> silent:   the engine is reset
+ *                                                            -> fails, or too often: the adapter is
+ * A packet counts as hung when it neither completes nor gets anything done, also if it could be stopped: a
+ * wait for a value that nobody writes would never end. */
+#include "core/core.h"
+
+#define PREEMPT_WAIT_NS 500000000ull /* at most: with a short delay, as long as that */
+
+bool vmm_history_over(struct vmm_history *h, uint64_t now, uint64_t window, uint32_t limit)
+{
+    uint32_t recent = 1;
+    for (uint32_t i = 0; i < min_u32(h->count, VIDMM_TDR_LIMIT_MAX); i++) recent += now - h->at[i] < window;
+    h->at[h->count++ % VIDMM_TDR_LIMIT_MAX] = now;
+    return limit != VIDMM_TDR_NO_LIMIT && recent > limit;
+}
+
+static bool take_fault(struct vmm_inbox *in, struct vidmm_page_fault *out)
+{
+    if (atomic_load_explicit(&in->fault_state, memory_order_acquire) != 2) return false;
+    *out = in->fault;
+    atomic_store_explicit(&in->fault_state, 0u, memory_order_release);
+    return true;
+}
+
+static void fail_owner(struct vidmm_device *d, enum vidmm_device_state state,
+                       const struct vidmm_page_fault *fault)
+{
+    if (!BROKEN(d->proc->ad, FLT_01)) vmm_device_fail(d, state, fault);
+}
+
+/* Who is to blame: by the fault, else by what the driver says was cut short, else the one at the front. */
+static struct vmm_packet *guilty_packet(const struct vmm_node *n, const struct vidmm_page_fault *fault,
+                                        uint64_t last_aborted)
+{
+    bool known = fault != NULL && !(fault->flags & VIDMM_FAULT_FENCE_INVALID);
+    if (known) return vmm_node_find(n, fault->fence_id);
+    return last_aborted != 0 ? vmm_node_find(n, last_aborted) : vmm_node_front(n);
+}
+
+/* The engine has stopped in any case: from here on nothing of the node is reported, and what it completed
+ * before has been told (the snapshot of FLT-12). */
+static bool reset_engine(struct vidmm_adapter *ad, uint32_t node, uint64_t *last)
+{
+    struct vmm_node *n = &ad->node[node];
+    ad->counters->engine_resets++;
+    *last = 0;
+    bool ok = ad->ops->reset_engine(ad->kmd, node, last) == VIDMM_OK;
+    vmm_node_complete(ad, node, atomic_load_explicit(&n->inbox.completed, memory_order_acquire));
+    atomic_store_explicit(&n->inbox.preempted, false, memory_order_relaxed);
+    n->preempt_until = n->blamed = n->front_id = 0;
+    return ok;
+}
+
+void vmm_engine_recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_page_fault *fault)
+{
+    struct vmm_node *n = &ad->node[node];
+    struct vidmm_page_fault late;
+    uint64_t last;
+    bool ok = reset_engine(ad, node, &last);
+    if (fault == NULL && take_fault(&n->inbox, &late)) fault = &late;
+    enum vidmm_device_state state = fault != NULL ? VIDMM_DEVICE_PAGE_FAULT : VIDMM_DEVICE_HUNG;
+    struct vmm_packet *p = guilty_packet(n, fault, last);
+    struct vidmm_device *owner = p != NULL && p->ctx != NULL ? p->ctx->dev : NULL;
+    bool system = p != NULL ? p->ctx == NULL : fault != NULL; /* FLT-14; a fault of nobody is the system's */
+    if (last != 0 && (last < n->completed || last > n->next_fence)) { /* FLT-13 */
+        vmm_adapter_remove(ad);
+    } else if (system || (!ok && !BROKEN(ad, FLT_03))) {
+        vmm_adapter_reset(ad, owner, state, fault);
+    } else {
+        vmm_node_give_back(ad, node, p != NULL ? p->fence_id : 0);
+        if (owner != NULL) fail_owner(owner, state, fault);
+    }
+}
+
+/* ---- the watch ---- */
+
+static uint64_t status_of(const struct vidmm_adapter *ad, uint32_t node)
+{
+    return ad->ops->query_engine_status != NULL ? ad->ops->query_engine_status(ad->kmd, node) : 0;
+}
+
+static void timed_out(struct vidmm_adapter *ad, uint32_t node)
+{
+    struct vmm_packet *front = vmm_node_front(&ad->node[node]);
+    struct vidmm_device *owner = front->ctx != NULL ? front->ctx->dev : NULL;
+    uint32_t limit = ad->tdr_limit == VIDMM_TDR_NO_LIMIT ? ad->tdr_limit : ad->tdr_limit - 1;
+    ad->counters->timeouts++;
+    bool often = vmm_history_over(&ad->engine_resets, ad->now, ad->tdr_window, limit);
+    if (owner == NULL || often || ad->tdr_level == VIDMM_TDR_FATAL)
+        vmm_adapter_reset(ad, owner, VIDMM_DEVICE_HUNG, NULL);
+    else
+        vmm_engine_recover(ad, node, NULL);
+}
+
+/* The paging process has no one to blame and nothing to resume: it is not asked. */
+static bool ask_to_stop(struct vidmm_adapter *ad, uint32_t node)
+{
+    struct vmm_node *n = &ad->node[node];
+    const struct vmm_packet *front = vmm_node_front(n);
+    if (n->preempt_until != 0 || front->ctx == NULL || ad->ops->preempt_command == NULL) return false;
+    n->preempt_until = ad->now + min_u64(ad->tdr_delay, PREEMPT_WAIT_NS);
+    n->blamed = front->fence_id;
+    if (ad->ops->preempt_command(ad->kmd, node) != VIDMM_OK) vmm_adapter_remove(ad);
+    return true;
+}
+
+static bool watch(struct vidmm_adapter *ad, uint32_t node)
+{
+    struct vmm_node *n = &ad->node[node];
+    const struct vmm_packet *front = vmm_node_front(n);
+    if (front == NULL || front->fence_id != n->front_id) {
+        n->front_id = front != NULL ? front->fence_id : 0;
+        n->front_since = ad->now;
+        if (front != NULL) n->front_status = status_of(ad, node);
+        return false;
+    }
+    bool asked = n->preempt_until != 0;
+    if (ad->now < (asked ? n->preempt_until : n->front_since + ad->tdr_delay)) return false;
+    uint64_t status = asked ? n->front_status : status_of(ad, node);
+    if (status != n->front_status) { /* slow, but alive */
+        n->front_status = status;
+        n->front_since = ad->now;
+        return false;
+    }
+    if (!ask_to_stop(ad, node)) timed_out(ad, node);
+    return true;
+}
+
+void vmm_tdr_preempted(struct vidmm_adapter *ad, uint32_t node)
+{
+    struct vmm_node *n = &ad->node[node];
+    struct vmm_packet *p = n->blamed != 0 ? vmm_node_find(n, n->blamed) : NULL;
+    struct vidmm_device *owner = p != NULL && p->ctx != NULL ? p->ctx->dev : NULL;
+    vmm_node_give_back(ad, node, p != NULL ? p->fence_id : 0);
+    n->preempt_until = n->blamed = n->front_id = 0;
+    if (owner == NULL) return;
+    ad->counters->timeouts++;
+    fail_owner(owner, VIDMM_DEVICE_HUNG, NULL);
+}
+
+bool vmm_tdr_step(struct vidmm_adapter *ad)
+{
+    bool progress = false;
+    if (ad->tdr_level == VIDMM_TDR_OFF) return false;
+    for (uint32_t i = 0; i < ad->info.node_count && !ad->lost; i++) progress |= watch(ad, i);
+    return progress;
+}
+
+/* Of what is watched: a front that is new is seen by the step before. */
+uint64_t vmm_tdr_deadline(const struct vidmm_adapter *ad)
+{
+    uint64_t next = UINT64_MAX;
+    if (ad->tdr_level == VIDMM_TDR_OFF) return next;
+    for (uint32_t i = 0; i < ad->info.node_count; i++) {
+        const struct vmm_node *n = &ad->node[i];
+        if (n->running_count == 0) continue;
+        next = min_u64(next, n->preempt_until != 0 ? n->preempt_until : n->front_since + ad->tdr_delay);
+    }
+    return next;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* ops_fault.c - engines that hang, adapters that are reset or removed: how the simulator brings it about, and
+ * whether what follows was allowed. Calls: sim.h only. */
+#include "sim.h"
+
+/* ---- what may happen to the whole adapter ------------------------------------------------------- */
+
+/* Is there a reason for an adapter reset? A fault or hang that no engine reset ends, a hanging paging node,
+ * or more engine resets than a minute may have. */
+static bool reset_explained(const struct sim *s)
+{
+    const struct vidmm_counters *c = vidmm_adapter_counters(s->ad);
+    uint32_t most = s->tdr_limit;
+    bool often = most != VIDMM_TDR_NO_LIMIT && c->timeouts >= most;
+    return s->losing || (s->hung_nodes >> REF_NODE_PAGING & 1u) != 0 || often;
+}
+
+static void check_removed(struct sim *s)
+{
+    const struct vidmm_counters *c = vidmm_adapter_counters(s->ad);
+    if (s->model->lost || !vidmm_adapter_removed(s->ad)) return;
+    bool often = s->tdr_limit != VIDMM_TDR_NO_LIMIT && c->adapter_resets > s->tdr_limit;
+    if (!s->removing && !often) sim_fail(s, "the adapter is gone, which nothing explains");
+    sim_say(s, "  the adapter is gone");
+    s->model->lost = true;
+}
+
+/* After a reset the driver may be well again, so that the next fault ends in an engine reset. */
+static void heal(struct sim *s)
+{
+    struct softgpu_knobs k;
+    if (!sim_chance(s, 2)) return;
+    softgpu_get_knobs(s->gpu, &k);
+    k.fail_reset = false;
+    softgpu_set_knobs(s->gpu, &k);
+    s->losing = k.fault_in > 0 && k.fault_node == REF_NODE_PAGING; /* such a fault ends in one all the same */
+}
+
+void sim_watch_adapter(struct sim *s)
+{
+    uint64_t resets = vidmm_adapter_counters(s->ad)->adapter_resets;
+    check_removed(s);
+    if (resets == s->resets) return;
+    sim_say(s, "  the adapter was reset");
+    if (!reset_explained(s)) sim_fail(s, "the adapter was reset, which nothing explains");
+    s->resets = resets;
+    s->totals.adapter_resets++;
+    heal(s);
+}
+
+/* Whoever was there at a reset or a removal is told; and only they are. */
+void sim_check_reset(struct sim *s, const struct model_device *d)
+{
+    const struct sim_device *sd = sim_of(d);
+    bool reset = sd->born < s->resets || s->model->lost;
+    enum vidmm_device_state state = vidmm_device_state(d->handle);
+    if (reset && state == VIDMM_DEVICE_ACTIVE) sim_fail(s, "device %u survived an adapter reset", d->id);
+    if (!reset && state == VIDMM_DEVICE_RESET) sim_fail(s, "device %u was reset alone", d->id);
+}
+
+/* ---- operations --------------------------------------------------------------------------------- */
+
+/* A packet that never ends and does not stop when asked: its device must be told (FLT-12). */
+static void op_hang(struct sim *s)
+{
+    struct model_device *d = pick_live_device(s);
+    if (!s->temper.hangs || d == NULL || sim_of(d)->hang_doom || !sim_chance(s, 3)) return;
+    if (hang_packet(s, d)) sim_of(d)->hang_doom = true;
+}
+
+static void op_remove(struct sim *s)
+{
+    if (!s->temper.faults || s->model->lost || !sim_chance(s, 120)) return;
+    sim_say(s, "the adapter is removed");
+    s->removing = true;
+    if (sim_chance(s, 2)) vidmm_adapter_remove(s->ad);
+    else vidmm_notify_removed(s->ad);
+    sim_turns(s, 1 + sim_below(s, 4));
+}
+
+const struct sim_op ops_fault[] = {{"hang", op_hang, 3}, {"remove", op_remove, 1}, {NULL, NULL, 0}};

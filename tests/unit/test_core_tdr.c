@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: MIT */
+/* test_core_tdr.c - packets that hang, engines that cannot be reset, adapters that are reset or removed.
+ * Asserts what the driver is asked to do, in which order and when, and what devices are told. */
+#include "core/obj.h"
+
+#include "core_fixture.h"
+
+#define MS 1000000ull
+#define SPOT (128 * KIB) /* of the command buffer: where packets write */
+
+static void hang(struct fx *f, struct vidmm_context *c)
+{
+    (void)ref_emit_hang(fx_words(f, 1));
+    fx_submit(f, c);
+}
+
+static void bad_packet(struct fx *f, struct vidmm_context *c)
+{
+    (void)ref_emit_write64(fx_words(f, 3), 0x7000000000ull, 1);
+    fx_submit(f, c);
+}
+
+/* Time passes; what was due meanwhile is done when it is due, no later. */
+static void pass(struct fx *f, uint64_t ns)
+{
+    uint64_t end = f->now + ns;
+    fx_run(f);
+    for (uint64_t next = vidmm_run(f->ad, f->now); next <= end; next = vidmm_run(f->ad, f->now)) {
+        assert_true(next > f->now);
+        f->now = next;
+        fx_run(f);
+    }
+    f->now = end;
+    fx_run(f);
+}
+
+static void knob_fail_reset(struct fx *f, bool fails)
+{
+    struct softgpu_knobs k = {.fail_reset = fails};
+    softgpu_set_knobs(ref_gpu(f->ref), &k);
+}
+
+static uint64_t word_at_spot(const struct fx *f) { return f->cmd_cpu[SPOT / 8]; }
+
+static uint32_t first_index(const struct fx *f, enum event_kind kind)
+{
+    uint32_t at = 0;
+    const struct event *e = fx_next(f, kind, &at);
+    assert_non_null(e);
+    return fx_index(f, e);
+}
+
+/* ---- timeouts ------------------------------------------------------------------------------------ */
+
+/* A packet that hangs would keep its engine from everybody. It is asked to stop, then the engine is reset:
+ * its device is told, the packets behind it run once, with new fence ids, in order. */
+static void a_hang_ends_its_device_alone(void **state)
+{
+    struct fx f;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct peer other = fx_peer(f.p);
+    struct vidmm_fence *waiter;
+    assert_int_equal(vidmm_fence_create(other.d, 0, 0, &waiter), VIDMM_OK);
+    hang(&f, other.c);
+    fx_fill(&f, other.c, f.cmd_va + SPOT + 64, 0x11111111, 8);
+    fx_run(&f);
+    for (uint32_t i = 0; i < 3; i++) {
+        (void)ref_emit_add64(fx_words(&f, 3), f.cmd_va + SPOT, i + 1);
+        fx_submit(&f, f.c);
+    }
+    f.cmd_cpu[SPOT / 8] = 0;
+    fx_run(&f);
+    fx_forget(&f);
+    pass(&f, 1999 * MS);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(fx_count(&f, EV_PREEMPT), 0);
+    pass(&f, 1 * MS);
+    assert_int_equal(fx_count(&f, EV_PREEMPT), 1);
+    assert_int_equal(fx_count(&f, EV_RESET), 0);
+    pass(&f, 500 * MS);
+    assert_int_equal(fx_count(&f, EV_RESET), 1);
+    assert_true(first_index(&f, EV_PREEMPT) < first_index(&f, EV_RESET));
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_HUNG);
+    assert_int_equal(vidmm_fence_value(waiter), UINT64_MAX);
+    assert_int_equal(vidmm_context_submit(other.c, f.cmd_va, 8, NULL, 0, 0), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(vidmm_context_pending(f.c), 0);
+    assert_int_equal(word_at_spot(&f), 6);
+    assert_int_equal(f.cmd_cpu[SPOT / 8 + 8], 0); /* what the guilty one had queued never ran */
+    assert_int_equal(fx_count(&f, EV_CANCEL), 1); /* of which the driver is told */
+    uint32_t at = first_index(&f, EV_RESET);
+    uint64_t last = 0, again = 0;
+    for (const struct event *e; (e = fx_next(&f, EV_SUBMIT, &at)) != NULL; last = e->submit.fence_id) {
+        assert_true(e->submit.fence_id > last);
+        again += (e->submit.flags & VIDMM_SUBMIT_RESUBMISSION) != 0;
+    }
+    assert_int_equal(again, 2);
+    assert_int_equal(f.count.timeouts, 1);
+    assert_int_equal(f.count.adapter_resets, 0);
+    fx_close(&f);
+}
+
+/* A wait for a value that nobody writes: the engine can be stopped, so nothing is reset. */
+static void a_packet_that_waits_for_ever_is_stopped(void **state)
+{
+    struct fx f;
+    struct vidmm_fence *never;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct peer other = fx_peer(f.p);
+    assert_int_equal(vidmm_fence_create(other.d, 0, 0, &never), VIDMM_OK);
+    fx_wait_packet(&f, other.c, vidmm_fence_gpu_address(never), 1);
+    fx_fill(&f, f.c, f.cmd_va + SPOT, 0x22222222, 8);
+    fx_forget(&f);
+    pass(&f, 2000 * MS);
+    assert_int_equal(fx_count(&f, EV_PREEMPT), 1);
+    assert_int_equal(fx_count(&f, EV_RESET), 0);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_HUNG);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(word_at_spot(&f), 0x2222222222222222ull);
+    fx_close(&f);
+}
+
+/* Slow is not hung: as long as bytes move, a packet may take many times the delay. */
+static void a_slow_packet_is_left_alone(void **state)
+{
+    struct fx f;
+    (void)state;
+    fx_init(&f, REF_FORMAT_A);
+    f.tdr.delay_ns = 300 * MS;
+    fx_start(&f);
+    struct vidmm_open *op = fx_alloc(f.d, 4 * MIB, SYS, 0);
+    uint64_t va = fx_map_all(f.q, op);
+    fx_resident(f.q, op);
+    fx_run(&f);
+    fx_forget(&f);
+    fx_fill(&f, f.c, va, 0x33333333, 4 * MIB);
+    fx_run_core(&f);
+    for (uint32_t i = 0; i < 20 && vidmm_context_pending(f.c) > 0; i++) {
+        for (uint32_t k = 0; k < 4; k++) (void)softgpu_engine_step(ref_gpu(f.ref), REF_NODE_COMPUTE);
+        f.now += 290 * MS;
+        fx_run_core(&f);
+    }
+    assert_true(f.now > 1000 * MS);
+    assert_int_equal(fx_count(&f, EV_PREEMPT), 0);
+    fx_run(&f);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(fx_gpu_read(&f, va + 4 * MIB - 8), 0x3333333333333333ull);
+    fx_close(&f);
+}
+
+static void cannot_preempt(struct vidmm_kmd_ops *o) { o->preempt_command = NULL; }
+
+/* Settings: the delay, no timeouts at all, and a machine that shall stop at the first. */
+static void levels_and_delay(void **state)
+{
+    (void)state;
+    for (uint32_t level = VIDMM_TDR_DEFAULT; level <= VIDMM_TDR_FATAL; level++) {
+        struct fx f;
+        fx_init(&f, REF_FORMAT_A);
+        f.tdr.level = level;
+        f.tdr.delay_ns = 100 * MS;
+        f.hooks.ops = cannot_preempt;
+        fx_start(&f);
+        struct peer other = fx_peer(f.p);
+        fx_forget(&f);
+        hang(&f, f.c);
+        pass(&f, 99 * MS);
+        assert_int_equal(fx_count(&f, EV_RESET), 0);
+        pass(&f, level == VIDMM_TDR_OFF ? 100000 * MS : 1 * MS);
+        bool off = level == VIDMM_TDR_OFF, fatal = level == VIDMM_TDR_FATAL;
+        assert_int_equal(vidmm_device_state(f.d), off ? VIDMM_DEVICE_ACTIVE : VIDMM_DEVICE_HUNG);
+        assert_int_equal(vidmm_device_state(other.d), fatal ? VIDMM_DEVICE_RESET : VIDMM_DEVICE_ACTIVE);
+        assert_int_equal(fx_count(&f, EV_RESET), off || fatal ? 0 : 1);
+        assert_int_equal(fx_count(&f, EV_REMOVAL), fatal ? 1 : 0);
+        assert_int_equal(vidmm_adapter_removed(f.ad), fatal);
+        if (off) vidmm_adapter_remove(f.ad);
+        fx_close(&f);
+    }
+}
+
+static void bad_settings_are_refused(void **state)
+{
+    (void)state;
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        struct fx f;
+        const char *why = NULL;
+        fx_init(&f, REF_FORMAT_A);
+        if (kind == 0) f.tdr.limit_count = VIDMM_TDR_LIMIT_MAX + 1;
+        else f.tdr.level = VIDMM_TDR_FATAL + 1;
+        assert_int_equal(fx_start_adapter(&f, &why), VIDMM_INVALID);
+        assert_string_equal(why, "impossible timeout settings");
+        fx_close(&f);
+    }
+}
+
+/* A driver that names a fence nobody can have cut short cannot be trusted with memory any more. */
+static void an_aborted_fence_outside_the_window_is_fatal(void **state)
+{
+    (void)state;
+    for (uint32_t kind = 0; kind < 3; kind++) {
+        struct fx f;
+        fx_open(&f, REF_FORMAT_A);
+        struct peer other = fx_peer(f.p);
+        for (uint32_t i = 0; i < 3; i++) fx_fill(&f, f.c, f.cmd_va + SPOT, 1, 8);
+        fx_run(&f);
+        bad_packet(&f, f.c);
+        fx_run_core(&f);
+        uint64_t submitted = f.ad->node[REF_NODE_COMPUTE].next_fence;
+        f.hooks.last_aborted = kind == 0 ? submitted + 1 : kind == 1 ? submitted - 2 : submitted;
+        fx_run(&f);
+        assert_int_equal(vidmm_adapter_removed(f.ad), kind != 2);
+        assert_int_equal(vidmm_device_state(other.d), kind != 2 ? VIDMM_DEVICE_RESET : VIDMM_DEVICE_ACTIVE);
+        fx_close(&f);
+    }
+}
+
+static void paging_on_the_copy_node(struct vidmm_adapter_info *info) { info->paging_node = REF_NODE_COPY; }
+
+/* Behind a packet that faults: paging packets come again first, as they were; the others later, as new. */
+static void paging_packets_are_resubmitted_first(void **state)
+{
+    struct fx f;
+    struct vidmm_context *c[2];
+    struct vidmm_context_desc desc = {.node = REF_NODE_COPY};
+    uint64_t first = 0, last = 0;
+    uint32_t at = 0, paging = 0, client = 0;
+    (void)state;
+    fx_init(&f, REF_FORMAT_A);
+    f.hooks.info = paging_on_the_copy_node;
+    fx_start(&f);
+    struct peer other = fx_peer(f.p);
+    assert_int_equal(vidmm_context_create(other.d, &desc, &c[0]), VIDMM_OK);
+    assert_int_equal(vidmm_context_create(f.d, &desc, &c[1]), VIDMM_OK);
+    struct peer third = fx_peer(f.p);
+    struct vidmm_open *op = fx_alloc(third.d, MIB, SEG1, 1);
+    fx_run(&f);
+    fx_forget(&f);
+    bad_packet(&f, c[0]);
+    fx_fill(&f, c[1], f.cmd_va + SPOT, 0x55555555, 8);
+    fx_run_core(&f);
+    fx_resident(third.q, op);
+    fx_run_core(&f);
+    for (const struct event *e; (e = fx_next(&f, EV_SUBMIT, &at)) != NULL;) {
+        bool system = (e->submit.flags & VIDMM_SUBMIT_PAGING) != 0;
+        if (system) last = e->submit.fence_id;
+        if (system && first == 0) first = last;
+        assert_true(system || first == 0); /* both client packets are in front */
+    }
+    assert_true(first > 2);
+    fx_run(&f);
+    at = first_index(&f, EV_RESET);
+    for (const struct event *e; (e = fx_next(&f, EV_SUBMIT, &at)) != NULL;) {
+        if (!(e->submit.flags & VIDMM_SUBMIT_RESUBMISSION)) continue;
+        bool system = (e->submit.flags & VIDMM_SUBMIT_PAGING) != 0;
+        if (system) assert_int_equal(client, 0);
+        if (system) assert_int_equal(e->submit.fence_id, first + paging);
+        else assert_true(e->submit.fence_id > last);
+        paging += system;
+        client += !system;
+    }
+    assert_int_equal(paging, last - first + 1);
+    assert_int_equal(client, 1);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_PAGE_FAULT);
+    assert_int_equal(word_at_spot(&f), 0x5555555555555555ull);
+    assert_true(fx_queue_done(third.q));
+    assert_int_equal(fx_place(op).segment, 1);
+    fx_close(&f);
+}
+
+/* ---- the whole adapter ---------------------------------------------------------------------------- */
+
+/* A new device of a process, used in every way. */
+static void device_works(struct fx *f, struct vidmm_process *p)
+{
+    struct peer me = fx_peer(p);
+    struct vidmm_open *cmd = fx_alloc(me.d, 64 * KIB, SYS, 0), *op = fx_alloc(me.d, MIB, SEG1, 1);
+    uint64_t cmd_va = fx_map_all(me.q, cmd), va = fx_map_all(me.q, op);
+    void *cpu;
+    fx_resident(me.q, cmd);
+    fx_resident(me.q, op);
+    assert_int_equal(vidmm_open_lock(cmd, &cpu), VIDMM_OK);
+    uint64_t *w = cpu;
+    uint32_t n = ref_emit_fill(w, va, 0x44444444, MIB);
+    n += ref_emit_copy(w + n, cmd_va + 4096, va + MIB - 8, 8);
+    assert_int_equal(vidmm_context_submit(me.c, cmd_va, n * 8, NULL, 0, 0), VIDMM_OK);
+    fx_run(f);
+    assert_int_equal(vidmm_device_state(me.d), VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(w[512], 0x4444444444444444ull);
+    assert_int_equal(fx_place(op).segment, 1);
+    vidmm_device_destroy(me.d);
+    fx_run(f);
+}
+
+static void driver_order_of_a_reset(const struct fx *f, const struct vidmm_open *lost)
+{
+    uint32_t stop = first_index(f, EV_STOP_ALL), restart = first_index(f, EV_RESTART_ALL), notices = 0, at = 0;
+    bool seen = false;
+    assert_true(first_index(f, EV_RESET) < stop);
+    assert_true(stop < restart);
+    for (uint32_t i = stop + 1; i < restart; i++) {
+        const struct event *e = &f->log.event[i];
+        if (e->kind == EV_ATTR) continue; /* a pure function */
+        assert_int_equal(e->kind, EV_BUILD);
+        assert_int_equal(e->op.code, VIDMM_OP_VIRTUAL_TRANSFER);
+        assert_int_equal(e->op.transfer.bytes, 0);
+        seen |= e->op.transfer.allocation == lost->al->kmd_allocation;
+        notices++;
+    }
+    assert_true(seen);
+    assert_true(notices >= 1);
+    at = restart;
+    const struct event *update = fx_next(f, EV_UPDATE, &at);
+    assert_non_null(update);
+    assert_ptr_equal(update->object, f->ad->paging.kmd_process); /* the paging process comes first */
+}
+
+/* An engine that cannot be reset takes the devices of the whole adapter; nothing else is lost for good. */
+static void a_failing_engine_reset_resets_the_adapter(void **state)
+{
+    (void)state;
+    for (int format = REF_FORMAT_A; format <= REF_FORMAT_B; format++) {
+        struct fx f;
+        struct vidmm_process *p2, *p3;
+        struct vidmm_fence *plain, *keeps;
+        struct vidmm_page_fault why;
+        fx_open(&f, (enum ref_format)format);
+        struct peer other = fx_peer(f.p);
+        assert_int_equal(vidmm_process_create(f.ad, &p2), VIDMM_OK);
+        struct peer third = fx_peer(p2);
+        struct vidmm_open *vram = fx_alloc(other.d, 3 * MIB, SEG1, 1), *sys = fx_alloc(other.d, MIB, SYS, 0);
+        (void)fx_map_all(other.q, vram);
+        (void)fx_map_all(other.q, sys);
+        fx_resident(other.q, vram);
+        fx_resident(other.q, sys);
+        assert_int_equal(vidmm_fence_create(other.d, 0, 0, &plain), VIDMM_OK);
+        assert_int_equal(vidmm_fence_create(third.d, 7, VIDMM_FENCE_NO_MAX_ON_LOSS, &keeps), VIDMM_OK);
+        fx_run(&f);
+        assert_int_equal(fx_place(vram).segment, 1);
+        knob_fail_reset(&f, true);
+        fx_forget(&f);
+        bad_packet(&f, f.c);
+        fx_run(&f);
+        assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_PAGE_FAULT);
+        assert_int_equal(vidmm_device_fault(f.d, &why), VIDMM_OK);
+        assert_int_equal(why.va, 0x7000000000ull & ((1ull << f.ad->info.va_bits) - 1));
+        assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_RESET);
+        assert_int_equal(vidmm_device_state(third.d), VIDMM_DEVICE_RESET);
+        assert_int_equal(vidmm_fence_value(plain), UINT64_MAX);
+        assert_int_equal(vidmm_fence_value(keeps), 7);
+        assert_false(vidmm_adapter_removed(f.ad));
+        assert_int_equal(f.count.adapter_resets, 1);
+        assert_int_equal(f.count.segment[1].resident, 0);
+        driver_order_of_a_reset(&f, vram);
+        knob_fail_reset(&f, false);
+        device_works(&f, f.p);
+        device_works(&f, p2);
+        assert_int_equal(vidmm_process_create(f.ad, &p3), VIDMM_OK);
+        device_works(&f, p3);
+        assert_true(fx_destroy_process(&f, p3));
+        assert_true(fx_destroy_process(&f, p2));
+        fx_close(&f);
+    }
+}
+
+/* A hang whose engine cannot be reset: the culprit is told that it hung. */
+static void the_culprit_of_a_hang_is_told(void **state)
+{
+    struct fx f;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct peer other = fx_peer(f.p);
+    knob_fail_reset(&f, true);
+    hang(&f, other.c);
+    pass(&f, 2500 * MS);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_HUNG);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_RESET);
+    device_works(&f, f.p);
+    fx_close(&f);
+}
+
+/* The paging process is nobody's device: when it hangs in the middle of a move, all are reset, and the
+ * next ones page as if nothing had been. */
+static void a_paging_hang_resets_the_adapter(void **state)
+{
+    struct fx f;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct vidmm_open *old = fx_alloc(f.d, 10 * MIB, SEG1 | SYS, 1), *op = fx_alloc(f.d, 10 * MIB, SEG1, 1);
+    fx_map_all(f.q, old);
+    fx_resident(f.q, old);
+    fx_run(&f);
+    struct softgpu_knobs k = {.hang_nodes = 1u << REF_NODE_PAGING};
+    softgpu_set_knobs(ref_gpu(f.ref), &k);
+    fx_resident(f.q, op);
+    fx_run(&f);
+    assert_non_null(f.ad->move.al);
+    fx_forget(&f);
+    pass(&f, 2000 * MS);
+    assert_int_equal(fx_count(&f, EV_PREEMPT), 0);
+    assert_int_equal(fx_count(&f, EV_STOP_ALL), 1);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_RESET);
+    assert_int_equal(vidmm_fence_value(vidmm_queue_fence(f.q)), UINT64_MAX);
+    k.hang_nodes = 0;
+    softgpu_set_knobs(ref_gpu(f.ref), &k);
+    device_works(&f, f.p);
+    fx_close(&f);
+}
+
+/* The driver may ask for it right away. */
+static void a_fault_can_ask_for_the_adapter(void **state)
+{
+    struct fx f;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct peer other = fx_peer(f.p);
+    (void)ref_emit_hang(fx_words(&f, 1));
+    fx_submit(&f, f.c);
+    fx_run(&f);
+    fx_forget(&f);
+    struct vidmm_page_fault fault = {.node = REF_NODE_COMPUTE, .va = 0x123000,
+                                     .flags = VIDMM_FAULT_ADAPTER_RESET_REQUIRED,
+                                     .fence_id = f.ad->node[REF_NODE_COMPUTE].next_fence};
+    vidmm_notify_page_fault(f.ad, &fault);
+    fx_run(&f);
+    assert_int_equal(fx_count(&f, EV_RESET), 0);
+    assert_int_equal(fx_count(&f, EV_STOP_ALL), 1);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_PAGE_FAULT);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_RESET);
+    fx_close(&f);
+}
+
+static void fail_adapter(struct fx *f)
+{
+    struct peer me = fx_peer(f->p);
+    assert_int_equal(vidmm_context_submit(me.c, 0x7000000000ull, 8, NULL, 0, 0), VIDMM_OK);
+    fx_run(f);
+    assert_true(vidmm_device_state(me.d) != VIDMM_DEVICE_ACTIVE);
+    vidmm_device_destroy(me.d);
+    fx_run(f);
+}
+
+/* Five adapter resets a minute are bad luck, the sixth is the end. */
+static void too_many_adapter_resets_are_fatal(void **state)
+{
+    struct fx f;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    knob_fail_reset(&f, true);
+    for (uint32_t i = 0; i < 5; i++) fail_adapter(&f);
+    assert_false(vidmm_adapter_removed(f.ad));
+    f.now += 60000 * MS; /* long ago */
+    for (uint32_t i = 0; i < 5; i++) fail_adapter(&f);
+    assert_false(vidmm_adapter_removed(f.ad));
+    f.now += 59999 * MS;
+    fail_adapter(&f);
+    assert_true(vidmm_adapter_removed(f.ad));
+    assert_int_equal(f.count.adapter_resets, 11);
+    struct vidmm_device *d;
+    assert_int_equal(vidmm_device_create(f.p, &d), VIDMM_DEVICE_LOST);
+    fx_close(&f);
+}
+
+static void hang_once(struct fx *f, enum vidmm_device_state others)
+{
+    struct peer me = fx_peer(f->p);
+    struct peer other = fx_peer(f->p);
+    (void)vidmm_context_submit(me.c, f->cmd_va + SPOT, 8, NULL, 0, 0);
+    pass(f, 100 * MS);
+    assert_int_equal(vidmm_device_state(me.d), VIDMM_DEVICE_HUNG);
+    assert_int_equal(vidmm_device_state(other.d), others);
+    vidmm_device_destroy(me.d);
+    vidmm_device_destroy(other.d);
+    fx_run(f);
+}
+
+/* Engines have a limit of their own, one less; beyond it, the adapter is reset instead. */
+static void too_many_engine_resets_reset_the_adapter(void **state)
+{
+    struct fx f;
+    (void)state;
+    fx_init(&f, REF_FORMAT_A);
+    f.tdr.delay_ns = 100 * MS;
+    f.hooks.ops = cannot_preempt;
+    fx_start(&f);
+    (void)ref_emit_hang(f.cmd_cpu + SPOT / 8);
+    for (uint32_t i = 0; i < 4; i++) hang_once(&f, VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(f.count.adapter_resets, 0);
+    hang_once(&f, VIDMM_DEVICE_RESET);
+    assert_int_equal(f.count.adapter_resets, 1);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_RESET);
+    fx_close(&f);
+}
+
+/* A driver that cannot start again: the adapter is gone. */
+static void a_restart_that_fails_removes_the_adapter(void **state)
+{
+    (void)state;
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        struct fx f;
+        fx_open(&f, REF_FORMAT_A);
+        struct peer other = fx_peer(f.p);
+        struct vidmm_open *op = fx_alloc(other.d, MIB, SEG1, 1);
+        fx_map_all(other.q, op);
+        fx_resident(other.q, op);
+        fx_run(&f);
+        knob_fail_reset(&f, true);
+        if (kind == 0) f.hooks.fail_restart_all = VIDMM_FAILED;
+        else f.hooks.fail_stop_all = VIDMM_FAILED;
+        bad_packet(&f, f.c);
+        fx_run(&f);
+        assert_true(vidmm_adapter_removed(f.ad));
+        assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_PAGE_FAULT);
+        assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_RESET);
+        fx_close(&f);
+    }
+}
+
+/* ---- removal ------------------------------------------------------------------------------------- */
+
+static void all_calls_are_refused(struct fx *f, struct vidmm_open *op, struct vidmm_fence *fence)
+{
+    uint64_t va = 0, value = 9, trim;
+    struct vidmm_map map = {.open = op, .bytes = PAGE};
+    struct vidmm_reserve reserve = {.bytes = 65536};
+    struct ref_alloc_private in = {.magic = REF_ALLOC_MAGIC, .bytes = PAGE};
+    struct vidmm_context_desc desc = {.node = 0};
+    struct vidmm_process *p;
+    struct vidmm_device *d;
+    struct vidmm_open *none;
+    struct vidmm_queue *q;
+    struct vidmm_context *c;
+    struct vidmm_fence *made;
+    void *cpu;
+    assert_int_equal(vidmm_process_create(f->ad, &p), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_device_create(f->p, &d), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_queue_create(f->d, 0, &q), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_context_create(f->d, &desc, &c), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_fence_create(f->d, 0, 0, &made), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_fence_signal(fence, UINT64_MAX), VIDMM_DEVICE_LOST);
+    assert_int_equal(fx_try_alloc(f->d, &in, &none), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_open_lock(op, &cpu), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_open_set_priority(op, VIDMM_PRIORITY_LOW), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_make_resident(f->q, &op, 1, 0, &value, &trim), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_evict(f->d, &op, 1, 0, &trim), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_va_map(f->q, &map, &va, &value), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_va_reserve(f->p, f->q, &reserve, &va, &value), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_va_reserve(f->p, NULL, &reserve, &va, &value), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_context_submit(f->c, f->cmd_va, 8, NULL, 0, 0), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_context_wait(f->c, &fence, &value, 1), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_context_signal(f->c, &fence, &value, 1), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_adapter_escape(f->ad, NULL, 0), VIDMM_DEVICE_LOST);
+}
+
+static void only_cleanup_reaches_the_driver(const struct fx *f)
+{
+    for (uint32_t i = first_index(f, EV_REMOVAL) + 1; i < f->log.count; i++) {
+        enum event_kind k = f->log.event[i].kind;
+        bool pure = k == EV_ATTR || k == EV_ROOT_SIZE;
+        assert_true(pure || k == EV_DESTROY_ALLOC || k == EV_DESTROY_CONTEXT || k == EV_DESTROY_PROCESS);
+    }
+}
+
+/* Surprise removal, by a call and by the driver's report: waiters go free, nothing new is taken, and the
+ * teardown does not touch hardware that is gone. */
+static void a_removed_adapter_refuses_and_cleans_up(void **state)
+{
+    (void)state;
+    for (uint32_t kind = 0; kind < 4; kind++) {
+        struct fx f;
+        struct vidmm_fence *fence;
+        uint64_t value = 5;
+        fx_open(&f, kind < 2 ? REF_FORMAT_A : REF_FORMAT_B);
+        struct vidmm_open *op = fx_alloc(f.d, 3 * MIB, SEG1, 1), *moving = fx_alloc(f.d, 2 * MIB, SEG1, 1);
+        uint64_t va = fx_map_all(f.q, op);
+        fx_resident(f.q, op);
+        assert_int_equal(vidmm_fence_create(f.d, 0, 0, &fence), VIDMM_OK);
+        fx_run(&f);
+        hang(&f, f.c);
+        assert_int_equal(vidmm_context_wait(f.c, &fence, &value, 1), VIDMM_OK);
+        fx_resident(f.q, moving);
+        fx_run_core(&f);
+        if (kind % 2 == 0) vidmm_adapter_remove(f.ad);
+        else vidmm_notify_removed(f.ad);
+        fx_run_core(&f);
+        assert_int_equal(vidmm_fence_value(fence), UINT64_MAX);
+        assert_int_equal(vidmm_fence_value(vidmm_queue_fence(f.q)), UINT64_MAX);
+        assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_RESET);
+        all_calls_are_refused(&f, op, fence);
+        assert_int_equal(vidmm_va_free(f.p, va, PAGE), VIDMM_OK);
+        vidmm_open_close(op, 0);
+        vidmm_adapter_remove(f.ad); /* twice is once */
+        fx_run(&f);
+        struct vidmm_process *p = f.p;
+        f.p = NULL;
+        f.q = NULL;
+        assert_true(fx_destroy_process(&f, p));
+        only_cleanup_reaches_the_driver(&f);
+        fx_close(&f);
+    }
+}
+
+/* A device in error: the driver hears of each packet that will not come any more. */
+static void cancelled_packets_are_told(void **state)
+{
+    struct fx f;
+    struct vidmm_fence *gate;
+    uint64_t one = 1;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct peer other = fx_peer(f.p);
+    assert_int_equal(vidmm_fence_create(other.d, 0, 0, &gate), VIDMM_OK);
+    assert_int_equal(vidmm_context_wait(other.c, &gate, &one, 1), VIDMM_OK);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(vidmm_context_submit(other.c, 0x100000 * (i + 1), 8, &one, 8, 0), VIDMM_OK);
+    struct vidmm_context_desc desc = {.node = REF_NODE_COPY};
+    struct vidmm_context *c2;
+    assert_int_equal(vidmm_context_create(other.d, &desc, &c2), VIDMM_OK);
+    fx_forget(&f);
+    bad_packet(&f, c2);
+    fx_run(&f);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_PAGE_FAULT);
+    assert_int_equal(fx_count(&f, EV_CANCEL), 3);
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct event *e = fx_next(&f, EV_CANCEL, &at);
+        assert_int_equal(e->submit.va, 0x100000 * (i + 1));
+        assert_int_equal(e->submit.private_size, 8);
+    }
+    fx_close(&f);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct vt_case cases[] = {
+        VT_TEST(a_hang_ends_its_device_alone, "FLT-11 FLT-12 FLT-16 SUB-09", NULL),
+        VT_TEST(a_packet_that_waits_for_ever_is_stopped, "FLT-12", NULL),
+        VT_TEST(a_slow_packet_is_left_alone, "", NULL),
+        VT_TEST(paging_packets_are_resubmitted_first, "FLT-15", NULL),
+        VT_TEST(levels_and_delay, "FLT-16", NULL),
+        VT_TEST(bad_settings_are_refused, "", NULL),
+        VT_TEST(an_aborted_fence_outside_the_window_is_fatal, "FLT-13", NULL),
+        VT_TEST(a_failing_engine_reset_resets_the_adapter, "FLT-03 FLT-17 FLT-18 FLT-19 SUB-20", "FLT-03"),
+        VT_TEST(the_culprit_of_a_hang_is_told, "FLT-03 FLT-18", "FLT-03"),
+        VT_TEST(a_paging_hang_resets_the_adapter, "FLT-14 FLT-24", NULL),
+        VT_TEST(a_fault_can_ask_for_the_adapter, "FLT-08", NULL),
+        VT_TEST(too_many_adapter_resets_are_fatal, "FLT-16", NULL),
+        VT_TEST(too_many_engine_resets_reset_the_adapter, "FLT-16", NULL),
+        VT_TEST(a_restart_that_fails_removes_the_adapter, "", NULL),
+        VT_TEST(a_removed_adapter_refuses_and_cleans_up, "FLT-20", NULL),
+        VT_TEST(cancelled_packets_are_told, "SUB-34", NULL),
+    };
+    return vt_main(argc, argv, "core_tdr", cases, VT_COUNT(cases));
+}
