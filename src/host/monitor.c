@@ -201,8 +201,8 @@ static void *worker_main(void *arg)
         uint64_t next = drive(m, WORKER_RUNS);
         /* A client that waits for the lock carries on, and wakes us if it leaves work behind. */
         if (next == AT_ONCE && atomic_load(&m->entering) != 0) next = NEVER;
-        /* A timeout that was armed stays, though its packet is done: the next one asks for about the same, and
-         * would have to wake us for it. */
+        /* A timeout that was armed stays, though its packet is done: the next one asks for about the same,
+         * and would have to wake us for it. */
         if (next != AT_ONCE && m->armed > clock_ns() && m->armed < next) next = m->armed;
         m->armed = next;
         stop = m->stop;

@@ -50,6 +50,8 @@ static void values(void **state)
     assert_true(s.vram_reported_bytes == 1ull << 32);
     assert_true(read_one("VIDMM_PAGING_DELAY_MS", "20", &s));
     assert_int_equal(s.paging_delay_ms, 20);
+    assert_true(read_one("VIDMM_TDR_DELAY_MS", "300", &s));
+    assert_int_equal(s.tdr_delay_ms, 300);
     assert_true(read_one("VIDMM_COUNTERS_FD", "7", &s));
     assert_int_equal(s.counters_fd, 7);
 }
@@ -68,6 +70,7 @@ static void mistakes(void **state)
     assert_false(read_one("VIDMM_VRAM_REPORTED", "4T", &s));
     assert_false(read_one("VIDMM_PAGING_DELAY_MS", "20ms", &s));
     assert_false(read_one("VIDMM_PAGING_DELAY_MS", "60001", &s));
+    assert_false(read_one("VIDMM_TDR_DELAY_MS", "60001", &s));
     assert_false(read_one("VIDMM_COUNTERS_FD", "three", &s));
 }
 

@@ -44,6 +44,7 @@ static void wrong_use_is_one_line_and_status_2(void **state)
         {"$vidmm run --vram-reported many -- true", "--vram-reported"},
         {"$vidmm run --paging-delay 20s -- true", "20s"},
         {"$vidmm run --paging-delay 60001 -- true", "60001"},
+        {"$vidmm run --tdr-delay soon -- true", "--tdr-delay soon"},
         {"$vidmm run --via magic -- true", "magic"},
         {"$vidmm run --via auto -- true", "auto"},
         {"$vidmm run --report '' -- true", "--report"},
@@ -126,6 +127,8 @@ static void settings_reach_the_library(void **state)
     command_has(o->out, "VIDMM_VRAM=67108864\n");
     command_has(o->out, "VIDMM_VRAM_REPORTED=2147483648\n");
     command_has(o->out, "VIDMM_PAGING_DELAY_MS=20\n");
+    command_has(o->out, "VIDMM_TDR_DELAY_MS=0\n");
+    command_has(command_run("$vidmm run --tdr-delay 700 -- env")->out, "VIDMM_TDR_DELAY_MS=700\n");
 }
 
 /* The caller's own preloads (a sanitizer, fakeroot) must not be lost. */

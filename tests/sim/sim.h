@@ -81,14 +81,15 @@ struct sim_device {
 struct temper {
     uint32_t alloc_pages, big_one_in, turns, check_every, settle_every;
     uint32_t processes, devices, queues, allocs;
-    bool unique, low_window, memory_only, faults, oom, hangs; /* hangs: packets time out */
+    bool unique, low_window, memory_only, faults, oom;
+    bool hangs;                   /* packets time out */
 };
 
 /* What seeds did, added up. */
 struct sim_totals {
     uint64_t maps, reserves, frees, residents, evicts, over_budget, page_ins, page_outs, fills, evictions,
-        demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read, timeouts, adapter_resets,
-        removals;
+        demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read,
+        timeouts, adapter_resets, removals;
 };
 
 struct sim {
@@ -142,7 +143,8 @@ void sim_settle(struct sim *);
 
 /* ops_*.c */
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
-extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[]; /* ended by name NULL */
+/* Ended by name NULL. */
+extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[];
 
 struct model_process *pick_process(struct sim *);
 struct model_device *pick_device(struct sim *);             /* any; NULL: none */

@@ -295,7 +295,8 @@ static void device_works(struct fx *f, struct vidmm_process *p)
 
 static void driver_order_of_a_reset(const struct fx *f, const struct vidmm_open *lost)
 {
-    uint32_t stop = first_index(f, EV_STOP_ALL), restart = first_index(f, EV_RESTART_ALL), notices = 0, at = 0;
+    uint32_t stop = first_index(f, EV_STOP_ALL), restart = first_index(f, EV_RESTART_ALL);
+    uint32_t notices = 0, at = 0;
     bool seen = false;
     assert_true(first_index(f, EV_RESET) < stop);
     assert_true(stop < restart);

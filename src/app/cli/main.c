@@ -20,6 +20,7 @@ static const char help_text[] =
     "  --vram SIZE           video memory that is simulated (default 1G); make it small to see paging\n"
     "  --vram-reported SIZE  video memory the driver is told about (default 4G)\n"
     "  --paging-delay MS     make every paging operation this many milliseconds slower (default 0)\n"
+    "  --tdr-delay MS        a packet that stands still for this long is hung (default: dg2 300, ref 2000)\n"
     "  --report FILE|-       afterwards write what the memory manager did; - is standard output\n"
     "  --report-format F     text or json (default: json when FILE ends in .json, else text)\n"
     "  --via WAY             how the program finds us: audit, preload or namespace (default: what works)\n"

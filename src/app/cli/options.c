@@ -13,13 +13,14 @@
 #define VRAM_UNIT (64 * KIB)                  /* the largest page of any profile */
 #define DELAY_MAX_MS 60000u
 
-enum { OPT_PROFILE = 256, OPT_VRAM, OPT_REPORTED, OPT_DELAY, OPT_REPORT, OPT_FORMAT, OPT_VIA };
+enum { OPT_PROFILE = 256, OPT_VRAM, OPT_REPORTED, OPT_DELAY, OPT_TDR, OPT_REPORT, OPT_FORMAT, OPT_VIA };
 
 static const struct option run_table[] = {
     {"profile", required_argument, NULL, OPT_PROFILE},
     {"vram", required_argument, NULL, OPT_VRAM},
     {"vram-reported", required_argument, NULL, OPT_REPORTED},
     {"paging-delay", required_argument, NULL, OPT_DELAY},
+    {"tdr-delay", required_argument, NULL, OPT_TDR},
     {"report", required_argument, NULL, OPT_REPORT},
     {"report-format", required_argument, NULL, OPT_FORMAT},
     {"via", required_argument, NULL, OPT_VIA},
@@ -81,13 +82,12 @@ static int read_size(const char *option, const char *text, uint64_t *bytes)
     return 0;
 }
 
-static int read_delay(const char *text, unsigned *ms)
+static int read_delay(const char *option, const char *text, unsigned *ms)
 {
     uint64_t number = 0;
     const char *rest = read_digits(text, &number);
     if (rest == NULL || *rest != '\0' || number > DELAY_MAX_MS)
-        return complain(EXIT_WRONG_USE, "--paging-delay %s: not a number of milliseconds from 0 to 60000",
-                        text);
+        return complain(EXIT_WRONG_USE, "%s %s: not a number of milliseconds from 0 to 60000", option, text);
     *ms = (unsigned)number;
     return 0;
 }
@@ -133,7 +133,8 @@ static int take_option(struct run_options *o, int which)
     case OPT_PROFILE: return read_profile(optarg, &o->profile);
     case OPT_VRAM: return read_size("--vram", optarg, &o->vram_bytes);
     case OPT_REPORTED: return read_size("--vram-reported", optarg, &o->vram_reported_bytes);
-    case OPT_DELAY: return read_delay(optarg, &o->paging_delay_ms);
+    case OPT_DELAY: return read_delay("--paging-delay", optarg, &o->paging_delay_ms);
+    case OPT_TDR: return read_delay("--tdr-delay", optarg, &o->tdr_delay_ms);
     case OPT_REPORT: return read_report(optarg, &o->report);
     case OPT_FORMAT: return read_format(optarg, &o->format);
     case OPT_VIA: return read_via(optarg, &o->via);

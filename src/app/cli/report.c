@@ -155,6 +155,8 @@ static void fences(FILE *out, const struct vidmm_counters *c)
     fprintf(out, "\nTrouble\n");
     count_line(out, "page faults", c->faults, "");
     count_line(out, "engine resets", c->engine_resets, "");
+    count_line(out, "timeouts", c->timeouts, "packets that stood still for too long");
+    count_line(out, "adapter resets", c->adapter_resets, "");
     fprintf(out, "\nPaging fences: time from the request to its completion\n");
     if (c->fence_signals == 0) {
         fprintf(out, "  no request had to wait\n");

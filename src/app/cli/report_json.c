@@ -130,6 +130,8 @@ int report_json(FILE *out, const struct run_options *o, const struct run_outcome
     json_t *trouble = json_object();
     SET_COUNTER(trouble, faults);
     SET_COUNTER(trouble, engine_resets);
+    SET_COUNTER(trouble, timeouts);
+    SET_COUNTER(trouble, adapter_resets);
 
     json_t *all = json_object();
     json_object_set_new(all, "run", json_run(o, r));

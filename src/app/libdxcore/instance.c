@@ -176,11 +176,19 @@ static void set_paging_delay(struct softgpu *gpu, uint64_t ms)
 
 /* ---- all together ------------------------------------------------------------------------------- */
 
+/* Programs on dg2 shall see an error soon; 0 is the core's own delay. */
+static uint64_t tdr_delay_ms(const struct settings *s)
+{
+    if (s->tdr_delay_ms != 0) return s->tdr_delay_ms;
+    return s->profile == PROFILE_DG2 ? 300 : 0;
+}
+
 static NTSTATUS start_host(const struct driver *d, struct host_instance **host)
 {
     const char *why = "unknown";
     struct host_config config = {.ops = d->ops, .kmd = d->kmd,
-                                 .counters = map_counters(instance.settings.counters_fd)};
+                                 .counters = map_counters(instance.settings.counters_fd),
+                                 .tdr_delay_ns = tdr_delay_ms(&instance.settings) * 1000000};
 #ifdef VIDMM_TEST_HOOKS
     config.break_row = getenv("VIDMM_BREAK");
 #endif

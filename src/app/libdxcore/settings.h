@@ -13,6 +13,7 @@ struct settings {
     uint64_t vram_bytes;           /* VIDMM_VRAM: bytes, or with K, M, G; 0: the profile's own */
     uint64_t vram_reported_bytes;  /* VIDMM_VRAM_REPORTED; 0: the profile's own */
     uint64_t paging_delay_ms;      /* VIDMM_PAGING_DELAY_MS */
+    uint64_t tdr_delay_ms;         /* VIDMM_TDR_DELAY_MS: timeout of packets; 0: the profile's own */
     int counters_fd;               /* VIDMM_COUNTERS_FD: shared struct counters_block; -1: none */
 };
 
