@@ -52,6 +52,18 @@ static void values(void **state)
     assert_int_equal(s.paging_delay_ms, 20);
     assert_true(read_one("VIDMM_TDR_DELAY_MS", "300", &s));
     assert_int_equal(s.tdr_delay_ms, 300);
+    assert_true(read_one("VIDMM_INJECT", "fault@3,hang@12,delay=20,oom@1,remove@999,reset-fails@2", &s));
+    assert_int_equal(s.inject.count, 5);
+    assert_int_equal(s.inject.what[0].kind, INJECT_FAULT);
+    assert_int_equal(s.inject.what[0].at, 3);
+    assert_int_equal(s.inject.what[1].kind, INJECT_HANG);
+    assert_int_equal(s.inject.what[1].at, 12);
+    assert_int_equal(s.inject.what[2].kind, INJECT_OOM);
+    assert_int_equal(s.inject.what[3].kind, INJECT_REMOVE);
+    assert_int_equal(s.inject.what[3].at, 999);
+    assert_int_equal(s.inject.what[4].kind, INJECT_RESET_FAILS);
+    assert_true(s.inject.delayed);
+    assert_int_equal(s.inject.delay_ms, 20);
     assert_true(read_one("VIDMM_COUNTERS_FD", "7", &s));
     assert_int_equal(s.counters_fd, 7);
 }
@@ -71,6 +83,11 @@ static void mistakes(void **state)
     assert_false(read_one("VIDMM_PAGING_DELAY_MS", "20ms", &s));
     assert_false(read_one("VIDMM_PAGING_DELAY_MS", "60001", &s));
     assert_false(read_one("VIDMM_TDR_DELAY_MS", "60001", &s));
+    static char *const wrong[] = {"fault", "fault@", "fault@0", "fault@-1", "fault@ 1", "fault@1,",
+                                        ",fault@1", "fault@1 hang@2", "boom@1", "delay=", "delay=60001",
+                                        "delay=1s", "fault@9999999999999999999", "FAULT@1"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        assert_false(read_one("VIDMM_INJECT", wrong[i], &s));
     assert_false(read_one("VIDMM_COUNTERS_FD", "three", &s));
 }
 

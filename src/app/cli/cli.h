@@ -31,6 +31,7 @@ struct run_options {
     uint64_t vram_reported_bytes;    /* what the driver is told */
     unsigned paging_delay_ms;
     unsigned tdr_delay_ms;           /* 0: the profile's own */
+    char inject[CLI_TEXT_MAX];       /* what shall go wrong, see app/inject.h; "": nothing */
     const char *report;              /* NULL: none; "-": standard output */
     enum report_format format;
     enum via via;

@@ -7,13 +7,15 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "app/inject.h"
+
 #define KIB 1024ull
 #define VRAM_MIN (16 * KIB * KIB)             /* page tables and one buffer must find room */
 #define VRAM_MAX (1024 * KIB * KIB * KIB)     /* 1 TiB */
 #define VRAM_UNIT (64 * KIB)                  /* the largest page of any profile */
 #define DELAY_MAX_MS 60000u
 
-enum { OPT_PROFILE = 256, OPT_VRAM, OPT_REPORTED, OPT_DELAY, OPT_TDR, OPT_REPORT, OPT_FORMAT, OPT_VIA };
+enum { OPT_PROFILE = 256, OPT_VRAM, OPT_REPORTED, OPT_DELAY, OPT_TDR, OPT_INJECT, OPT_REPORT, OPT_FORMAT, OPT_VIA };
 
 static const struct option run_table[] = {
     {"profile", required_argument, NULL, OPT_PROFILE},
@@ -21,6 +23,7 @@ static const struct option run_table[] = {
     {"vram-reported", required_argument, NULL, OPT_REPORTED},
     {"paging-delay", required_argument, NULL, OPT_DELAY},
     {"tdr-delay", required_argument, NULL, OPT_TDR},
+    {"inject", required_argument, NULL, OPT_INJECT},
     {"report", required_argument, NULL, OPT_REPORT},
     {"report-format", required_argument, NULL, OPT_FORMAT},
     {"via", required_argument, NULL, OPT_VIA},
@@ -92,6 +95,23 @@ static int read_delay(const char *option, const char *text, unsigned *ms)
     return 0;
 }
 
+/* Lists of several options add up. */
+static int read_inject(const char *text, char all[CLI_TEXT_MAX])
+{
+    struct inject checked;
+    size_t used = strlen(all);
+    const char *wrong = text[0] == '\0' ? text : inject_read(&checked, text);
+    if (wrong != NULL)
+        return complain(EXIT_WRONG_USE,
+                        "--inject %s: not understood from '%s' on; there are fault@N, hang@N, reset-fails@N, "
+                        "remove@N, oom@N (N from 1) and delay=MS, separated by commas", text, wrong);
+    size_t room = CLI_TEXT_MAX - used;
+    if ((size_t)snprintf(all + used, room, "%s%s", used != 0 ? "," : "", text) >= room ||
+        inject_read(&checked, all) != NULL)
+        return complain(EXIT_WRONG_USE, "--inject %s: too many injections; %u are possible", text, INJECT_MOST);
+    return 0;
+}
+
 static int read_profile(const char *text, const char **profile)
 {
     for (const char *const *name = profile_names(); *name != NULL; name++) {
@@ -135,6 +155,7 @@ static int take_option(struct run_options *o, int which)
     case OPT_REPORTED: return read_size("--vram-reported", optarg, &o->vram_reported_bytes);
     case OPT_DELAY: return read_delay("--paging-delay", optarg, &o->paging_delay_ms);
     case OPT_TDR: return read_delay("--tdr-delay", optarg, &o->tdr_delay_ms);
+    case OPT_INJECT: return read_inject(optarg, o->inject);
     case OPT_REPORT: return read_report(optarg, &o->report);
     case OPT_FORMAT: return read_format(optarg, &o->format);
     case OPT_VIA: return read_via(optarg, &o->via);

@@ -166,11 +166,17 @@ static void find_driver_store(char *out, size_t bytes)
     snprintf(out, bytes, "%s", !holds_helper(path) && holds_helper(beside) ? beside : path);
 }
 
-static void set_paging_delay(struct softgpu *gpu, uint64_t ms)
+static void set_knobs(struct softgpu *gpu, const struct settings *s)
 {
+    static const uint32_t kinds[] = {[INJECT_FAULT] = SOFTGPU_AT_FAULT, [INJECT_HANG] = SOFTGPU_AT_HANG,
+                                     [INJECT_RESET_FAILS] = SOFTGPU_AT_RESET_FAILS,
+                                     [INJECT_REMOVE] = SOFTGPU_AT_REMOVE, [INJECT_OOM] = SOFTGPU_AT_OOM};
+    _Static_assert(INJECT_MOST <= SOFTGPU_INJECTIONS_MAX, "every injection has a place");
     struct softgpu_knobs knobs;
     softgpu_get_knobs(gpu, &knobs);
-    knobs.paging_delay_ns = ms * 1000000;
+    knobs.paging_delay_ns = (s->inject.delayed ? s->inject.delay_ms : s->paging_delay_ms) * 1000000;
+    for (unsigned i = 0; i < s->inject.count; i++)
+        knobs.injection[i] = (struct softgpu_injection){kinds[s->inject.what[i].kind], s->inject.what[i].at};
     softgpu_set_knobs(gpu, &knobs);
 }
 
@@ -258,7 +264,7 @@ static void build(void)
         return;
     }
     find_driver_store(instance.driver_store, sizeof instance.driver_store);
-    set_paging_delay(driver.gpu, s->paging_delay_ms);
+    set_knobs(driver.gpu, s);
     instance.status = start_host(&driver, &host);
     if (instance.status == STATUS_SUCCESS) instance.status = start_face(host);
 }

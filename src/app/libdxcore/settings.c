@@ -62,6 +62,8 @@ bool settings_read(struct settings *s, char *(*get)(const char *), const char **
         return false;
     *why = "VIDMM_TDR_DELAY_MS is not a number of milliseconds up to 60000";
     if (!optional_size(get, "VIDMM_TDR_DELAY_MS", &s->tdr_delay_ms) || s->tdr_delay_ms > 60000) return false;
+    *why = "VIDMM_INJECT is not a list such as fault@3,delay=20";
+    if (inject_read(&s->inject, get("VIDMM_INJECT")) != NULL) return false;
     *why = "VIDMM_COUNTERS_FD is not a file descriptor";
     const char *fd = get("VIDMM_COUNTERS_FD");
     if (fd != NULL && *fd != '\0') {

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "app/inject.h"
+
 enum settings_profile { PROFILE_DG2, PROFILE_REF };
 
 struct settings {
@@ -14,6 +16,7 @@ struct settings {
     uint64_t vram_reported_bytes;  /* VIDMM_VRAM_REPORTED; 0: the profile's own */
     uint64_t paging_delay_ms;      /* VIDMM_PAGING_DELAY_MS */
     uint64_t tdr_delay_ms;         /* VIDMM_TDR_DELAY_MS: timeout of packets; 0: the profile's own */
+    struct inject inject;          /* VIDMM_INJECT */
     int counters_fd;               /* VIDMM_COUNTERS_FD: shared struct counters_block; -1: none */
 };
 
