@@ -50,9 +50,8 @@ void engine_stop(struct softgpu_engine *e)
 bool engine_resume(struct softgpu_engine *e)
 {
     struct softgpu_saved *s = &e->packet.context->saved;
-    bool go_on = e->packet.resumed && s->valid && s->va == e->packet.va;
+    if (!e->packet.resumed || e->packet.null || !s->valid || s->va != e->packet.va) return false;
     s->valid = false;
-    if (!go_on) return false;
     struct bulk *b = &e->bulk;
     b->kind = (enum bulk_kind)s->kind;
     b->dst = s->dst;
