@@ -15,7 +15,8 @@
 #define VRAM_UNIT (64 * KIB)                  /* the largest page of any profile */
 #define DELAY_MAX_MS 60000u
 
-enum { OPT_PROFILE = 256, OPT_VRAM, OPT_REPORTED, OPT_DELAY, OPT_TDR, OPT_INJECT, OPT_REPORT, OPT_FORMAT, OPT_VIA };
+enum { OPT_PROFILE = 256, OPT_VRAM, OPT_REPORTED, OPT_DELAY, OPT_TDR, OPT_INJECT, OPT_REPORT,
+       OPT_FORMAT, OPT_VIA };
 
 static const struct option run_table[] = {
     {"profile", required_argument, NULL, OPT_PROFILE},
@@ -108,7 +109,7 @@ static int read_inject(const char *text, char all[CLI_TEXT_MAX])
     size_t room = CLI_TEXT_MAX - used;
     if ((size_t)snprintf(all + used, room, "%s%s", used != 0 ? "," : "", text) >= room ||
         inject_read(&checked, all) != NULL)
-        return complain(EXIT_WRONG_USE, "--inject %s: too many injections; %u are possible", text, INJECT_MOST);
+        return complain(EXIT_WRONG_USE, "--inject %s: too many; %u are possible", text, INJECT_MOST);
     return 0;
 }
 
