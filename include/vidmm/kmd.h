@@ -169,6 +169,7 @@ struct vidmm_kmd_context { /* DXGKARG_CREATECONTEXT and DXGK_CONTEXTINFO */
     const void *private_data; uint32_t private_size; /* in */
     void *handle;                /* out */
     uint32_t submit_private_max; /* out: DmaBufferPrivateDataSize */
+    uint32_t paging_companion_node; /* in: the paging node; out: where tile updates of the context run */
 };
 
 enum vidmm_allocation_flags { /* DXGK_ALLOCATIONINFOFLAGS_WDDM2_0, same bits */
@@ -207,7 +208,8 @@ struct vidmm_kmd_ops {
     vidmm_status (*start_device)(void *kmd, struct vidmm_adapter *, const struct vidmm_platform *);
     void (*stop_device)(void *kmd); /* nothing is running any more */
 
-    /* DxgkDdiCreateProcess; system = the paging process. */
+    /* DxgkDdiCreateProcess; system = the paging process. A process handle stands for one address space: a
+     * process that uses tile resources has a second one, its privileged space. */
     vidmm_status (*create_process)(void *kmd, bool system, void **process);
     void (*destroy_process)(void *kmd, void *process);
     vidmm_status (*create_context)(void *kmd, struct vidmm_kmd_context *);

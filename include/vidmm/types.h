@@ -22,6 +22,8 @@
 #define VIDMM_PRIVATE_DATA_MAX 65536u  /* bytes of driver private data one call may carry */
 #define VIDMM_ALLOC_PAGES_MAX (1ull << 28)   /* 1 TiB */
 #define VIDMM_LIST_MAX 16384u          /* objects in one array call */
+#define VIDMM_UPDATES_MAX 128u         /* tile updates queued in one context */
+#define VIDMM_COPY_PAGES_MAX (1u << 18) /* pages one COPY of a tile update may span: 1 GiB */
 #define VIDMM_VA_LOWEST 65536ull       /* address 0 means "none"; nothing below 64 KiB is handed out */
 
 #define VIDMM_PRIORITY_MINIMUM 0x28000000u

@@ -78,7 +78,7 @@ uint64_t vidmm_state_hash(const struct vidmm_adapter *);
 /* One GPU VA space per process. VIDMM_NO_MEMORY, VIDMM_FAILED. */
 vidmm_status vidmm_process_create(struct vidmm_adapter *, struct vidmm_process **);
 void vidmm_process_destroy(struct vidmm_process *);
-/* Address spaces the process owns now (1, or 2 with tile resources in a later release). */
+/* Address spaces the process owns now: 1, and 2 from its first reservation on (the privileged space). */
 uint32_t vidmm_process_space_count(const struct vidmm_process *);
 
 vidmm_status vidmm_device_create(struct vidmm_process *, struct vidmm_device **);
@@ -225,6 +225,34 @@ vidmm_status vidmm_va_reserve(struct vidmm_process *, struct vidmm_queue *, cons
 /* At return the range can be handed out again; queued maps of freed pages are void. VIDMM_INVALID when
  * any page is not owned. VIDMM_NO_MEMORY only for a free that cuts a range in two. */
 vidmm_status vidmm_va_free(struct vidmm_process *, uint64_t base, uint64_t bytes);
+
+/* Tile resources: changes of what a reserved range shows, in step with rendering. */
+enum vidmm_tile_type { /* D3DDDI_UPDATEGPUVIRTUALADDRESS_OPERATION_TYPE */
+    VIDMM_TILE_MAP = 0, VIDMM_TILE_UNMAP = 1, VIDMM_TILE_COPY = 2, VIDMM_TILE_MAP_PROTECT = 3
+};
+struct vidmm_tile_op { /* addresses, offsets and sizes: multiples of 4096 */
+    uint32_t type;             /* vidmm_tile_type */
+    uint64_t base, bytes;      /* what changes; of COPY the destination */
+    struct vidmm_open *open;   /* MAP, MAP_PROTECT: of the context's device; need not be resident, ever */
+    uint64_t offset;           /* first byte shown */
+    uint64_t open_bytes;       /* 0: bytes; else a divisor of bytes: that much is shown again and again */
+    uint64_t source;           /* COPY: all of it is read before anything changes */
+    uint64_t protection;       /* MAP_PROTECT: as for a map; UNMAP: exactly ZERO or NO_ACCESS; else 0 */
+    uint64_t driver_protection; /* MAP_PROTECT; MAP takes what was given to the reservation */
+};
+enum vidmm_update_call_flags { VIDMM_UPDATE_DO_NOT_WAIT = 1u << 0 };
+/* Queued in the context's companion, behind its earlier updates: when the fence has reached `value`, the
+ * operations are applied in array order, and when the GPU can see no old entry any more, the fence gets
+ * value + 1. All ranges and copy destinations lie in one reservation, all copy sources in one. With
+ * DO_NOT_WAIT the value is not waited for, and there may be no fence. A free of pages, and the destruction
+ * of an allocation, make no-ops of the parts they hit. While it is queued, the allocations it names stay on
+ * the device's required list if they were there, whatever is evicted.
+ * VIDMM_BUSY: VIDMM_UPDATES_MAX updates are queued already. VIDMM_ACCESS_DENIED (fence), VIDMM_LIMIT,
+ * VIDMM_NO_MEMORY, VIDMM_NO_VIDEO_MEMORY, VIDMM_DEVICE_LOST, VIDMM_FAILED (driver). */
+vidmm_status vidmm_va_update(struct vidmm_context *, const struct vidmm_tile_op *, uint32_t n,
+                             struct vidmm_fence *, uint64_t value, uint32_t flags);
+/* Updates accepted and not yet signalled. */
+uint32_t vidmm_context_updates(const struct vidmm_context *);
 
 /* What a range is now, for tools and tests: the claim that contains va. */
 struct vidmm_va_info {

@@ -144,6 +144,7 @@ static void init_lists(struct vidmm_adapter *ad)
     list_init(&ad->allocs);
     list_init(&ad->dying_opens);
     list_init(&ad->lingering);
+    list_init(&ad->companions);
     list_init(&ad->flush_spaces);
     list_init(&ad->limbo);
     for (int i = 0; i < 3; i++) list_init(&ad->active[i]);
@@ -303,6 +304,7 @@ static bool step_all(struct vidmm_adapter *ad)
     progress |= vmm_limbo_step(ad);
     progress |= vmm_lingering_step(ad);
     progress |= vmm_queues_step(ad);
+    progress |= vmm_companions_step(ad);
     progress |= vmm_mover_step(ad);
     LIST_FOREACH_SAFE(it, tmp, &ad->dying_opens)
         progress |= vmm_open_step(list_entry(it, struct vidmm_open, on_dying));

@@ -230,6 +230,7 @@ bool vmm_open_step(struct vidmm_open *op)
     if (op->dying == 1) {
         if (op->pending > 0 || ad->move.al == op->al) return false;
         if (op->in_use && vmm_packets_before(op->dev, op->close_seq)) return false;
+        vmm_updates_forget(op); /* TIL-28 */
         vmm_required_drop(op);
         unbind_all(op);
         op->wait_seq = vmm_space_flush_pending(sp) ? sp->flush_seq : 0;

@@ -204,7 +204,7 @@ void vmm_bind_remove(struct vmm_binding *b)
         forget_alloc(b);
         b->target = TARGET_ZERO;
         b->open = NULL;
-        b->driver_protection = 0;
+        b->driver_protection = (uint64_t)(uintptr_t)claim->owner;
         vmm_bind_write(b, r);
         if (was) vmm_space_flush(sp, r);
         return;

@@ -12,7 +12,8 @@
     X(VA_01) X(VA_02) X(VA_03) X(VA_04) X(VA_05) X(VA_06) X(VA_07) X(VA_08) X(VA_09) X(VA_10) \
     X(VA_11) X(VA_12) X(VA_13) \
     X(PT_01) X(PT_02) X(PT_39) X(PAG_01) X(PAG_02) X(RES_01) X(SUB_01) X(SUB_02) X(SUB_03) \
-    X(FLT_01) X(FLT_02) X(FLT_03)
+    X(FLT_01) X(FLT_02) X(FLT_03) \
+    X(TIL_01) X(TIL_02) X(TIL_03) X(TIL_04) X(TIL_05) X(TIL_06)
 
 #define VMM_ROW_ENUM(row) ROW_##row,
 enum vmm_row { ROW_NONE, VMM_ROWS(VMM_ROW_ENUM) ROW_COUNT };

@@ -43,6 +43,33 @@ void vmm_map_cancel(
     struct vmm_request *); /* never to be executed: its own claim goes, where nothing is bound */
 void vmm_claims_release(struct vmm_space *, struct range); /* MAP pages nobody else waits for become free */
 
+struct range vmm_map_piece(const struct vmm_request *, uint64_t at); /* not taken by a free; or empty */
+/* Unique driver protection: another address shows the pages with another value, or is going to. */
+bool vmm_map_conflicts(const struct vmm_space *, const struct vidmm_map *, struct range at);
+vidmm_status vmm_map_take_tables(struct vmm_space *, struct vmm_request *);
+bool vmm_map_add_spares(struct vidmm_adapter *, struct list *); /* two bindings */
+bool vmm_map_root_ready(struct vmm_space *, struct vmm_request *); /* no root has to grow first */
+void vmm_map_pend(struct vmm_request *);       /* accepted: frees and conflicts see it from now on */
+void vmm_map_unpend(struct vmm_request *);
+struct vmm_binding *vmm_map_take_spare(struct vmm_request *);
+
+/* privileged.c: the second address space of processes that use tile resources */
+vidmm_status vmm_privileged_make(struct vidmm_process *); /* needs: there is none yet */
+void vmm_privileged_free(struct vidmm_process *);         /* also when there is none */
+vidmm_status vmm_privileged_open(struct vidmm_process *);  /* its root table; needs: there is none yet */
+void vmm_privileged_close(struct vidmm_process *);         /* takes that back; nothing is mapped */
+vidmm_status vmm_pool_map(struct vidmm_open *);  /* shown there from now on, wherever it moves */
+void vmm_pool_unmap(struct vidmm_open *);
+
+/* companion.c: tile updates from acceptance to signal */
+vidmm_status vmm_companion_make(struct vidmm_context *);  /* VIDMM_OK when it is there already */
+void vmm_companion_free(struct vidmm_context *);
+void vmm_companion_push(struct vidmm_context *, struct vmm_update *); /* at once if nothing is ahead */
+void vmm_companion_cancel(struct vidmm_context *);        /* what was queued never happens */
+void vmm_update_free(struct vidmm_adapter *, struct vmm_update *);
+void vmm_updates_forget(struct vidmm_open *);             /* is destroyed: parts that name it become no-ops */
+bool vmm_companions_step(struct vidmm_adapter *);
+
 /* resid.c */
 bool vmm_resident_execute(struct vmm_request *);
 bool vmm_tables_may_grow(struct vidmm_adapter *, struct vmm_segment *, uint32_t pages);

@@ -95,6 +95,7 @@ struct vmm_space {
     struct range flush[VMM_FLUSH_RANGES];
     uint32_t flush_count;
     uint64_t flush_seq, flush_multipass;
+    bool unseen;               /* no packet ever runs in it: no translation can be stale */
     bool flush_all, emitting;        /* emitting: emit_range is being emitted */
     struct range emit_range;
     uint64_t gate_seq;         /* no packet of the space starts before this batch is done */
@@ -111,7 +112,8 @@ struct vmm_hole { struct vmm_hole *next; struct range range; };
 struct vmm_request {
     struct list link;          /* in queue.requests, FIFO (inv. 10) */
     struct list on_pending;    /* REQ_MAP: in space.pending until executed */
-    struct vidmm_queue *queue;
+    struct vidmm_queue *queue; /* NULL: part of a tile update */
+    struct vmm_space *space;   /* whose addresses it changes */
     uint64_t seq, fence_value, issued_ns;
     uint64_t wait_seq;         /* batch that must be done before the value may be signalled */
     uint8_t kind;
@@ -124,6 +126,9 @@ struct vmm_request {
     struct vidmm_open *open;
     uint64_t offset, driver_protection;
     struct list spares;        /* bindings (by on_alloc): for each piece a new one and one for a split */
+    struct vmm_update *update; /* part of a tile update: has no queue; link is in update.parts */
+    bool copy;                 /* of a tile update: shows what `source` shows */
+    uint64_t source;
     struct vmm_hole *holes;    /* by address, not touching */
     uint64_t pinned_end;       /* tables of [range.start, pinned_end) are acquired */
     /* two-level spaces beyond the root: a larger root and the leaves below it, linked when it is in place */
@@ -140,6 +145,27 @@ struct vidmm_queue {
     int32_t priority;
     bool dying;
     uint64_t id;
+};
+
+/* ---- tile updates (tile.c, companion.c) ---- */
+
+/* One accepted call; its parts are map requests without a paging queue. */
+struct vmm_update {
+    struct list link;          /* in companion.updates, FIFO */
+    struct list parts;         /* by request.link, in the order in which they are applied */
+    struct vidmm_fence *fence; /* NULL: nobody is told */
+    uint64_t value, seq;
+    uint64_t wait_seq;         /* once applied: the batch after which the GPU sees no old entry */
+    bool no_wait, applied;
+};
+
+/* The stream of updates that goes with a rendering context; lives in the process' privileged space. */
+struct vmm_companion {
+    struct list on_adapter;    /* in adapter.companions while updates are queued */
+    struct list updates;
+    struct vidmm_context *ctx;
+    void *kmd_context;
+    uint32_t count;            /* updates queued */
 };
 
 /* ---- fences ---- */
@@ -161,7 +187,7 @@ struct vidmm_fence {
     struct vmm_fence_page *page;
     uint64_t *value;           /* also written by the GPU */
     uint64_t gpu_va, id;
-    uint32_t slot, flags, refs; /* refs: queued packets that name it */
+    uint32_t slot, flags, refs; /* refs: queued packets and updates that name it */
     bool dying;                /* waits on it are satisfied */
 };
 
@@ -190,6 +216,8 @@ struct vidmm_context {
     uint64_t root_version;     /* of the root the driver was last given; 0 = none */
     uint64_t id;
     uint32_t node, running, queued, submit_private_max;
+    struct vmm_companion *companion; /* from its first tile update on */
+    uint32_t companion_node;
     int32_t priority;
     bool dying;
 };
@@ -260,6 +288,9 @@ struct vidmm_open {
     uint8_t plan, trial;       /* memory only: segment that admission has found for it (inv. 9) */
     uint64_t mark;             /* of the array walk that saw it last */
     uint32_t pending;          /* queued map requests that name it */
+    uint32_t holds;            /* parts of queued tile updates that name it */
+    bool pinned;               /* held while it was required: stays listed as long as it is held (inv. 14) */
+    struct vmm_binding *pool;  /* tile pools: where the privileged space shows it */
     uint32_t locks;
     uint8_t dying;             /* 0 no, 1 waiting for its users, 2 unbound and waiting for the flush */
     bool in_use;               /* close waits for queued work */
@@ -298,6 +329,7 @@ struct vidmm_process {
     struct list on_adapter, devices, fence_pages;
     struct vidmm_adapter *ad;
     struct vmm_space space;
+    struct vmm_space privileged; /* .ad NULL: none yet; made by the first reservation (TIL-04) */
     uint64_t id, budget, wait_seq;
     uint64_t local_required;   /* bytes its devices require that prefer a memory segment */
     uint64_t last_pick;        /* used by a break switch only */
@@ -350,6 +382,7 @@ struct vidmm_adapter {
     _Atomic uint32_t fence_poke;
     struct list processes, allocs, dying_opens, lingering;
     struct list active[3];     /* queues with requests, by priority */
+    struct list companions;    /* with queued updates, in the order in which they began */
     /* paging process */
     struct vmm_space paging;
     void *paging_context;

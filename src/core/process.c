@@ -20,6 +20,7 @@ static void free_process(struct vidmm_process *p)
         vmm_delete(ad, tree_entry(n, struct vmm_binding, node), sizeof(struct vmm_binding));
     }
     vmm_fence_pages_free(p);
+    vmm_privileged_free(p);
     if (p->space.pending_root != NULL) vmm_table_free(ad, p->space.pending_root);
     if (p->space.ad != NULL) vmm_space_fini(&p->space);
     if (p->space.kmd_process != NULL) ad->ops->destroy_process(ad->kmd, p->space.kmd_process);
@@ -35,6 +36,7 @@ vidmm_status vidmm_process_create(struct vidmm_adapter *ad, struct vidmm_process
     list_init(&p->devices);
     list_init(&p->fence_pages);
     vidmm_status st = make_space(p);
+    if (st == VIDMM_OK && BROKEN(ad, TIL_06)) st = vmm_privileged_make(p);
     if (st != VIDMM_OK) {
         free_process(p);
         return st;
@@ -74,10 +76,4 @@ bool vmm_process_step(struct vidmm_process *p)
         return true;
     }
     return progress;
-}
-
-uint32_t vidmm_process_space_count(const struct vidmm_process *p)
-{
-    (void)p;
-    return 1;
 }

@@ -13,6 +13,7 @@ struct vmm_request *vmm_request_new(struct vidmm_queue *q, enum vmm_request_kind
     struct vmm_request *r = vmm_new(adapter_of(q), sizeof *r);
     if (r == NULL) return NULL;
     r->queue = q;
+    r->space = &q->dev->proc->space;
     r->kind = (uint8_t)kind;
     list_init(&r->new_leaves);
     list_init(&r->spares);
@@ -41,7 +42,7 @@ uint64_t vmm_request_enqueue(struct vmm_request *r)
     struct vidmm_adapter *ad = adapter_of(q);
     bool idle = list_empty(&q->requests) && !delayed(q);
     r->seq = ++ad->next_seq;
-    if (BROKEN(ad, PAG_01)) idle = true;
+    if (BROKEN(ad, PAG_01) || (BROKEN(ad, TIL_02) && r->target == TARGET_ZERO)) idle = true;
     if (idle && execute(r) && vmm_batch_passed(ad, r->wait_seq)) {
         vmm_request_free(r);
         return 0;

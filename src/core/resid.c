@@ -29,6 +29,7 @@ static void required_add(struct vidmm_open *op)
     op->dev->proc->local_required += local_bytes(op->al);
     op->al->resident_seq = ++ad->next_seq;
     list_remove(&op->on_lingering);
+    if (op->holds > 0) op->pinned = true;
     if (listed(op)) return;
     list_push_back(&op->dev->required, &op->on_required);
     if (memory_only(op->al)) op->dev->memory_only++;
@@ -52,6 +53,7 @@ void vmm_required_drop(struct vidmm_open *op)
     list_remove(&op->on_lingering);
     if (op->resident > 0) op->dev->proc->local_required -= local_bytes(op->al);
     op->resident = 0;
+    op->pinned = false;
     if (listed(op)) unlist(op);
 }
 
@@ -62,7 +64,7 @@ static void evict_last(struct vidmm_open *op, bool unwritten)
     struct vidmm_adapter *ad = op->dev->proc->ad;
     op->dev->proc->local_required -= local_bytes(op->al);
     op->linger_seq = ad->next_seq + 1;
-    bool lingers = vmm_packets_before(op->dev, op->linger_seq);
+    bool lingers = op->holds > 0 || vmm_packets_before(op->dev, op->linger_seq);
     op->al->unwritten = unwritten && op->al->clean && !lingers;
     if (lingers) list_push_back(&ad->lingering, &op->on_lingering);
     else unlist(op);
@@ -73,7 +75,7 @@ bool vmm_lingering_step(struct vidmm_adapter *ad)
     bool progress = false;
     LIST_FOREACH_SAFE(it, tmp, &ad->lingering) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_lingering);
-        if (vmm_packets_before(op->dev, op->linger_seq)) continue;
+        if (op->holds > 0 || vmm_packets_before(op->dev, op->linger_seq)) continue;
         list_remove(&op->on_lingering);
         unlist(op);
         progress = true;

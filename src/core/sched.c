@@ -327,7 +327,8 @@ vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_con
     struct vidmm_adapter *ad = d->proc->ad;
     struct vidmm_kmd_context kc = { .process = d->proc->space.kmd_process, .node = in->node,
                                     .flags = VIDMM_CONTEXT_VIRTUAL, .private_data = in->private_data,
-                                    .private_size = in->private_size };
+                                    .private_size = in->private_size,
+                                    .paging_companion_node = ad->info.paging_node };
     if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (in->node >= ad->info.node_count || in->engine_affinity > 1) return VIDMM_INVALID;
     if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
@@ -335,6 +336,10 @@ vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_con
     struct vidmm_context *c = vmm_new(ad, sizeof *c);
     if (c == NULL) return VIDMM_NO_MEMORY;
     vidmm_status st = ad->ops->create_context(ad->kmd, &kc);
+    if (st == VIDMM_OK && kc.paging_companion_node >= ad->info.node_count) { /* a broken driver */
+        ad->ops->destroy_context(ad->kmd, kc.handle);
+        st = VIDMM_FAILED;
+    }
     if (st != VIDMM_OK) {
         vmm_delete(ad, c, sizeof *c);
         return st;
@@ -342,6 +347,7 @@ vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_con
     c->dev = d;
     c->node = in->node;
     c->kmd_context = kc.handle;
+    c->companion_node = kc.paging_companion_node;
     c->submit_private_max = kc.submit_private_max;
     c->id = ++ad->next_id;
     list_init(&c->packets);
@@ -446,6 +452,7 @@ void vmm_context_cancel(struct vidmm_context *c)
         tell_cancelled(c, p);
         packet_free(adapter_of(c), p);
     }
+    vmm_companion_cancel(c);
 }
 
 void vidmm_context_destroy(struct vidmm_context *c)
@@ -457,7 +464,8 @@ void vidmm_context_destroy(struct vidmm_context *c)
 bool vmm_context_step_dying(struct vidmm_context *c)
 {
     struct vidmm_adapter *ad = adapter_of(c);
-    if (!c->dying || c->queued + c->running > 0) return false;
+    if (!c->dying || c->queued + c->running + vidmm_context_updates(c) > 0) return false;
+    vmm_companion_free(c);
     ad->ops->destroy_context(ad->kmd, c->kmd_context);
     list_remove(&c->on_device);
     vmm_delete(ad, c, sizeof *c);

@@ -49,6 +49,7 @@ static bool merge_flush(struct range *f, uint64_t start, uint64_t end)
 /* Ranges are merged when they touch; too many, and everything is flushed. */
 void vmm_space_flush(struct vmm_space *sp, struct range r)
 {
+    if (sp->unseen) return;
     sp->flush_seq = sp->ad->batch_next;
     if (!list_is_linked(&sp->on_flush)) list_push_back(&sp->ad->flush_spaces, &sp->on_flush);
     if (sp->flush_all) return;

@@ -12,7 +12,7 @@ struct map_plan {
 };
 
 /* The first part of the request at or after `at` that no later free has taken away; empty: none. */
-static struct range next_piece(const struct vmm_request *r, uint64_t at)
+struct range vmm_map_piece(const struct vmm_request *r, uint64_t at)
 {
     struct range p = { at, r->range.end };
     const struct vmm_hole *h = r->holes;
@@ -65,7 +65,7 @@ static bool shown_conflicts(const struct shown *s, struct range at, struct range
 
 /* Unique driver protection (bit 63, VA-36..38): no other address may show the same pages with another value.
  */
-static bool unique_conflict(const struct vmm_space *sp, const struct vidmm_map *in, struct range at)
+bool vmm_map_conflicts(const struct vmm_space *sp, const struct vidmm_map *in, struct range at)
 {
     struct range asked = { in->offset, in->offset + in->bytes };
     uint64_t wants = in->driver_protection;
@@ -78,7 +78,8 @@ static bool unique_conflict(const struct vmm_space *sp, const struct vidmm_map *
     LIST_FOREACH(it, &sp->pending) {
         const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
         if (r->open == NULL || r->open->al != in->open->al) continue;
-        for (struct range p = next_piece(r, r->range.start); p.start < p.end; p = next_piece(r, p.end)) {
+        struct range p = vmm_map_piece(r, r->range.start);
+        for (; p.start < p.end; p = vmm_map_piece(r, p.end)) {
             struct shown s = { p, r->offset + (p.start - r->range.start), r->driver_protection };
             if (shown_conflicts(&s, at, asked, wants)) return true;
         }
@@ -178,7 +179,7 @@ static vidmm_status decode_map(const struct vidmm_queue *q, const struct vidmm_m
         plan->range = (struct range){ va, va + in->bytes };
         plan->new_claim = true;
     }
-    if (in->open != NULL && unique_conflict(sp, in, plan->range)) return VIDMM_INVALID;
+    if (in->open != NULL && vmm_map_conflicts(sp, in, plan->range)) return VIDMM_INVALID;
     return VIDMM_OK;
 }
 
@@ -201,7 +202,7 @@ static vidmm_status take_new_leaves(struct vmm_space *sp, struct vmm_request *r,
 }
 
 /* Tables for the whole range: linked and pinned where the root reaches, ready to be linked beyond it. */
-static vidmm_status take_tables(struct vmm_space *sp, struct vmm_request *r)
+vidmm_status vmm_map_take_tables(struct vmm_space *sp, struct vmm_request *r)
 {
     uint64_t covered = (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[sp->ad->info.level_count - 1];
     uint64_t end = min_u64(r->range.end, max_u64(covered, r->range.start));
@@ -215,7 +216,7 @@ static vidmm_status take_tables(struct vmm_space *sp, struct vmm_request *r)
 }
 
 /* Two bindings: what one piece of a map may need. */
-static bool add_spares(struct vidmm_adapter *ad, struct list *spares)
+bool vmm_map_add_spares(struct vidmm_adapter *ad, struct list *spares)
 {
     for (int i = 0; i < 2; i++) {
         struct vmm_binding *b = vmm_new(ad, sizeof *b);
@@ -243,9 +244,9 @@ static vidmm_status reserve_map(struct vidmm_queue *q, struct range range, bool 
     r->pinned_end = range.start;
     r->unmap = unmap;
     bool ok = span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4) &&
-              add_spares(ad, &r->spares);
+              vmm_map_add_spares(ad, &r->spares);
     vidmm_status st = ok ? VIDMM_OK : VIDMM_NO_MEMORY;
-    if (st == VIDMM_OK && !unmap) st = take_tables(sp, r);
+    if (st == VIDMM_OK && !unmap) st = vmm_map_take_tables(sp, r);
     if (st != VIDMM_OK) {
         vmm_request_free(r);
         return st;
@@ -254,22 +255,32 @@ static vidmm_status reserve_map(struct vidmm_queue *q, struct range range, bool 
     return VIDMM_OK;
 }
 
-static void unpend(struct vmm_space *sp, struct vmm_request *r)
+void vmm_map_pend(struct vmm_request *r)
+{
+    struct vmm_space *sp = r->space;
+    list_push_back(&sp->pending, &r->on_pending);
+    sp->pending_count++;
+    if (r->open == NULL) return;
+    if (r->update == NULL) r->open->pending++;
+    else r->open->holds++;
+    r->open->al->unique += (uint32_t)(r->driver_protection >> 63);
+}
+
+void vmm_map_unpend(struct vmm_request *r)
 {
     list_remove(&r->on_pending);
-    sp->pending_count--;
+    r->space->pending_count--;
     if (r->open == NULL) return;
-    r->open->pending--;
+    if (r->update == NULL) r->open->pending--;
+    else if (--r->open->holds == 0) r->open->pinned = false;
     r->open->al->unique -= (uint32_t)(r->driver_protection >> 63);
 }
 
 void vmm_map_drop(struct vmm_request *r)
 {
-    struct vmm_space *sp = &r->queue->dev->proc->space;
+    struct vmm_space *sp = r->space;
     struct vidmm_adapter *ad = sp->ad;
-    if (list_is_linked(&r->on_pending)) {
-        unpend(sp, r);
-    }
+    if (list_is_linked(&r->on_pending)) vmm_map_unpend(r);
     if (!r->executed && r->pinned_end > r->range.start)
         vmm_tables_release(sp, (struct range){ r->range.start, r->pinned_end }, false);
     LIST_FOREACH_SAFE(it, tmp, &r->new_leaves) {
@@ -292,25 +303,28 @@ void vmm_map_drop(struct vmm_request *r)
 
 /* ---- commit and execution ---- */
 
+/* Updates of a reservation inherit what was given to it (VA-40). */
+static void keep_protection(struct span *claim, uint64_t driver_protection)
+{
+    _Static_assert(sizeof(uintptr_t) == sizeof(uint64_t), "the owner of a span has room for a protection");
+    claim->owner = (void *)(uintptr_t)driver_protection;
+}
+
 static uint64_t commit_map(struct vmm_request *r, bool new_claim, uint32_t kind)
 {
-    struct vmm_space *sp = &r->queue->dev->proc->space;
+    struct vmm_space *sp = r->space;
     if (new_claim) {
         struct span *c = span_insert(&sp->claims, r->range.start, r->range.end);
         CHECK(c != NULL);
         c->kind = kind;
+        if (kind != CLAIM_MAP) keep_protection(c, r->driver_protection);
     }
     r->new_claim = new_claim;
-    list_push_back(&sp->pending, &r->on_pending);
-    sp->pending_count++;
-    if (r->open != NULL) {
-        r->open->pending++;
-        r->open->al->unique += (uint32_t)(r->driver_protection >> 63);
-    }
+    vmm_map_pend(r);
     return vmm_request_enqueue(r);
 }
 
-static struct vmm_binding *take_spare(struct vmm_request *r)
+struct vmm_binding *vmm_map_take_spare(struct vmm_request *r)
 {
     struct list *l = list_pop_front(&r->spares);
     CHECK(l != NULL);
@@ -324,14 +338,14 @@ static void keep_spare(struct vmm_request *r, struct vmm_binding *b)
 
 static void bind_piece(struct vmm_request *r, struct range p)
 {
-    struct vmm_space *sp = &r->queue->dev->proc->space;
+    struct vmm_space *sp = r->space;
     if (r->unmap) {
-        struct vmm_binding *extra = take_spare(r);
+        struct vmm_binding *extra = vmm_map_take_spare(r);
         vmm_bind_clear(sp, p, &extra);
         keep_spare(r, extra);
         return;
     }
-    struct vmm_binding *b = take_spare(r), *spare[2] = { take_spare(r), NULL };
+    struct vmm_binding *b = vmm_map_take_spare(r), *spare[2] = { vmm_map_take_spare(r), NULL };
     b->target = r->target;
     b->prot = r->prot;
     b->open = r->open;
@@ -341,7 +355,7 @@ static void bind_piece(struct vmm_request *r, struct range p)
     keep_spare(r, spare[0]);
 }
 
-static bool root_ready(struct vmm_space *sp, struct vmm_request *r)
+bool vmm_map_root_ready(struct vmm_space *sp, struct vmm_request *r)
 {
     if (r->new_root != NULL) {
         struct vmm_table *root = r->new_root;
@@ -370,13 +384,13 @@ static bool root_ready(struct vmm_space *sp, struct vmm_request *r)
 static void release_hole(struct vmm_request *r, struct range hole)
 {
     struct range held = range_intersect(hole, (struct range){ r->range.start, r->pinned_end });
-    if (!range_is_empty(held)) vmm_tables_release(&r->queue->dev->proc->space, held, false);
+    if (!range_is_empty(held)) vmm_tables_release(r->space, held, false);
 }
 
 bool vmm_map_execute(struct vmm_request *r)
 {
-    struct vmm_space *sp = &r->queue->dev->proc->space;
-    if (!root_ready(sp, r)) return false;
+    struct vmm_space *sp = r->space;
+    if (!vmm_map_root_ready(sp, r)) return false;
     uint64_t at = r->range.start; /* tables of [at, pinned_end) are still held for this request */
     for (const struct vmm_hole *h = r->holes; at < r->range.end; h = h->next) {
         struct range p = { at, h != NULL ? h->range.start : r->range.end };
@@ -387,7 +401,7 @@ bool vmm_map_execute(struct vmm_request *r)
         if (!r->unmap) release_hole(r, h->range);
         at = h->range.end;
     }
-    unpend(sp, r);
+    vmm_map_unpend(r);
     if (!r->unmap && r->pinned_end > at) vmm_tables_release(sp, (struct range){ at, r->pinned_end }, false);
     r->pinned_end = r->range.start;
     r->wait_seq = vmm_space_flush_pending(sp) ? sp->flush_seq : 0;
@@ -446,26 +460,40 @@ static vidmm_status decode_reserve(struct vidmm_process *p, const struct vidmm_q
     return VIDMM_OK;
 }
 
-vidmm_status vidmm_va_reserve(struct vidmm_process *p, struct vidmm_queue *q, const struct vidmm_reserve *in,
-                              uint64_t *va, uint64_t *value)
+static vidmm_status reserve_range(struct vidmm_process *p, struct vidmm_queue *q, struct range range,
+                                  const struct vidmm_reserve *in, uint64_t *value)
 {
     struct vmm_space *sp = &p->space;
-    struct range range;
-    vidmm_status st = decode_reserve(p, q, in, &range);
-    if (st != VIDMM_OK) return st;
     if (in->type == VIDMM_RESERVE_ZERO) {
         struct vmm_request *r;
-        st = reserve_map(q, range, false, &r);
+        vidmm_status st = reserve_map(q, range, false, &r);
         if (st != VIDMM_OK) return st;
         r->target = TARGET_ZERO;
         r->driver_protection = in->driver_protection;
         *value = commit_map(r, true, CLAIM_RESERVE | CLAIM_ZERO);
-    } else {
-        if (!span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4)) return VIDMM_NO_MEMORY;
-        struct span *c = span_insert(&sp->claims, range.start, range.end);
-        CHECK(c != NULL);
-        c->kind = CLAIM_RESERVE;
-        *value = 0;
+        return VIDMM_OK;
+    }
+    if (!span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4)) return VIDMM_NO_MEMORY;
+    struct span *c = span_insert(&sp->claims, range.start, range.end);
+    CHECK(c != NULL);
+    c->kind = CLAIM_RESERVE;
+    keep_protection(c, in->driver_protection);
+    *value = 0;
+    return VIDMM_OK;
+}
+
+vidmm_status vidmm_va_reserve(struct vidmm_process *p, struct vidmm_queue *q, const struct vidmm_reserve *in,
+                              uint64_t *va, uint64_t *value)
+{
+    struct range range;
+    bool first = p->privileged.ad == NULL;
+    vidmm_status st = decode_reserve(p, q, in, &range);
+    if (st == VIDMM_OK && first) st = vmm_privileged_make(p);
+    if (st != VIDMM_OK) return st;
+    st = reserve_range(p, q, range, in, value);
+    if (st != VIDMM_OK) {
+        if (first) vmm_privileged_free(p);
+        return st;
     }
     *va = range.start;
     p->ad->counters->reserves++;
@@ -504,12 +532,21 @@ static bool add_hole(struct vidmm_adapter *ad, struct free_stock *s)
     if (h == NULL) return false;
     h->next = s->holes;
     s->holes = h;
-    return add_spares(ad, &s->spares);
+    return vmm_map_add_spares(ad, &s->spares);
 }
 
-static bool pending_overlaps(const struct list *it, struct range r)
+static struct range hit_target(const struct vmm_request *q, struct range freed)
 {
-    return range_overlaps(list_entry(it, struct vmm_request, on_pending)->range, r);
+    return range_intersect(q->range, freed);
+}
+
+/* Pages of a copy's target whose source goes: nothing is copied there (TIL-28). */
+static struct range hit_source(const struct vmm_request *q, struct range freed)
+{
+    if (!q->copy) return (struct range){ 0, 0 };
+    struct range s = range_intersect((struct range){ q->source, q->source + range_size(q->range) }, freed);
+    if (range_is_empty(s)) return s;
+    return (struct range){ q->range.start + (s.start - q->source), q->range.start + (s.end - q->source) };
 }
 
 /* What a free may need: a binding for one that is cut in two, and a hole for each queued map it hits. */
@@ -523,7 +560,9 @@ static vidmm_status take_stock(struct vmm_space *sp, struct range r, struct free
         ok = s->spare != NULL;
     }
     LIST_FOREACH(it, &sp->pending) {
-        if (ok && pending_overlaps(it, r)) ok = add_hole(sp->ad, s);
+        const struct vmm_request *q = list_entry(it, struct vmm_request, on_pending);
+        if (ok && !range_is_empty(hit_target(q, r))) ok = add_hole(sp->ad, s);
+        if (ok && !range_is_empty(hit_source(q, r))) ok = add_hole(sp->ad, s);
     }
     if (ok) return VIDMM_OK;
     give_stock(sp->ad, s);
@@ -546,16 +585,22 @@ static void insert_hole(struct vidmm_adapter *ad, struct vmm_request *r, struct 
     *at = h;
 }
 
+static void void_part(struct vmm_request *q, struct range hit, struct free_stock *s)
+{
+    if (range_is_empty(hit)) return;
+    struct vmm_hole *h = s->holes;
+    s->holes = h->next;
+    h->range = hit;
+    for (int i = 0; i < 2; i++) list_push_back(&q->spares, list_pop_front(&s->spares));
+    insert_hole(q->space->ad, q, h);
+}
+
 static void void_pending(struct vmm_space *sp, struct range r, struct free_stock *s)
 {
     LIST_FOREACH(it, &sp->pending) {
-        if (!pending_overlaps(it, r)) continue;
         struct vmm_request *q = list_entry(it, struct vmm_request, on_pending);
-        struct vmm_hole *h = s->holes;
-        s->holes = h->next;
-        h->range = range_intersect(r, q->range);
-        for (int i = 0; i < 2; i++) list_push_back(&q->spares, list_pop_front(&s->spares));
-        insert_hole(sp->ad, q, h);
+        void_part(q, hit_target(q, r), s);
+        void_part(q, hit_source(q, r), s);
     }
 }
 
@@ -609,7 +654,7 @@ void vmm_claims_release(struct vmm_space *sp, struct range r)
         LIST_FOREACH(it, &sp->pending) {
             const struct vmm_request *q = list_entry(it, struct vmm_request, on_pending);
             if (!range_overlaps(q->range, part)) continue;
-            struct range p = next_piece(q, max_u64(q->range.start, part.start));
+            struct range p = vmm_map_piece(q, max_u64(q->range.start, part.start));
             if (p.start >= p.end) continue;
             if (p.start == part.start) part.start = min_u64(p.end, r.end);
             else part.end = min_u64(part.end, p.start);
@@ -633,10 +678,10 @@ static void release_unbound(struct vmm_space *sp, struct range p)
 
 void vmm_map_cancel(struct vmm_request *r)
 {
-    struct vmm_space *sp = &r->queue->dev->proc->space;
+    struct vmm_space *sp = r->space;
     if (r->executed || !r->new_claim) return;
-    unpend(sp, r);
-    for (struct range p = next_piece(r, r->range.start); p.start < p.end; p = next_piece(r, p.end))
+    vmm_map_unpend(r);
+    for (struct range p = vmm_map_piece(r, r->range.start); p.start < p.end; p = vmm_map_piece(r, p.end))
         release_unbound(sp, p);
 }
 

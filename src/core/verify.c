@@ -120,6 +120,12 @@ static uint64_t promised_by(const struct vidmm_queue *q, struct range leaf)
 static uint64_t promised(const struct vmm_space *sp, struct range leaf)
 {
     uint64_t pages = 0;
+    if (sp != &sp->proc->space) return 0; /* nothing is ever queued for the privileged space */
+    LIST_FOREACH(it, &sp->pending) {
+        const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
+        struct range held = { r->range.start, r->pinned_end };
+        if (r->update != NULL) pages += range_size(range_intersect(leaf, held)) >> VIDMM_PAGE_SHIFT;
+    }
     LIST_FOREACH(di, &sp->proc->devices) {
         const struct vidmm_device *d = list_entry(di, struct vidmm_device, on_process);
         LIST_FOREACH(qi, &d->queues)
@@ -293,6 +299,31 @@ static void check_admission(struct walk *w, const struct vidmm_device *d)
     }
 }
 
+/* Inv. 14: a pool that was required when an update of it was accepted, or since, still is. */
+static void check_pins(struct walk *w, const struct vidmm_device *d)
+{
+    LIST_FOREACH(it, &d->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
+        uint32_t holds = 0;
+        LIST_FOREACH(pi, &d->proc->space.pending) {
+            const struct vmm_request *r = list_entry(pi, struct vmm_request, on_pending);
+            holds += r->update != NULL && r->open == op;
+        }
+        hold(w, holds == op->holds, 14, "the queued updates that name a pool are counted wrong");
+        hold(w, !op->pinned || (holds > 0 && list_is_linked(&op->on_required)), 14,
+             "a pool left the required list while an update of it is queued");
+        hold(w, holds == 0 || op->pinned || !list_is_linked(&op->on_required), 14,
+             "a required pool is not pinned by its queued updates");
+    }
+    LIST_FOREACH(it, &d->contexts) {
+        const struct vmm_companion *k = list_entry(it, struct vidmm_context, on_device)->companion;
+        if (k == NULL) continue;
+        hold(w, list_count(&k->updates) == k->count && k->count <= VIDMM_UPDATES_MAX, 14,
+             "the updates of a companion are counted wrong");
+        hold(w, (k->count > 0) == list_is_linked(&k->on_adapter), 14, "nobody serves a companion's updates");
+    }
+}
+
 static void check_holds(struct walk *w, const struct vidmm_device *d)
 {
     uint32_t holds = 0;
@@ -345,6 +376,7 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     LIST_FOREACH(it, &d->queues) asking += check_queue(w, list_entry(it, struct vidmm_queue, on_device));
     hold(w, asking == d->asking, 17, "a queued MakeResident is not counted");
     check_admission(w, d);
+    check_pins(w, d);
     check_holds(w, d);
 }
 
@@ -387,6 +419,11 @@ static uint64_t check_process(struct walk *w, struct vidmm_process *p)
     check_bindings(w, &p->space);
     check_tables(w, &p->space);
     check_flushes(w, &p->space);
+    if (p->privileged.ad != NULL) {
+        check_bindings(w, &p->privileged);
+        check_tables(w, &p->privileged);
+        check_flushes(w, &p->privileged);
+    }
     LIST_FOREACH(it, &p->devices) {
         struct vidmm_device *d = list_entry(it, struct vidmm_device, on_process);
         check_device(w, d);
@@ -473,7 +510,7 @@ static uint64_t hash_space(const struct vmm_space *sp, uint64_t h)
         for (const struct vmm_hole *hole = r->holes; hole != NULL; hole = hole->next)
             h = hash_u64(h, hole->range.start);
     }
-    return hash_u64(h, vmm_tables_coverage(sp));
+    return hash_u64(h, sp->tables.root != NULL ? vmm_tables_coverage(sp) : 0);
 }
 
 static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
@@ -486,6 +523,7 @@ static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
         h = hash_u64(h, c->id);
         h = hash_u64(h, c->queued);
         h = hash_u64(h, c->running);
+        h = hash_u64(h, vidmm_context_updates(c));
     }
     LIST_FOREACH(it, &d->queues) {
         const struct vidmm_queue *q = list_entry(it, struct vidmm_queue, on_device);
@@ -498,6 +536,7 @@ static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
         h = hash_u64(h, op->id);
         h = hash_u64(h, (uint64_t)op->resident << 32 | op->pending);
         h = hash_u64(h, (uint64_t)op->locks << 8 | op->dying);
+        h = hash_u64(h, (uint64_t)op->holds << 1 | (op->pool != NULL));
     }
     LIST_FOREACH(it, &d->fences) {
         const struct vidmm_fence *f = list_entry(it, struct vidmm_fence, on_device);
@@ -515,6 +554,7 @@ uint64_t vidmm_state_hash(const struct vidmm_adapter *ad)
         h = hash_u64(h, p->id);
         h = hash_u64(h, p->budget);
         h = hash_space(&p->space, h);
+        if (p->privileged.ad != NULL) h = hash_space(&p->privileged, h);
         LIST_FOREACH(di, &p->devices) h = hash_device(list_entry(di, struct vidmm_device, on_process), h);
     }
     LIST_FOREACH(it, &ad->allocs) {

@@ -350,6 +350,28 @@ vidmm_status vidmm_va_free(struct vidmm_process *p, uint64_t base, uint64_t byte
     if (use(p, PROCESS)->value != 0) use(p, PROCESS)->value--;
     return fails();
 }
+vidmm_status vidmm_va_update(struct vidmm_context *c, const struct vidmm_tile_op *op, uint32_t n,
+                             struct vidmm_fence *f, uint64_t value, uint32_t flags)
+{
+    struct object *ctx = use(c, CONTEXT);
+    for (uint32_t i = 0; i < n; i++)
+        if (op[i].open != NULL) check(use(op[i].open, OPEN)->parent == ctx->parent, "foreign open");
+    if (f != NULL) use(f, FENCE);
+    vidmm_status st = fails();
+    if (st != VIDMM_OK) return st;
+    if (vidmm_context_updates(c) >= VIDMM_UPDATES_MAX) return VIDMM_BUSY;
+    ctx->issued++;
+    fake.update = op[n - 1];
+    fake.update_value = value;
+    fake.update_flags = flags;
+    return VIDMM_OK;
+}
+/* One is processed at each step of a wait. */
+uint32_t vidmm_context_updates(const struct vidmm_context *c)
+{
+    uint64_t issued = use(c, CONTEXT)->issued;
+    return issued > fake.wait_steps ? (uint32_t)(issued - fake.wait_steps) : 0;
+}
 
 /* ---- environment -------------------------------------------------------------------------------- */
 

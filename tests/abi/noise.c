@@ -32,6 +32,7 @@ enum what {
     CONST,         /* `extra` */
     PAGES,         /* 64-bit, 1..64 pages, in bytes when extra is 4096 */
     WORDS,         /* pointer to small 32-bit numbers */
+    TILES,         /* pointer to operations of a tile update */
 };
 
 struct field { uint16_t offset; uint8_t what; uint32_t extra; };
@@ -60,6 +61,10 @@ static const struct shape shapes[] = {
     {KMT_OP_QueryAdapterInfo, {{0, ADAPTER, 0}, {4, CONST, 34}, {8, BYTES, 0}, {16, CONST, 12}}, {{0}}},
     {KMT_OP_MakeResident, {{0, QUEUE, 0}, {4, COUNT, 0}, {8, LIST, ALLOC}}, {{0}}},
     {KMT_OP_MapGpuVirtualAddress, {{0, QUEUE, 0}, {32, ALLOC, 0}, {48, PAGES, 1}, {56, CONST, 1}}, {{0}}},
+    {KMT_OP_UpdateGpuVirtualAddress, {{0, DEVICE, 0}, {4, CONTEXT, 0}, {8, SYNC, 0}, {12, COUNT, 0},
+     {16, TILES, 0}, {48, CONST, 0}}, {{0}}},
+    {KMT_OP_UpdateGpuVirtualAddress, {{0, DEVICE, 0}, {4, CONTEXT, 0}, {12, CONST, 1}, {16, TILES, 0},
+     {48, CONST, 1}}, {{0}}},
     {KMT_OP_Escape, {{0, ADAPTER, 0}, {16, BYTES, 0}, {24, CONST, 64}}, {{0}}},
     {KMT_OP_GetDeviceState, {{0, DEVICE, 0}, {4, COUNT, 0}}, {{0}}},
     {KMT_OP_GetDeviceState, {{0, DEVICE, 0}, {4, CONST, 5}}, {{0}}},
@@ -214,6 +219,22 @@ static void put_numbers(uint8_t *where, size_t each)
     memcpy(where, &list_at, 8);
 }
 
+static void put_tiles(uint8_t *where)
+{
+    D3DKMT_PTR list_at;
+    uint8_t *list = next_list(&list_at);
+    for (uint32_t i = 0; i < 4; i++) {
+        D3DDDI_UPDATEGPUVIRTUALADDRESS_OPERATION op = {.OperationType = random32() % 4};
+        op.Map.BaseAddress = random32() % 64 * 4096ull;
+        op.Map.SizeInBytes = (1 + random32() % 64) * 4096ull;
+        if (op.OperationType == UPDATE_UNMAP) op.Unmap.Protection = 4u << random32() % 2;
+        else if (op.OperationType == UPDATE_COPY) op.Copy.DestAddress = random32() % 64 * 4096ull;
+        else op.Map.hAllocation = pick(ALLOC);
+        memcpy(list + i * sizeof op, &op, sizeof op);
+    }
+    memcpy(where, &list_at, 8);
+}
+
 static void put_field(uint8_t *args, const struct field *f)
 {
     uint8_t *where = args + f->offset;
@@ -231,6 +252,7 @@ static void put_field(uint8_t *args, const struct field *f)
     case LIST: put_list(where, f->extra); break;
     case VALUES: put_numbers(where, 8); break;
     case WORDS: put_numbers(where, 4); break;
+    case TILES: put_tiles(where); break;
     case INFOS: put_infos(where, f->extra); break;
     case BYTES:
         v64 = at(BUFFER + random32() % 2 * 64);

@@ -542,6 +542,136 @@ static void locks_die_with_their_handle(void **state)
     end();
 }
 
+/* ---- tile updates ------------------------------------------------------------------------------- */
+
+struct tile_names { D3DKMT_HANDLE device, context, fence, allocation; };
+
+static void make_tile_names(struct tile_names *t)
+{
+    t->device = create_device(open_adapter());
+    D3DKMT_CREATECONTEXTVIRTUAL v = {.hDevice = t->device, .EngineAffinity = 1};
+    assert_int_equal(CALL(CreateContextVirtual, &v), STATUS_SUCCESS);
+    D3DKMT_CREATESYNCHRONIZATIONOBJECT2 s = {.hDevice = t->device};
+    s.Info.Type = SYNC_MONITORED_FENCE;
+    assert_int_equal(CALL(CreateSynchronizationObject2, &s), STATUS_SUCCESS);
+    D3DKMT_CREATEALLOCATION made = {.hDevice = t->device};
+    assert_int_equal(create_allocations(&made, 1), STATUS_SUCCESS);
+    t->context = v.hContext;
+    t->fence = s.hSyncObject;
+    t->allocation = allocation(0);
+}
+
+typedef D3DDDI_UPDATEGPUVIRTUALADDRESS_OPERATION tile_operation;
+
+static D3DKMT_UPDATEGPUVIRTUALADDRESS update_of(const struct tile_names *t, const tile_operation *op,
+                                                uint32_t n)
+{
+    memcpy(client + 2 * ARRAYS, op, n * sizeof *op);
+    return (D3DKMT_UPDATEGPUVIRTUALADDRESS){.hDevice = t->device, .hContext = t->context,
+                                            .hFenceObject = t->fence, .NumOperations = n,
+                                            .Operations = AT(2 * ARRAYS), .FenceValue = 42};
+}
+
+static void tile_updates_reach_the_core(void **state)
+{
+    struct tile_names t;
+    (void)state;
+    begin();
+    make_tile_names(&t);
+    D3DDDI_UPDATEGPUVIRTUALADDRESS_OPERATION op[4] = {
+        {.OperationType = UPDATE_MAP, .Map = {0x10000, 0x4000, t.allocation, 0x1000, 0x2000}},
+        {.OperationType = UPDATE_MAP_PROTECT,
+         .MapProtect = {0x20000, 0x3000, t.allocation, 0x5000, 0, 1, 0x77}},
+        {.OperationType = UPDATE_UNMAP, .Unmap = {0x30000, 0x1000, 8}},
+        {.OperationType = UPDATE_COPY, .Copy = {0x40000, 0x6000, 0x50000}}};
+    static const struct vidmm_tile_op want[4] = {
+        {VIDMM_TILE_MAP, 0x10000, 0x4000, NULL, 0x1000, 0x2000, 0, 0, 0},
+        {VIDMM_TILE_MAP_PROTECT, 0x20000, 0x3000, NULL, 0x5000, 0, 0, 1, 0x77},
+        {VIDMM_TILE_UNMAP, 0x30000, 0x1000, NULL, 0, 0, 0, 8, 0},
+        {VIDMM_TILE_COPY, 0x50000, 0x6000, NULL, 0, 0, 0x40000, 0, 0}};
+    for (uint32_t i = 0; i < 4; i++) {
+        D3DKMT_UPDATEGPUVIRTUALADDRESS a = update_of(&t, op, i + 1);
+        a.Flags = i & 1 ? D3DKMT_UPDATEGPUVIRTUALADDRESS_Flags_DoNotWait : 0;
+        assert_int_equal(CALL(UpdateGpuVirtualAddress, &a), STATUS_SUCCESS);
+        assert_int_equal(fake.update.open != NULL, i < 2);
+        fake.update.open = NULL;
+        assert_memory_equal(&fake.update, &want[i], sizeof want[i]);
+        assert_int_equal(fake.update_value, 42);
+        assert_int_equal(fake.update_flags, i & 1 ? VIDMM_UPDATE_DO_NOT_WAIT : 0);
+    }
+    end();
+}
+
+static void tile_updates_are_refused(void **state)
+{
+    struct tile_names t;
+    (void)state;
+    begin();
+    make_tile_names(&t);
+    D3DDDI_UPDATEGPUVIRTUALADDRESS_OPERATION op = {
+        .OperationType = UPDATE_MAP, .Map = {0x10000, 0x4000, t.allocation, 0, 0}};
+    const D3DKMT_UPDATEGPUVIRTUALADDRESS good = update_of(&t, &op, 1);
+    D3DKMT_UPDATEGPUVIRTUALADDRESS bad[9];
+    for (int i = 0; i < 9; i++) bad[i] = good;
+    bad[0].hDevice = t.context;
+    bad[1].hContext = t.device;
+    bad[2].hFenceObject = t.context;
+    bad[3].NumOperations = 0;
+    bad[4].Reserved0 = 1;
+    bad[5].Reserved1 = 1;
+    bad[6].Flags = 2;
+    bad[7].Operations = 0;
+    bad[8].hDevice = create_device(open_adapter()); /* the context is another device's */
+    uint64_t calls = fake.core_calls;
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(CALL(UpdateGpuVirtualAddress, &bad[i]), STATUS_INVALID_PARAMETER);
+    op.OperationType = 4;
+    D3DKMT_UPDATEGPUVIRTUALADDRESS a = update_of(&t, &op, 1);
+    assert_int_equal(CALL(UpdateGpuVirtualAddress, &a), STATUS_INVALID_PARAMETER);
+    op.OperationType = UPDATE_MAP;
+    op.Map.hAllocation = t.fence;
+    a = update_of(&t, &op, 1);
+    assert_int_equal(CALL(UpdateGpuVirtualAddress, &a), STATUS_INVALID_PARAMETER);
+    assert_int_equal(fake.core_calls, calls);
+    end();
+}
+
+static D3DKMT_HANDLE destroyed_while_waiting;
+
+static void destroy_the_context(void)
+{
+    D3DKMT_DESTROYCONTEXT d = {destroyed_while_waiting};
+    if (fake.wait_steps != 1) return;
+    fake.owned = false; /* another thread's turn */
+    assert_int_equal(CALL(DestroyContext, &d), STATUS_SUCCESS);
+    fake.owned = true;
+}
+
+/* Without the wait a runtime would have to poll; with a wrong one it would hang. */
+static void the_129th_update_waits(void **state)
+{
+    struct tile_names t;
+    (void)state;
+    begin();
+    make_tile_names(&t);
+    D3DDDI_UPDATEGPUVIRTUALADDRESS_OPERATION op = {
+        .OperationType = UPDATE_MAP, .Map = {0x10000, 0x4000, t.allocation, 0, 0}};
+    D3DKMT_UPDATEGPUVIRTUALADDRESS a = update_of(&t, &op, 1);
+    fake.wait_steps = 0;
+    for (uint32_t i = 0; i < VIDMM_UPDATES_MAX; i++) {
+        assert_int_equal(CALL(UpdateGpuVirtualAddress, &a), STATUS_SUCCESS);
+        assert_int_equal(fake.wait_steps, 0);
+    }
+    assert_int_equal(CALL(UpdateGpuVirtualAddress, &a), STATUS_SUCCESS);
+    assert_int_equal(fake.wait_steps, 1); /* until one has been processed */
+    fake.wait_steps = 0;
+    destroyed_while_waiting = t.context;
+    fake.on_wait = destroy_the_context;
+    assert_int_equal(CALL(UpdateGpuVirtualAddress, &a), STATUS_INVALID_PARAMETER);
+    fake.on_wait = NULL;
+    end();
+}
+
 static void removed_adapter(void **state)
 {
     (void)state;
@@ -619,6 +749,9 @@ static const struct vt_case cases[] = {
     VT_TEST(driver_store_path, "", NULL),
     VT_TEST(shared_resource, "", NULL),
     VT_TEST(locks_die_with_their_handle, "", NULL),
+    VT_TEST(tile_updates_reach_the_core, "TIL-16", NULL),
+    VT_TEST(tile_updates_are_refused, "", NULL),
+    VT_TEST(the_129th_update_waits, "TIL-19", NULL),
     VT_TEST(removed_adapter, "", NULL),
     VT_TEST(absent_services, "", NULL),
     VT_TEST(each_allocation_fails, "", NULL),

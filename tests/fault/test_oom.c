@@ -171,6 +171,39 @@ static vidmm_status run_signal(struct oom *o)
     return vidmm_context_signal(o->c.context, &o->c.fence, &value, 1);
 }
 
+/* Two pools, one of them repeated, and a copy, in step with a fence that never comes. */
+static vidmm_status run_update(struct oom *o)
+{
+    struct vidmm_tile_op op[] = {
+        { .type = VIDMM_TILE_MAP, .base = o->reserved, .bytes = KIB(64), .open = o->open },
+        { .type = VIDMM_TILE_MAP_PROTECT, .base = o->reserved + MIB(2), .bytes = KIB(128), .open = o->second,
+          .open_bytes = KIB(64), .protection = VIDMM_PROT_WRITE },
+        { .type = VIDMM_TILE_COPY, .base = o->reserved + KIB(512), .bytes = KIB(16), .source = o->reserved },
+        { .type = VIDMM_TILE_UNMAP, .base = o->reserved, .bytes = KIB(8),
+          .protection = VIDMM_PROT_NO_ACCESS } };
+    return vidmm_va_update(o->c.context, op, 4, o->c.fence, 1000, 0);
+}
+
+static void make_reservation(struct oom *o)
+{
+    make_open(o);
+    client_resident(&o->c, o->open);
+    struct vidmm_reserve in = { .bytes = MIB(4) };
+    uint64_t value;
+    assert_int_equal(vidmm_va_reserve(o->c.process, o->c.queue, &in, &o->reserved, &value), VIDMM_OK);
+}
+
+static vidmm_status run_free_updates(struct oom *o)
+{
+    return vidmm_va_free(o->c.process, o->reserved + PAGE, KIB(32));
+}
+
+static void make_updates(struct oom *o)
+{
+    make_reservation(o);
+    for (int i = 0; i < 3; i++) assert_int_equal(run_update(o), VIDMM_OK);
+}
+
 static const struct operation operations[] = {
     { "process_create", run_process, NULL },
     { "device_create", run_device, NULL },
@@ -188,6 +221,9 @@ static const struct operation operations[] = {
     { "va_free", run_free_all, make_mapping },
     { "va_free, middle", run_free_middle, make_mapping },
     { "va_free, over queued maps", run_free_all, make_pending },
+    { "va_update", run_update, make_reservation },
+    { "va_update, again", run_update, make_updates },
+    { "va_free, over queued updates", run_free_updates, make_updates },
     { "make_resident", run_resident, make_open },
     { "context_submit", run_submit, NULL },
     { "context_wait", run_wait, NULL },

@@ -189,6 +189,8 @@ static vidmm_status rec_create_context(void *kmd, struct vidmm_kmd_context *c)
     e->object = c->handle;
     e->submit.node = c->node;
     e->system = (c->flags & VIDMM_CONTEXT_SYSTEM) != 0;
+    e->process = c->process;
+    if (f->hooks.companion_node != 0) c->paging_companion_node = f->hooks.companion_node - 1;
     f->hooks.context_flags_seen = c->flags;
     return st;
 }
@@ -472,11 +474,11 @@ void fx_open(struct fx *f, enum ref_format format)
 
 bool fx_destroy_process(struct fx *f, struct vidmm_process *p)
 {
-    uint32_t before = fx_count(f, EV_DESTROY_PROCESS);
+    uint32_t before = fx_count(f, EV_DESTROY_PROCESS), spaces = vidmm_process_space_count(p);
     if (p == f->p) f->q = NULL;
     vidmm_process_destroy(p);
     fx_run(f);
-    return fx_count(f, EV_DESTROY_PROCESS) == before + 1;
+    return fx_count(f, EV_DESTROY_PROCESS) == before + spaces;
 }
 
 void fx_close(struct fx *f)

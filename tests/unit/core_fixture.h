@@ -32,7 +32,8 @@ struct event {
     enum event_kind kind;
     vidmm_status status;
     void *object;                     /* process, context or allocation */
-    bool system;                      /* of the paging process */
+    bool system;                      /* of the paging process, or of a companion */
+    void *process;                    /* of a context */
     struct vidmm_update_page_table update; /* its runs: record.run from first_run on */
     uint32_t first_run;
     struct vidmm_pte_kind attr;
@@ -65,6 +66,7 @@ struct hooks {
     vidmm_status fail_stop_all, fail_restart_all; /* what reset_ and restart_from_timeout answer */
     uint64_t last_aborted;            /* what reset_engine says was cut short, if not 0 */
     uint32_t context_flags_seen;
+    uint32_t companion_node;          /* + 1: what create_context names; 0: the driver's own choice */
 };
 
 /* ---- the fixture ------------------------------------------------------------------------------- */
