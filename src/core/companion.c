@@ -7,9 +7,9 @@
  *
  * Tables are written by the CPU, so the operation is held here until its time and the entries follow from
  * where the pool is then (TIL-15): nothing is bound early, and a pool may move or be evicted meanwhile. The
- * flush goes through the one in-order paging engine like every other: pages that an update no longer shows may
- * be given to somebody else right behind it, which two engines could not order. A companion that waits for
- * ever holds nothing but its own updates (TIL-09). */
+ * flush goes through the one in-order paging engine like every other: pages that an update no longer shows
+ * may be given to somebody else right behind it, which two engines could not order. A companion that waits
+ * for ever holds nothing but its own updates (TIL-09). */
 #include "core/core.h"
 
 static struct vidmm_adapter *adapter_of(const struct vidmm_context *c) { return c->dev->proc->ad; }
