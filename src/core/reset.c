@@ -90,7 +90,11 @@ void vmm_adapter_reset(struct vidmm_adapter *ad, struct vidmm_device *culprit, e
     }
     ad->silent = false;
     vmm_paging_rebuild(ad); /* PWR-02: first of all */
-    LIST_FOREACH(it, &ad->processes) rewrite_space(&list_entry(it, struct vidmm_process, on_adapter)->space);
+    LIST_FOREACH(it, &ad->processes) {
+        struct vidmm_process *p = list_entry(it, struct vidmm_process, on_adapter);
+        rewrite_space(&p->space);
+        if (p->privileged.tables.root != NULL) rewrite_space(&p->privileged);
+    }
 }
 
 /* Stopped first: what engines use is going to be freed. A driver that does not know removal resets them. */

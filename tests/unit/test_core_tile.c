@@ -707,6 +707,35 @@ static void updates_grow_the_root(void **state)
     fx_close(&s.f);
 }
 
+/* After a reset of the whole adapter both spaces are written again, and a new device goes on in them. */
+static void a_reset_of_the_adapter_ends_what_is_queued(void **state)
+{
+    (void)state;
+    for (int format = REF_FORMAT_A; format <= REF_FORMAT_B; format++) {
+        struct scene s;
+        scene_open(&s, (enum ref_format)format);
+        struct vidmm_tile_op map = map_of(&s, 0, 4 * TILE, 1);
+        must_update(&s, &map, 1);
+        assert_int_equal(vidmm_va_update(s.f.c, &map, 1, s.fence, 42, 0), VIDMM_OK);
+        vmm_adapter_reset(s.f.ad, NULL, VIDMM_DEVICE_RESET, NULL);
+        assert_int_equal(vidmm_device_state(s.f.d), VIDMM_DEVICE_RESET);
+        assert_int_equal(vidmm_context_updates(s.f.c), 0);
+        assert_int_equal(s.pool->holds, 0);
+        fx_run(&s.f);
+        struct peer next = fx_peer(s.f.p);
+        struct vidmm_open *op = fx_alloc(next.d, TILE, SYS, 0);
+        struct vidmm_tile_op again = {.base = s.tiles + TILE, .bytes = TILE, .open = op};
+        fx_resident(next.q, op);
+        assert_int_equal(vidmm_va_update(next.c, &again, 1, NULL, 0, VIDMM_UPDATE_DO_NOT_WAIT), VIDMM_OK);
+        fx_run(&s.f);
+        struct vidmm_va_info info;
+        assert_int_equal(vidmm_va_query(s.f.p, s.tiles + TILE, &info), VIDMM_OK);
+        assert_ptr_equal(info.open, op);
+        assert_int_equal(s.f.p->privileged.binding_count, 2);
+        fx_close(&s.f);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct vt_case cases[] = {
@@ -729,6 +758,7 @@ int main(int argc, char **argv)
         VT_TEST(pools_need_not_be_resident, "TIL-23", NULL),
         VT_TEST(updates_inherit_the_driver_protection, "VA-40 TIL-22", NULL),
         VT_TEST(no_more_than_128_are_queued, "", NULL),
+        VT_TEST(a_reset_of_the_adapter_ends_what_is_queued, "", NULL),
         VT_TEST(updates_grow_the_root, "PT-11", NULL),
     };
     return vt_main(argc, argv, "core_tile", cases, VT_COUNT(cases));
