@@ -19,6 +19,7 @@
 #define VIDMM_LEVELS_MIN 2u            /* DXGK_MIN_PAGE_TABLE_LEVEL_COUNT */
 #define VIDMM_LEVELS_MAX 6u            /* DXGK_MAX_PAGE_TABLE_LEVEL_COUNT */
 #define VIDMM_WAIT_OBJECTS_MAX 32u     /* D3DDDI_MAX_OBJECT_WAITED_ON and .._SIGNALED */
+#define VIDMM_BROADCAST_MAX 65u        /* contexts of one signal: D3DDDI_MAX_BROADCAST_CONTEXT, and a first */
 #define VIDMM_PRIVATE_DATA_MAX 65536u  /* bytes of driver private data one call may carry */
 #define VIDMM_ALLOC_PAGES_MAX (1ull << 28)   /* 1 TiB */
 #define VIDMM_LIST_MAX 16384u          /* objects in one array call */
@@ -39,5 +40,6 @@ struct vidmm_context; /* an ordered stream of packets on one node */
 struct vidmm_queue;   /* a device paging queue: FIFO of requests with a monitored fence */
 struct vidmm_open;    /* one device's reference to an allocation */
 struct vidmm_fence;   /* a monitored fence */
+struct vidmm_sync;    /* a mutex or a semaphore */
 
 #endif

@@ -105,8 +105,38 @@ void vidmm_fence_destroy(struct vidmm_fence *);
 const uint64_t *vidmm_fence_cpu_address(const struct vidmm_fence *);
 uint64_t vidmm_fence_gpu_address(const struct vidmm_fence *); /* 0 with NO_GPU_ACCESS */
 uint64_t vidmm_fence_value(const struct vidmm_fence *);
-/* Takes effect at once. VIDMM_ACCESS_DENIED, VIDMM_INVALID (lowers the value). */
+enum vidmm_signal_flags { /* D3DDDICB_SIGNALFLAGS, same bits */
+    VIDMM_SIGNAL_AT_SUBMISSION = 1u << 0, /* when everything before is on its engine, completed or not */
+    VIDMM_SIGNAL_ALLOW_REWIND = 1u << 2   /* of a fence: the value is set, also to a lower one */
+};
+/* Takes effect at once. VIDMM_ACCESS_DENIED, VIDMM_INVALID (lowers the value), VIDMM_DEVICE_LOST. */
 vidmm_status vidmm_fence_signal(struct vidmm_fence *, uint64_t value);
+/* The same for up to VIDMM_WAIT_OBJECTS_MAX fences, all or none. flags: vidmm_signal_flags. */
+vidmm_status vidmm_fences_signal(struct vidmm_fence *const *, const uint64_t *values, uint32_t n,
+                                 uint32_t flags);
+/* Is a wait for the value over? Not the same as comparing: see the flags and what a loss does. */
+bool vidmm_fence_reached(const struct vidmm_fence *, uint64_t value);
+
+/* ---- mutexes and semaphores ------------------------------------------------------------------- */
+
+/* Both are waited for and signalled in the queues of contexts only. A wait takes one unit, a signal gives
+ * one back. A mutex has one unit and an owner, the device whose context took it: signals of other devices
+ * have no effect. A semaphore takes signals of anybody; beyond its maximum they have no effect. What a lost
+ * or destroyed device has taken and not given back becomes free when its last packet has left the engines.
+ * Waits for an object that was destroyed, or whose own device was lost, are satisfied. */
+enum vidmm_sync_kind { VIDMM_SYNC_MUTEX = 1, VIDMM_SYNC_SEMAPHORE = 2 };
+struct vidmm_sync_desc {
+    uint32_t kind;
+    uint32_t initial, max; /* units; a mutex: initial 1 = free, 0 = owned by its device; max is not used */
+};
+/* VIDMM_INVALID (max 0, initial above it), VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST. */
+vidmm_status vidmm_sync_create(struct vidmm_device *, const struct vidmm_sync_desc *, struct vidmm_sync **);
+void vidmm_sync_destroy(struct vidmm_sync *);
+uint32_t vidmm_sync_free_units(const struct vidmm_sync *);
+struct vidmm_device *vidmm_sync_owner(const struct vidmm_sync *); /* of a mutex; NULL: it is free */
+
+/* One object that a wait or signal names: a fence and a value, or a sync object. The other one is NULL. */
+struct vidmm_point { struct vidmm_fence *fence; struct vidmm_sync *sync; uint64_t value; };
 
 /* ---- contexts --------------------------------------------------------------------------------- */
 
@@ -131,6 +161,22 @@ vidmm_status vidmm_context_wait(struct vidmm_context *, struct vidmm_fence *cons
 /* Queued: the fences get their values when everything before has completed. */
 vidmm_status vidmm_context_signal(struct vidmm_context *, struct vidmm_fence *const *, const uint64_t *values,
                                   uint32_t n);
+/* The same for fences, mutexes and semaphores in one array, up to VIDMM_WAIT_OBJECTS_MAX. A wait is all or
+ * nothing: it takes when everything it names is there, so that no two waits can block each other half
+ * served. It takes when everything before it has completed. Of several waits that could take, the one that
+ * has waited longest does; one that cannot yet is passed by. VIDMM_INVALID also: a mutex or semaphore named
+ * twice in a wait. */
+vidmm_status vidmm_context_wait_for(struct vidmm_context *, const struct vidmm_point *, uint32_t n);
+
+struct vidmm_signal {
+    /* 1..VIDMM_BROADCAST_MAX, of one device: takes effect when all of them got there */
+    struct vidmm_context *const *context;
+    uint32_t context_count;
+    const struct vidmm_point *point;
+    uint32_t point_count, flags;
+};
+/* Queued to all of the contexts or to none. VIDMM_ACCESS_DENIED, VIDMM_DEVICE_LOST, VIDMM_NO_MEMORY. */
+vidmm_status vidmm_contexts_signal(const struct vidmm_signal *);
 /* Packets queued or running. */
 uint32_t vidmm_context_pending(const struct vidmm_context *);
 vidmm_status vidmm_context_set_priority(struct vidmm_context *,

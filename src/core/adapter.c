@@ -145,6 +145,7 @@ static void init_lists(struct vidmm_adapter *ad)
     list_init(&ad->dying_opens);
     list_init(&ad->lingering);
     list_init(&ad->companions);
+    list_init(&ad->waiters);
     list_init(&ad->flush_spaces);
     list_init(&ad->limbo);
     for (int i = 0; i < 3; i++) list_init(&ad->active[i]);

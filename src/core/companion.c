@@ -170,7 +170,7 @@ static void copy_execute(struct vmm_request *r)
 
 static bool ready(const struct vidmm_adapter *ad, const struct vmm_update *u)
 {
-    return u->no_wait || u->fence->dying || vmm_fence_load(u->fence) >= u->value || BROKEN(ad, TIL_05);
+    return u->no_wait || vmm_fence_reached(u->fence, u->value) || BROKEN(ad, TIL_05);
 }
 
 /* A larger root is wanted as soon as the update is queued: it has to wait for idle contexts, and a packet may

@@ -99,7 +99,38 @@ struct vmm_packet *vmm_node_find(const struct vmm_node *, uint64_t fence_id); /*
 void vmm_node_give_back(struct vidmm_adapter *, uint32_t node, uint64_t guilty);
 void vmm_node_drop(struct vidmm_adapter *, uint32_t node); /* adapter reset: forgets what is on the node */
 bool vmm_contexts_idle(struct vmm_space *);   /* no context of the space is on an engine */
+struct vmm_packet *vmm_packet_new(struct vidmm_context *, enum vmm_packet_kind, uint32_t extra_bytes);
+void vmm_packet_free(struct vidmm_adapter *, struct vmm_packet *);
+void vmm_packet_queue(struct vidmm_context *, struct vmm_packet *);
+struct vmm_packet *vmm_packet_head(const struct vidmm_context *); /* NULL: nothing is queued */
+void vmm_packet_pop(struct vidmm_context *);                      /* takes the head off */
 bool vmm_packets_before(const struct vidmm_device *, uint64_t seq); /* any accepted earlier and unfinished */
+
+/* queued.c: waits and signals in the queue of a context */
+bool vmm_context_sync_step(struct vidmm_context *);
+void vmm_context_arrive(struct vidmm_context *); /* its head may have become a waiter */
+uint64_t vmm_sync_packet_bytes(const struct vmm_packet *);
+void vmm_sync_packet_drop(struct vidmm_adapter *, struct vmm_packet *); /* before its memory goes */
+
+/* sync.c: what a wait or signal names, whoever queues it. `bind` counts the objects and finds the stakes of
+ * the device on whose behalf it happens; NO_MEMORY: nothing was bound. `release` takes the counts back. */
+vidmm_status vmm_points_check(const struct vidmm_adapter *, const struct vidmm_point *, uint32_t n,
+                              bool wait);
+vidmm_status vmm_points_bind(struct vidmm_device *, const struct vidmm_point *, uint32_t n,
+                             struct vmm_point *);
+void vmm_points_release(struct vidmm_adapter *, struct vmm_point *, uint32_t n);
+bool vmm_points_take_something(const struct vmm_point *, uint32_t n); /* names a mutex or semaphore */
+bool vmm_points_ready(const struct vmm_point *, uint32_t n);          /* everything is there now */
+void vmm_points_take(struct vmm_point *, uint32_t n);                 /* needs: ready */
+/* flags: vidmm_signal_flags. Who waits is served at once, so that units pass a maximum that is reached. */
+void vmm_points_signal(struct vidmm_adapter *, struct vmm_point *, uint32_t n, uint32_t flags);
+/* Waiters: begin when nothing but the objects keeps the wait; then look at `granted`; end when it is over
+ * or given up. */
+void vmm_waiter_begin(struct vidmm_adapter *, struct vmm_waiter *);
+void vmm_waiter_end(struct vmm_waiter *);
+bool vmm_waiters_step(struct vidmm_adapter *);
+bool vmm_device_release_held(struct vidmm_device *); /* what it took becomes free again */
+void vmm_sync_drop(struct vidmm_sync *);
 
 /* fault.c */
 bool vmm_inbox_step(struct vidmm_adapter *);
@@ -110,6 +141,8 @@ void vmm_fence_drop(struct vidmm_fence *);
 uint64_t vmm_fence_load(const struct vidmm_fence *);
 void vmm_fence_store(struct vidmm_fence *, uint64_t value);
 void vmm_fence_raise(struct vidmm_fence *, uint64_t value); /* never lowers it, also not from the maximum */
+bool vmm_fence_reached(const struct vidmm_fence *, uint64_t value); /* a wait for the value is satisfied */
+void vmm_fence_end(struct vidmm_fence *); /* its device is lost: the maximum, and no wait is left */
 void vmm_fence_pages_free(struct vidmm_process *);
 
 /* move.c: brings one allocation to another place. Needs: mover idle; extents taken when to != 0. */

@@ -20,6 +20,8 @@ vidmm_status vidmm_device_create(struct vidmm_process *p, struct vidmm_device **
     list_init(&d->queues);
     list_init(&d->opens);
     list_init(&d->fences);
+    list_init(&d->syncs);
+    list_init(&d->stakes);
     list_init(&d->required);
     list_push_back(&p->devices, &d->on_process);
     ad->counters->devices++;
@@ -46,7 +48,7 @@ static void release_waiters(struct vidmm_device *d)
 {
     LIST_FOREACH(it, &d->fences) {
         struct vidmm_fence *f = list_entry(it, struct vidmm_fence, on_device);
-        if (!(f->flags & VIDMM_FENCE_NO_MAX_ON_LOSS)) vmm_fence_store(f, UINT64_MAX);
+        if (!(f->flags & VIDMM_FENCE_NO_MAX_ON_LOSS)) vmm_fence_end(f);
     }
 }
 
@@ -97,10 +99,14 @@ static bool step_children(struct vidmm_device *d)
 bool vmm_device_step(struct vidmm_device *d)
 {
     bool progress = step_children(d);
+    /* Not before its last packet has left the engines: that one may still be inside what a mutex guards. */
+    if (d->state != VIDMM_DEVICE_ACTIVE && d->running == 0) progress |= vmm_device_release_held(d);
     if (!d->dying || !list_empty(&d->contexts) || !list_empty(&d->queues) || !list_empty(&d->opens))
         return progress;
     LIST_FOREACH_SAFE(it, tmp, &d->fences) vmm_fence_drop(list_entry(it, struct vidmm_fence, on_device));
-    if (!list_empty(&d->fences)) return progress; /* another device's packets still name one */
+    LIST_FOREACH_SAFE(it, tmp, &d->syncs) vmm_sync_drop(list_entry(it, struct vidmm_sync, on_device));
+    if (!list_empty(&d->fences) || !list_empty(&d->syncs)) return progress; /* others' packets name one */
+    CHECK(list_empty(&d->stakes)); /* nothing of it is queued, and it holds nothing */
     list_remove(&d->on_process);
     vmm_delete(d->proc->ad, d, sizeof *d);
     return true;

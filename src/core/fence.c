@@ -15,7 +15,18 @@ void vmm_fence_store(struct vidmm_fence *f, uint64_t value)
 
 void vmm_fence_raise(struct vidmm_fence *f, uint64_t value)
 {
-    if (vmm_fence_load(f) < value) vmm_fence_store(f, value);
+    if (!vmm_fence_reached(f, value)) vmm_fence_store(f, value);
+}
+
+bool vmm_fence_reached(const struct vidmm_fence *f, uint64_t value)
+{
+    return f->dying || f->over || vmm_fence_load(f) >= value;
+}
+
+void vmm_fence_end(struct vidmm_fence *f)
+{
+    vmm_fence_store(f, UINT64_MAX);
+    f->over = true;
 }
 
 /* A two-level space keeps its own pages below what the root covers, so that a fence never grows it. */
@@ -151,11 +162,33 @@ const uint64_t *vidmm_fence_cpu_address(const struct vidmm_fence *f) { return f-
 uint64_t vidmm_fence_gpu_address(const struct vidmm_fence *f) { return f->gpu_va; }
 uint64_t vidmm_fence_value(const struct vidmm_fence *f) { return vmm_fence_load(f); }
 
-vidmm_status vidmm_fence_signal(struct vidmm_fence *f, uint64_t value)
+bool vidmm_fence_reached(const struct vidmm_fence *f, uint64_t value) { return vmm_fence_reached(f, value); }
+
+static vidmm_status check_signal(const struct vidmm_fence *f, uint64_t value, uint32_t flags)
 {
     if (f->flags & VIDMM_FENCE_NO_SIGNAL) return VIDMM_ACCESS_DENIED;
     if (f->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    if (value < vmm_fence_load(f)) return VIDMM_INVALID;
-    vmm_fence_store(f, value);
+    if (flags & VIDMM_SIGNAL_ALLOW_REWIND) return VIDMM_OK;
+    return value < vmm_fence_load(f) ? VIDMM_INVALID : VIDMM_OK; /* SUB-21 */
+}
+
+vidmm_status vidmm_fences_signal(struct vidmm_fence *const *fences, const uint64_t *values, uint32_t n,
+                                 uint32_t flags)
+{
+    uint32_t known = VIDMM_SIGNAL_AT_SUBMISSION | VIDMM_SIGNAL_ALLOW_REWIND;
+    if (n == 0 || n > VIDMM_WAIT_OBJECTS_MAX || (flags & ~known) != 0) return VIDMM_INVALID;
+    for (uint32_t i = 0; i < n; i++) {
+        vidmm_status st = check_signal(fences[i], values[i], flags);
+        if (st != VIDMM_OK) return st;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (flags & VIDMM_SIGNAL_ALLOW_REWIND) vmm_fence_store(fences[i], values[i]);
+        else vmm_fence_raise(fences[i], values[i]); /* the GPU may have been faster */
+    }
     return VIDMM_OK;
+}
+
+vidmm_status vidmm_fence_signal(struct vidmm_fence *f, uint64_t value)
+{
+    return vidmm_fences_signal(&f, &value, 1, 0);
 }

@@ -189,13 +189,52 @@ struct vidmm_fence {
     uint64_t gpu_va, id;
     uint32_t slot, flags, refs; /* refs: queued packets and updates that name it */
     bool dying;                /* waits on it are satisfied */
+    bool over;                 /* its device was lost: so are all waits, and the value stays as it is */
+};
+
+/* ---- mutexes and semaphores, and what waits for them (sync.c) ---- */
+
+struct vidmm_sync {
+    struct list on_device, stakes;
+    struct vidmm_device *dev;
+    uint64_t id;
+    uint32_t kind;             /* vidmm_sync_kind */
+    uint32_t free, max;        /* units nobody holds; a mutex has one */
+    uint32_t refs;             /* points that name it */
+    bool dying;                /* waits on it are satisfied, signals have no effect */
+};
+
+/* What a device has to do with a sync object: made with the first point that names it, for both ends. */
+struct vmm_stake {
+    struct list on_device, on_sync;
+    struct vidmm_device *dev;
+    struct vidmm_sync *sync;
+    uint32_t refs;             /* points that name it */
+    uint64_t held;             /* units taken and not given back; a mutex: 1 in its owner's (inv. 20) */
+};
+
+/* One object of a wait or signal: a fence and a value, or a stake. */
+struct vmm_point { struct vidmm_fence *fence; struct vmm_stake *stake; uint64_t value; };
+
+/* A wait that takes something. Whoever waits longest takes first, if it can take everything it asks for. */
+struct vmm_waiter {
+    struct list link;          /* in adapter.waiters from the moment nothing else keeps it (inv. 21) */
+    struct vmm_point *point;
+    uint32_t n;                /* 0: takes nothing, never in the list */
+    bool granted;              /* has taken */
 };
 
 /* ---- contexts and packets (sched.c) ---- */
 
 enum vmm_packet_kind { PACKET_EXEC, PACKET_WAIT, PACKET_SIGNAL, PACKET_PAGING };
 
-struct vmm_sync { struct vidmm_fence *fence; uint64_t value; };
+/* Packets of several contexts that signal together: when the last of them is reached (queued.c). */
+struct vmm_group {
+    uint32_t packets, left;    /* that exist; that were not reached */
+    bool broken;               /* one was cancelled: nothing will be signalled */
+    uint32_t flags, n;
+    struct vmm_point point[];
+};
 
 struct vmm_packet {
     struct list link;          /* in context.packets, then in node.running */
@@ -204,8 +243,10 @@ struct vmm_packet {
     uint64_t fence_id;         /* once submitted */
     uint64_t va;
     uint32_t bytes, flags, kind;
-    uint32_t extra;            /* bytes of private data, or number of syncs, behind the struct */
+    uint32_t extra;            /* bytes of private data, or number of points, behind the struct */
     uint64_t batch_seq;        /* PACKET_PAGING */
+    struct vmm_waiter waiter;  /* PACKET_WAIT on mutexes or semaphores */
+    struct vmm_group *group;   /* PACKET_SIGNAL of several contexts; else the points are behind the struct */
 };
 
 struct vidmm_context {
@@ -309,6 +350,7 @@ struct vmm_segment {
 
 struct vidmm_device {
     struct list on_process, contexts, queues, opens, fences;
+    struct list syncs, stakes; /* sync objects made on it; sync objects its packets use or it holds */
     struct list required;      /* opens with resident > 0, oldest first (inv. 8) */
     struct vidmm_process *proc;
     uint64_t id;
@@ -381,6 +423,7 @@ struct vidmm_adapter {
     struct vmm_node node[VIDMM_NODES_MAX];
     _Atomic uint32_t fence_poke;
     struct list processes, allocs, dying_opens, lingering;
+    struct list waiters;       /* waits for mutexes and semaphores, longest first */
     struct list active[3];     /* queues with requests, by priority */
     struct list companions;    /* with queued updates, in the order in which they began */
     /* paging process */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* sched.c — contexts, their packets, and the nodes that run them.
- * Owns: contexts, packets, node lists. Calls: the driver (submit, set_root), fence.c. Keeps: invariants
+ * Owns: contexts, packets, node lists. Calls: the driver (submit, set_root), queued.c. Keeps: invariants
  * 7, 12. FIFO within a context, round robin between contexts of a node, paging packets first. A packet starts
  * only when its device is active, not held, has its whole list resident, and its space owes no gate. */
 #include "core/core.h"
@@ -10,7 +10,7 @@ static void *extra_of(struct vmm_packet *p) { return p + 1; }
 
 /* ---- packets ---- */
 
-static struct vmm_packet *packet_new(struct vidmm_context *c, enum vmm_packet_kind kind, uint32_t extra_bytes)
+struct vmm_packet *vmm_packet_new(struct vidmm_context *c, enum vmm_packet_kind kind, uint32_t extra_bytes)
 {
     struct vmm_packet *p = vmm_new(adapter_of(c), sizeof *p + extra_bytes);
     if (p == NULL) return NULL;
@@ -19,83 +19,43 @@ static struct vmm_packet *packet_new(struct vidmm_context *c, enum vmm_packet_ki
     return p;
 }
 
-static uint64_t packet_bytes(const struct vmm_packet *p)
+void vmm_packet_free(struct vidmm_adapter *ad, struct vmm_packet *p)
 {
-    uint64_t each = p->kind == PACKET_EXEC ? 1 : sizeof(struct vmm_sync);
-    return sizeof *p + p->extra * each;
-}
-
-static void packet_free(struct vidmm_adapter *ad, struct vmm_packet *p)
-{
+    uint64_t bytes = sizeof *p + p->extra;
     if (p->kind == PACKET_WAIT || p->kind == PACKET_SIGNAL) {
-        struct vmm_sync *s = extra_of(p);
-        for (uint32_t i = 0; i < p->extra; i++) {
-            if (--s[i].fence->refs == 0 && s[i].fence->dying) vmm_fence_drop(s[i].fence);
-        }
+        bytes = vmm_sync_packet_bytes(p);
+        vmm_sync_packet_drop(ad, p);
     }
-    vmm_delete(ad, p, packet_bytes(p));
+    vmm_delete(ad, p, bytes);
 }
 
-static void queue_packet(struct vidmm_context *c, struct vmm_packet *p)
+void vmm_packet_queue(struct vidmm_context *c, struct vmm_packet *p)
 {
     struct vidmm_adapter *ad = adapter_of(c);
     p->seq = ++ad->next_seq;
     list_push_back(&c->packets, &p->link);
     c->queued++;
     if (!list_is_linked(&c->on_node)) list_push_back(&ad->node[c->node].contexts, &c->on_node);
+    vmm_context_arrive(c);
 }
 
-static struct vmm_packet *head(const struct vidmm_context *c)
+struct vmm_packet *vmm_packet_head(const struct vidmm_context *c)
 {
     struct list *l = list_first(&c->packets);
     return l != NULL ? list_entry(l, struct vmm_packet, link) : NULL;
 }
 
-static void pop_head(struct vidmm_context *c)
+void vmm_packet_pop(struct vidmm_context *c)
 {
-    list_remove(&head(c)->link);
+    list_remove(&vmm_packet_head(c)->link);
     c->queued--;
     if (c->queued == 0) list_remove(&c->on_node);
+    vmm_context_arrive(c);
 }
 
 void vmm_packet_push(struct vidmm_adapter *ad, uint32_t node, struct vmm_packet *p)
 {
     list_push_back(&ad->node[node].paging, &p->link);
-}
-
-/* ---- waits and signals: handled here, no engine involved ---- */
-
-static bool wait_satisfied(struct vmm_packet *p)
-{
-    const struct vmm_sync *s = extra_of(p);
-    for (uint32_t i = 0; i < p->extra; i++) {
-        if (!s[i].fence->dying && vmm_fence_load(s[i].fence) < s[i].value) return false;
-    }
-    return true;
-}
-
-static void do_signals(struct vmm_packet *p)
-{
-    const struct vmm_sync *s = extra_of(p);
-    for (uint32_t i = 0; i < p->extra; i++) {
-        if (!s[i].fence->dying) vmm_fence_raise(s[i].fence, s[i].value);
-    }
-}
-
-static bool sync_step(struct vidmm_context *c)
-{
-    bool progress = false;
-    for (struct vmm_packet *p = head(c); p != NULL && p->kind != PACKET_EXEC; p = head(c)) {
-        if (p->kind == PACKET_WAIT && !wait_satisfied(p)) break;
-        if (p->kind == PACKET_SIGNAL) {
-            if (c->running > 0) break; /* what came before has not completed */
-            do_signals(p);
-        }
-        pop_head(c);
-        packet_free(adapter_of(c), p);
-        progress = true;
-    }
-    return progress;
 }
 
 /* ---- submission ---- */
@@ -118,7 +78,7 @@ static bool give_root(struct vidmm_context *c)
 static bool may_start(struct vidmm_context *c)
 {
     const struct vmm_space *sp = &c->dev->proc->space;
-    const struct vmm_packet *p = head(c);
+    const struct vmm_packet *p = vmm_packet_head(c);
     if (p == NULL || p->kind != PACKET_EXEC || !vmm_device_runnable(c->dev)) return false;
     return sp->pending_root == NULL && vmm_batch_passed(sp->ad, sp->gate_seq);
 }
@@ -155,7 +115,7 @@ static void start_packet(struct vidmm_adapter *ad, uint32_t node, struct vmm_pac
     if (d != NULL) {
         p->ctx->running--;
         d->running--;
-        packet_free(ad, p);
+        vmm_packet_free(ad, p);
     }
     if (d == NULL || st != VIDMM_INVALID) vmm_adapter_remove(ad);
     else vmm_device_fail(d, VIDMM_DEVICE_DMA_FAULT, NULL); /* SUB-08 */
@@ -181,10 +141,10 @@ static bool start_client(struct vidmm_adapter *ad, uint32_t node)
 {
     struct vidmm_context *c = next_context(&ad->node[node]);
     if (c == NULL) return false;
-    struct vmm_packet *p = head(c);
-    pop_head(c);
+    struct vmm_packet *p = vmm_packet_head(c);
+    c->running++; /* before what follows comes to the head */
+    vmm_packet_pop(c);
     if (c->queued > 0) list_move_back(&ad->node[node].contexts, &c->on_node);
-    c->running++;
     c->dev->running++;
     c->dev->quantum = false;
     ad->counters->submits++;
@@ -200,11 +160,11 @@ static bool may_submit(const struct vidmm_adapter *ad, const struct vmm_node *n)
 
 bool vmm_sched_step(struct vidmm_adapter *ad)
 {
-    bool progress = false;
+    bool progress = vmm_waiters_step(ad);
     for (uint32_t i = 0; i < ad->info.node_count && !ad->lost; i++) {
         struct vmm_node *n = &ad->node[i];
         LIST_FOREACH_SAFE(it, tmp, &n->contexts)
-            progress |= sync_step(list_entry(it, struct vidmm_context, on_node));
+            progress |= vmm_context_sync_step(list_entry(it, struct vidmm_context, on_node));
         while (may_submit(ad, n) && (start_paging(ad, i) || start_client(ad, i))) progress = true;
     }
     return progress;
@@ -223,7 +183,8 @@ static void complete_packet(struct vidmm_adapter *ad, struct vmm_node *n, struct
     p->ctx->running--;
     p->ctx->dev->running--;
     ad->counters->submits_completed++;
-    packet_free(ad, p);
+    vmm_context_arrive(p->ctx);
+    vmm_packet_free(ad, p);
 }
 
 bool vmm_node_complete(struct vidmm_adapter *ad, uint32_t node, uint64_t fence_id)
@@ -278,7 +239,7 @@ void vmm_node_give_back(struct vidmm_adapter *ad, uint32_t node, uint64_t guilty
         }
         p->ctx->running--;
         p->ctx->dev->running--;
-        if (p->fence_id == guilty || p->ctx->dev->state != VIDMM_DEVICE_ACTIVE) packet_free(ad, p);
+        if (p->fence_id == guilty || p->ctx->dev->state != VIDMM_DEVICE_ACTIVE) vmm_packet_free(ad, p);
         else requeue(n, p);
     }
 }
@@ -304,7 +265,7 @@ bool vmm_contexts_idle(struct vmm_space *sp)
 bool vmm_packets_before(const struct vidmm_device *d, uint64_t seq)
 {
     LIST_FOREACH(it, &d->contexts) {
-        const struct vmm_packet *p = head(list_entry(it, struct vidmm_context, on_device));
+        const struct vmm_packet *p = vmm_packet_head(list_entry(it, struct vidmm_context, on_device));
         if (p != NULL && p->seq < seq) return true;
     }
     if (d->running == 0) return false;
@@ -381,7 +342,7 @@ vidmm_status vidmm_context_submit(struct vidmm_context *c, uint64_t va, uint32_t
         return VIDMM_INVALID;
     if (private_size > c->submit_private_max) return VIDMM_LIMIT;
     if (BROKEN(adapter_of(c), SUB_01)) return VIDMM_NOT_SUPPORTED;
-    struct vmm_packet *p = packet_new(c, PACKET_EXEC, private_size);
+    struct vmm_packet *p = vmm_packet_new(c, PACKET_EXEC, private_size);
     if (p == NULL) return VIDMM_NO_MEMORY;
     if (BROKEN(adapter_of(c), ADP_09)) break_inspect(c, va);
     p->va = va;
@@ -389,42 +350,8 @@ vidmm_status vidmm_context_submit(struct vidmm_context *c, uint64_t va, uint32_t
     p->flags = flags;
     p->extra = private_size;
     if (private_size > 0) memcpy(extra_of(p), private_data, private_size);
-    queue_packet(c, p);
+    vmm_packet_queue(c, p);
     return VIDMM_OK;
-}
-
-static vidmm_status queue_sync(struct vidmm_context *c, enum vmm_packet_kind kind,
-                               struct vidmm_fence *const *fences, const uint64_t *values, uint32_t n)
-{
-    uint32_t forbidden = kind == PACKET_WAIT ? VIDMM_FENCE_NO_WAIT : VIDMM_FENCE_NO_SIGNAL;
-    if (c->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    if (c->dying || n == 0 || n > VIDMM_WAIT_OBJECTS_MAX) return VIDMM_INVALID;
-    for (uint32_t i = 0; i < n; i++) {
-        if (fences[i]->dev->proc->ad != adapter_of(c) || fences[i]->dying) return VIDMM_INVALID;
-        if (fences[i]->flags & forbidden) return VIDMM_ACCESS_DENIED;
-    }
-    struct vmm_packet *p = packet_new(c, kind, n * (uint32_t)sizeof(struct vmm_sync));
-    if (p == NULL) return VIDMM_NO_MEMORY;
-    struct vmm_sync *s = extra_of(p);
-    p->extra = n;
-    for (uint32_t i = 0; i < n; i++) {
-        s[i] = (struct vmm_sync){ fences[i], values[i] };
-        fences[i]->refs++;
-    }
-    queue_packet(c, p);
-    return VIDMM_OK;
-}
-
-vidmm_status vidmm_context_wait(struct vidmm_context *c, struct vidmm_fence *const *fences,
-                                const uint64_t *values, uint32_t n)
-{
-    return queue_sync(c, PACKET_WAIT, fences, values, n);
-}
-
-vidmm_status vidmm_context_signal(struct vidmm_context *c, struct vidmm_fence *const *fences,
-                                  const uint64_t *values, uint32_t n)
-{
-    return queue_sync(c, PACKET_SIGNAL, fences, values, n);
 }
 
 vidmm_status vidmm_context_set_priority(struct vidmm_context *c, int32_t priority)
@@ -447,10 +374,10 @@ static void tell_cancelled(struct vidmm_context *c, struct vmm_packet *p)
 
 void vmm_context_cancel(struct vidmm_context *c)
 {
-    for (struct vmm_packet *p = head(c); p != NULL; p = head(c)) {
-        pop_head(c);
+    for (struct vmm_packet *p = vmm_packet_head(c); p != NULL; p = vmm_packet_head(c)) {
+        vmm_packet_pop(c);
         tell_cancelled(c, p);
-        packet_free(adapter_of(c), p);
+        vmm_packet_free(adapter_of(c), p);
     }
     vmm_companion_cancel(c);
 }

@@ -380,6 +380,39 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     check_holds(w, d);
 }
 
+/* ---- sync objects: 20, 21 ---- */
+
+static void check_sync(struct walk *w, const struct vidmm_sync *s)
+{
+    uint64_t held = 0, refs = 0;
+    LIST_FOREACH(it, &s->stakes) {
+        const struct vmm_stake *k = list_entry(it, struct vmm_stake, on_sync);
+        hold(w, k->sync == s && list_is_linked(&k->on_device), 20, "a stake names another sync object");
+        hold(w, k->refs > 0 || k->held > 0, 20, "a stake in nothing still exists");
+        held += k->held;
+        refs += k->refs;
+    }
+    hold(w, refs == s->refs, 20, "the points that name a sync object are counted wrong");
+    hold(w, s->free <= s->max, 20, "a sync object has more units than its maximum");
+    hold(w, s->kind != VIDMM_SYNC_MUTEX || s->free + held == 1, 20, "a mutex is owned twice, or lost");
+}
+
+/* Gives how many waiters a device must have in the adapter's list. */
+static uint64_t check_syncs(struct walk *w, const struct vidmm_device *d)
+{
+    uint64_t waiters = 0;
+    LIST_FOREACH(it, &d->syncs) check_sync(w, list_entry(it, struct vidmm_sync, on_device));
+    LIST_FOREACH(it, &d->contexts) {
+        const struct vidmm_context *c = list_entry(it, struct vidmm_context, on_device);
+        const struct vmm_packet *p = vmm_packet_head(c);
+        if (p == NULL || p->kind != PACKET_WAIT || p->waiter.n == 0) continue;
+        bool waits = c->running == 0 && !p->waiter.granted;
+        hold(w, waits == list_is_linked(&p->waiter.link), 21, "a wait is forgotten, or waits too early");
+        waiters += waits;
+    }
+    return waiters;
+}
+
 /* What a node is said to hold is what the contexts think they have there. */
 static void check_nodes(struct walk *w)
 {
@@ -413,7 +446,7 @@ static void check_watch(struct walk *w)
     }
 }
 
-static uint64_t check_process(struct walk *w, struct vidmm_process *p)
+static uint64_t check_process(struct walk *w, struct vidmm_process *p, uint64_t *waiters)
 {
     uint64_t local = 0, missing = 0;
     check_bindings(w, &p->space);
@@ -427,6 +460,7 @@ static uint64_t check_process(struct walk *w, struct vidmm_process *p)
     LIST_FOREACH(it, &p->devices) {
         struct vidmm_device *d = list_entry(it, struct vidmm_device, on_process);
         check_device(w, d);
+        *waiters += check_syncs(w, d);
         missing += d->missing;
         LIST_FOREACH(ri, &d->required) {
             const struct vidmm_open *op = list_entry(ri, struct vidmm_open, on_required);
@@ -463,10 +497,11 @@ static void check_alloc(struct walk *w, struct vmm_alloc *al)
 int vidmm_verify(struct vidmm_adapter *ad, const char **what)
 {
     struct walk w = { .ad = ad };
-    uint64_t missing = 0, live = 0;
+    uint64_t missing = 0, live = 0, waiters = 0;
     hold(&w, !ad->sealed, 16, "the allocator is sealed between steps");
     LIST_FOREACH(it, &ad->processes)
-        missing += check_process(&w, list_entry(it, struct vidmm_process, on_adapter));
+        missing += check_process(&w, list_entry(it, struct vidmm_process, on_adapter), &waiters);
+    hold(&w, waiters == list_count(&ad->waiters), 21, "a waiter is not at the head of its context");
     hold(&w, missing == ad->missing, 17, "the sum of what is missing is wrong: somebody is forgotten");
     check_tables(&w, &ad->paging);
     check_flushes(&w, &ad->paging);
@@ -542,6 +577,16 @@ static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
         const struct vidmm_fence *f = list_entry(it, struct vidmm_fence, on_device);
         h = hash_u64(h, f->id);
         h = hash_u64(h, vmm_fence_load(f));
+    }
+    LIST_FOREACH(it, &d->syncs) {
+        const struct vidmm_sync *s = list_entry(it, struct vidmm_sync, on_device);
+        h = hash_u64(h, s->id);
+        h = hash_u64(h, (uint64_t)s->free << 32 | s->refs);
+    }
+    LIST_FOREACH(it, &d->stakes) {
+        const struct vmm_stake *k = list_entry(it, struct vmm_stake, on_device);
+        h = hash_u64(h, k->sync->id);
+        h = hash_u64(h, k->held);
     }
     return h;
 }

@@ -134,6 +134,40 @@ typedef struct {
     };
 } D3DKMT_WAITFORSYNCHRONIZATIONOBJECT2;
 
+/* The first forms: published names without a number of their own. */
+typedef struct {
+    D3DKMT_HANDLE hDevice; /* in */
+    struct {
+        uint32_t Type; /* in; D3DDDI_SYNCHRONIZATIONOBJECT_TYPE: mutex or semaphore */
+        union {
+            struct {
+                uint32_t InitialState; /* in */
+            } SynchronizationMutex;
+            struct {
+                uint32_t MaxCount; /* in */
+                uint32_t InitialCount; /* in */
+            } Semaphore;
+            struct {
+                uint32_t Reserved[16]; /* must be 0 */
+            } Reserved;
+        };
+    } Info;
+    D3DKMT_HANDLE hSyncObject; /* out */
+} D3DKMT_CREATESYNCHRONIZATIONOBJECT;
+
+typedef struct {
+    D3DKMT_HANDLE hContext; /* in */
+    uint32_t ObjectCount; /* in */
+    D3DKMT_HANDLE ObjectHandleArray[32]; /* in */
+    uint32_t Flags; /* in; D3DDDICB_SIGNALFLAGS */
+} D3DKMT_SIGNALSYNCHRONIZATIONOBJECT;
+
+typedef struct {
+    D3DKMT_HANDLE hContext; /* in */
+    uint32_t ObjectCount; /* in */
+    D3DKMT_HANDLE ObjectHandleArray[32]; /* in */
+} D3DKMT_WAITFORSYNCHRONIZATIONOBJECT;
+
 /* 0x17 D3DKMTCreateHwContext */
 typedef struct {
     D3DKMT_HANDLE hDevice; /* in */

@@ -542,11 +542,6 @@ typedef struct {
     D3DKMT_PTR Callback; /* in */
 } D3DKMT_UNREGISTERTRIMNOTIFICATION;
 
-/* Stands for the argument structs of calls whose layout is of no interest: nothing is read. */
-typedef struct {
-    uint32_t unused;
-} D3DKMT_LEGACY_SYNC;
-
 _Static_assert(sizeof(D3DDDI_ALLOCATIONINFO) == 40, "layout");
 _Static_assert(sizeof(D3DKMT_DESTROYALLOCATION) == 24, "layout");
 _Static_assert(sizeof(D3DKMT_UNREGISTERTRIMNOTIFICATION) == 16, "layout");

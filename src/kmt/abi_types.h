@@ -78,6 +78,7 @@ enum { RESIDENTINGPUMEMORY = 1, RESIDENTINSHAREDMEMORY = 2, NOTRESIDENT = 3 };
 
 /* D3DDDI_SYNCHRONIZATIONOBJECT_TYPE */
 enum {
+    SYNC_NONE = 0, /* ours: a fence of the face itself, which no client may name */
     SYNC_MUTEX = 1,
     SYNC_SEMAPHORE = 2,
     SYNC_FENCE = 3,

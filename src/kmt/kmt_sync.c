@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* kmt_sync.c - synchronization objects, waits and signals from CPU and GPU.
- * Owns: nothing beyond its objects.  Calls: object, core (fence, context).
- * Fences (type 3) and monitored fences (type 5) exist; the core has one kind and both are it. */
+/* kmt_sync.c - synchronization objects, waits and signals from the CPU.
+ * Owns: nothing beyond its objects.  Calls: object, core (fence, sync).
+ * Fences (type 3) and monitored fences (type 5) are one kind in the core, and so are mutexes (1) and
+ * semaphores (2). A CPU notification (4) is an event and nothing else (see kmt_queued.c). */
 #include <string.h>
 
 #include "kmt/local.h"
@@ -11,47 +12,79 @@
 _Static_assert((uint32_t)VIDMM_FENCE_NO_SIGNAL == FLAG(NoSignal), "same bit");
 _Static_assert((uint32_t)VIDMM_FENCE_NO_WAIT == FLAG(NoWait), "same bit");
 _Static_assert((uint32_t)VIDMM_FENCE_NO_MAX_ON_LOSS == FLAG(NoSignalMaxValueOnTdr), "same bit");
+_Static_assert((uint32_t)VIDMM_SIGNAL_AT_SUBMISSION == D3DDDICB_SIGNALFLAGS_SignalAtSubmission, "same bit");
+_Static_assert((uint32_t)VIDMM_SIGNAL_ALLOW_REWIND == D3DDDICB_SIGNALFLAGS_AllowFenceRewind, "same bit");
 _Static_assert((uint32_t)VIDMM_FENCE_NO_GPU_ACCESS == FLAG(NoGPUAccess), "same bit");
 
 /* ---- objects ----------------------------------------------------------------------------------- */
 
-static NTSTATUS check_new(const D3DKMT_CREATESYNCHRONIZATIONOBJECT2 *a)
+static NTSTATUS check_flags(uint32_t type, uint32_t f)
 {
-    const uint32_t f = a->Info.Flags;
+    const uint32_t monitored =
+        FLAG(TopOfPipeline) | FLAG(NoSignal) | FLAG(NoWait) | FLAG(NoSignalMaxValueOnTdr);
     const uint32_t absent =
         FLAG(NtSecuritySharing) | FLAG(CrossAdapter) | FLAG(TopOfPipeline) | FLAG(SignalByKmd);
     if (f & (FLAG(Reserved) | FLAG(Reserved0))) return STATUS_INVALID_PARAMETER;
-    if (a->Info.Type < SYNC_MUTEX || a->Info.Type > SYNC_PERIODIC_MONITORED_FENCE)
-        return STATUS_INVALID_PARAMETER;
-    if (a->Info.Type != SYNC_FENCE && a->Info.Type != SYNC_MONITORED_FENCE) return STATUS_NOT_SUPPORTED;
+    if (type != SYNC_MONITORED_FENCE && f & monitored) return STATUS_INVALID_PARAMETER;
+    if (type != SYNC_CPU_NOTIFICATION && f & FLAG(SignalByKmd)) return STATUS_INVALID_PARAMETER;
     if (f & absent) return STATUS_NOT_SUPPORTED;
     if (f & FLAG(Shared)) /* a monitored fence is shared by NT handle only */
-        return a->Info.Type == SYNC_MONITORED_FENCE ? STATUS_INVALID_PARAMETER : STATUS_NOT_SUPPORTED;
-    if (a->Info.Type == SYNC_MONITORED_FENCE && a->Info.MonitoredFence.EngineAffinity > 1)
+        return type == SYNC_MONITORED_FENCE ? STATUS_INVALID_PARAMETER : STATUS_NOT_SUPPORTED;
+    return STATUS_SUCCESS;
+}
+
+static NTSTATUS check_new(const D3DKMT_CREATESYNCHRONIZATIONOBJECT2 *a)
+{
+    const uint32_t type = a->Info.Type;
+    if (type < SYNC_MUTEX || type > SYNC_PERIODIC_MONITORED_FENCE) return STATUS_INVALID_PARAMETER;
+    NTSTATUS status = check_flags(type, a->Info.Flags);
+    if (status != STATUS_SUCCESS) return status;
+    if (type == SYNC_PERIODIC_MONITORED_FENCE) return STATUS_NOT_SUPPORTED;
+    if (type == SYNC_CPU_NOTIFICATION && a->Info.CPUNotification.Event == 0) return STATUS_INVALID_PARAMETER;
+    if (type == SYNC_MONITORED_FENCE && a->Info.MonitoredFence.EngineAffinity > 1)
         return STATUS_INVALID_PARAMETER; /* one engine per node */
     return STATUS_SUCCESS;
 }
 
-NTSTATUS kmt_create_sync2(struct kmt_call *c)
+/* InitialState TRUE: signalled, nobody owns the mutex. */
+static vidmm_status make_core(struct vidmm_device *device, D3DKMT_CREATESYNCHRONIZATIONOBJECT2 *a,
+                              struct kmt_object *o)
 {
-    D3DKMT_CREATESYNCHRONIZATIONOBJECT2 *a = c->args;
+    struct vidmm_sync_desc desc = {.kind = VIDMM_SYNC_MUTEX};
+    switch (a->Info.Type) {
+    case SYNC_MUTEX:
+        desc.initial = a->Info.SynchronizationMutex.InitialState != 0;
+        return vidmm_sync_create(device, &desc, &o->sync.object);
+    case SYNC_SEMAPHORE:
+        desc = (struct vidmm_sync_desc){VIDMM_SYNC_SEMAPHORE, a->Info.Semaphore.InitialCount,
+                                        a->Info.Semaphore.MaxCount};
+        return vidmm_sync_create(device, &desc, &o->sync.object);
+    case SYNC_CPU_NOTIFICATION:
+        o->sync.event = a->Info.CPUNotification.Event;
+        return VIDMM_OK;
+    default: /* the first value is at the same place for both types of fence */
+        return vidmm_fence_create(device, a->Info.Fence.FenceValue, o->sync.flags, &o->sync.core);
+    }
+}
+
+static NTSTATUS create_sync(struct kmt_call *c, D3DKMT_CREATESYNCHRONIZATIONOBJECT2 *a)
+{
     struct kmt_object *device = kmt_object_find(c->process, a->hDevice, KMT_DEVICE);
     if (device == NULL) return STATUS_INVALID_PARAMETER;
     NTSTATUS status = check_new(a);
     if (status != STATUS_SUCCESS) return status;
     struct kmt_object *o = kmt_object_new(c->process, KMT_SYNC, device);
     if (o == NULL) return STATUS_NO_MEMORY;
-    uint32_t flags = a->Info.Flags;
-    if (a->Info.Type == SYNC_FENCE) flags |= FLAG(NoGPUAccess); /* its value has no address */
-    const uint64_t initial = a->Info.Fence.FenceValue; /* at the same place for both types */
-    status = kmt_status(vidmm_fence_create(device->device.core, initial, flags, &o->sync.core));
+    o->sync.type = a->Info.Type;
+    o->sync.flags = a->Info.Flags;
+    if (a->Info.Type == SYNC_FENCE) o->sync.flags |= FLAG(NoGPUAccess); /* its value has no address */
+    status = kmt_status(make_core(device->device.core, a, o));
     if (status != STATUS_SUCCESS) {
         o->sync.core = NULL;
+        o->sync.object = NULL;
         kmt_object_retire(o, 0);
         return status;
     }
-    o->sync.flags = flags;
-    o->sync.type = a->Info.Type;
     if (a->Info.Type == SYNC_MONITORED_FENCE) {
         a->Info.MonitoredFence.FenceValueCPUVirtualAddress = (uintptr_t)vidmm_fence_cpu_address(o->sync.core);
         a->Info.MonitoredFence.FenceValueGPUVirtualAddress = vidmm_fence_gpu_address(o->sync.core);
@@ -63,51 +96,63 @@ NTSTATUS kmt_create_sync2(struct kmt_call *c)
     return STATUS_SUCCESS;
 }
 
+NTSTATUS kmt_create_sync2(struct kmt_call *c) { return create_sync(c, c->args); }
+
+/* The first form knows mutexes and semaphores only. */
+NTSTATUS kmt_create_sync(struct kmt_call *c)
+{
+    D3DKMT_CREATESYNCHRONIZATIONOBJECT *a = c->args;
+    D3DKMT_CREATESYNCHRONIZATIONOBJECT2 b = {.hDevice = a->hDevice};
+    if (a->Info.Type != SYNC_MUTEX && a->Info.Type != SYNC_SEMAPHORE) return STATUS_INVALID_PARAMETER;
+    b.Info.Type = a->Info.Type;
+    memcpy(&b.Info.Semaphore, &a->Info.Semaphore, sizeof b.Info.Semaphore); /* the larger of the two */
+    NTSTATUS status = create_sync(c, &b);
+    if (status == STATUS_SUCCESS) a->hSyncObject = b.hSyncObject;
+    return status;
+}
+
 NTSTATUS kmt_destroy_sync(struct kmt_call *c)
 {
     const D3DKMT_DESTROYSYNCHRONIZATIONOBJECT *a = c->args;
     struct kmt_object *o = kmt_object_find(c->process, a->hSyncObject, KMT_SYNC);
-    /* The one of a paging queue goes with the queue. */
-    if (o == NULL || o->sync.queue != NULL) return STATUS_INVALID_PARAMETER;
+    /* The one of a paging queue goes with the queue, one that only an event hangs on with the event. */
+    if (o == NULL || o->sync.queue != NULL || o->sync.type == SYNC_NONE) return STATUS_INVALID_PARAMETER;
     kmt_object_retire(o, 0);
     return STATUS_SUCCESS;
 }
 
 /* ---- lists of objects and values --------------------------------------------------------------- */
 
-struct points {
-    struct kmt_object *sync[D3DKMT_MAX_SYNC_OBJECTS];
-    uint64_t value[D3DKMT_MAX_SYNC_OBJECTS];
-    uint32_t n;
-};
-
-static NTSTATUS find_syncs(struct kmt_call *c, const D3DKMT_HANDLE *handle, uint32_t n, struct points *p)
+NTSTATUS kmt_find_syncs(struct kmt_call *c, const D3DKMT_HANDLE *handle, uint32_t n, struct kmt_points *p)
 {
     if (n == 0 || n > D3DKMT_MAX_SYNC_OBJECTS) return STATUS_INVALID_PARAMETER;
     p->n = n;
     for (uint32_t i = 0; i < n; i++) {
         p->sync[i] = kmt_object_find(c->process, handle[i], KMT_SYNC);
-        if (p->sync[i] == NULL) return STATUS_INVALID_PARAMETER;
+        if (p->sync[i] == NULL || p->sync[i]->sync.type == SYNC_NONE) return STATUS_INVALID_PARAMETER;
     }
     return STATUS_SUCCESS;
 }
 
 /* Both arrays lie in client memory. */
-static NTSTATUS copy_points(struct kmt_call *c, D3DKMT_PTR handles, D3DKMT_PTR values, uint32_t n,
-                            struct points *p)
+NTSTATUS kmt_copy_points(struct kmt_call *c, D3DKMT_PTR handles, D3DKMT_PTR values, uint32_t n,
+                         struct kmt_points *p)
 {
     D3DKMT_HANDLE handle[D3DKMT_MAX_SYNC_OBJECTS];
     if (n == 0 || n > D3DKMT_MAX_SYNC_OBJECTS) return STATUS_INVALID_PARAMETER;
     if (!kmt_read(c, handle, handles, n * sizeof *handle)) return STATUS_INVALID_PARAMETER;
     if (!kmt_read(c, p->value, values, n * sizeof *p->value)) return STATUS_INVALID_PARAMETER;
-    return find_syncs(c, handle, n, p);
+    return kmt_find_syncs(c, handle, n, p);
 }
 
-/* One right of all of them. */
-static NTSTATUS check_right(const struct points *p, uint32_t forbidden)
+/* The CPU signals and waits for fences only. */
+static NTSTATUS fences_of(const struct kmt_points *p, uint32_t forbidden, struct vidmm_fence **fence)
 {
-    for (uint32_t i = 0; i < p->n; i++)
+    for (uint32_t i = 0; i < p->n; i++) {
+        fence[i] = p->sync[i]->sync.core;
+        if (fence[i] == NULL) return STATUS_INVALID_PARAMETER;
         if (p->sync[i]->sync.flags & forbidden) return STATUS_ACCESS_DENIED;
+    }
     return STATUS_SUCCESS;
 }
 
@@ -118,18 +163,14 @@ NTSTATUS kmt_signal_from_cpu(struct kmt_call *c)
     const D3DKMT_SIGNALSYNCHRONIZATIONOBJECTFROMCPU *a = c->args;
     const uint32_t illegal = D3DDDICB_SIGNALFLAGS_Reserved | D3DDDICB_SIGNALFLAGS_DXGK_SIGNAL_FLAG_INTERNAL0 |
                              D3DDDICB_SIGNALFLAGS_EnqueueCpuEvent;
-    struct points p;
+    struct vidmm_fence *fence[D3DKMT_MAX_SYNC_OBJECTS];
+    struct kmt_points p;
     if (kmt_object_find(c->process, a->hDevice, KMT_DEVICE) == NULL) return STATUS_INVALID_PARAMETER;
     if (a->Flags & illegal) return STATUS_INVALID_PARAMETER;
-    if (a->Flags & D3DDDICB_SIGNALFLAGS_AllowFenceRewind) return STATUS_NOT_SUPPORTED;
-    NTSTATUS status = copy_points(c, a->ObjectHandleArray, a->FenceValueArray, a->ObjectCount, &p);
-    if (status == STATUS_SUCCESS) status = check_right(&p, FLAG(NoSignal));
+    NTSTATUS status = kmt_copy_points(c, a->ObjectHandleArray, a->FenceValueArray, a->ObjectCount, &p);
+    if (status == STATUS_SUCCESS) status = fences_of(&p, FLAG(NoSignal), fence);
     if (status != STATUS_SUCCESS) return status;
-    for (uint32_t i = 0; i < p.n; i++) /* all or nothing, as far as the GPU does not write meanwhile */
-        if (p.value[i] < vidmm_fence_value(p.sync[i]->sync.core)) return STATUS_INVALID_PARAMETER;
-    for (uint32_t i = 0; i < p.n && status == STATUS_SUCCESS; i++)
-        status = kmt_status(vidmm_fence_signal(p.sync[i]->sync.core, p.value[i]));
-    return status;
+    return kmt_status(vidmm_fences_signal(fence, p.value, p.n, a->Flags));
 }
 
 /* A wait in progress.  Objects may be destroyed meanwhile: that ends the wait. */
@@ -138,12 +179,12 @@ struct wait {
     const struct vidmm_env *env;
     uint64_t event;
     bool any;
-    struct points p;
+    struct kmt_points p;
 };
 
 static bool point_reached(const struct wait *w, uint32_t i)
 {
-    return w->p.sync[i]->dead || vidmm_fence_value(w->p.sync[i]->sync.core) >= w->p.value[i];
+    return w->p.sync[i]->dead || vidmm_fence_reached(w->p.sync[i]->sync.core, w->p.value[i]);
 }
 
 static bool wait_over(void *arg)
@@ -198,8 +239,9 @@ NTSTATUS kmt_wait_from_cpu(struct kmt_call *c)
     if (kmt_object_find(c->process, a->hDevice, KMT_DEVICE) == NULL) return STATUS_INVALID_PARAMETER;
     if (a->Flags & D3DDDI_WAITFORSYNCHRONIZATIONOBJECTFROMCPU_FLAGS_Reserved) return STATUS_INVALID_PARAMETER;
     w.any = (a->Flags & D3DDDI_WAITFORSYNCHRONIZATIONOBJECTFROMCPU_FLAGS_WaitAny) != 0;
-    NTSTATUS status = copy_points(c, a->ObjectHandleArray, a->FenceValueArray, a->ObjectCount, &w.p);
-    if (status == STATUS_SUCCESS) status = check_right(&w.p, FLAG(NoWait));
+    struct vidmm_fence *unused[D3DKMT_MAX_SYNC_OBJECTS];
+    NTSTATUS status = kmt_copy_points(c, a->ObjectHandleArray, a->FenceValueArray, a->ObjectCount, &w.p);
+    if (status == STATUS_SUCCESS) status = fences_of(&w.p, FLAG(NoWait), unused);
     if (status != STATUS_SUCCESS) return status;
     if (w.event != 0) return wait_later(c, &w);
     if (wait_over(&w)) return STATUS_SUCCESS;
@@ -208,89 +250,4 @@ NTSTATUS kmt_wait_from_cpu(struct kmt_call *c)
     bool dead = drop_points(&w);
     if (!there) return STATUS_DEVICE_REMOVED;
     return dead ? STATUS_INVALID_PARAMETER : STATUS_SUCCESS;
-}
-
-/* ---- queued to a context ----------------------------------------------------------------------- */
-
-enum queued { QUEUED_WAIT, QUEUED_SIGNAL };
-
-static NTSTATUS queue_points(struct kmt_call *c, D3DKMT_HANDLE context_handle, const struct points *p,
-                             enum queued what)
-{
-    struct vidmm_fence *fence[D3DKMT_MAX_SYNC_OBJECTS];
-    const struct kmt_object *context = kmt_object_find(c->process, context_handle, KMT_CONTEXT);
-    if (context == NULL) return STATUS_INVALID_PARAMETER;
-    NTSTATUS status = check_right(p, what == QUEUED_WAIT ? FLAG(NoWait) : FLAG(NoSignal));
-    if (status != STATUS_SUCCESS) return status;
-    for (uint32_t i = 0; i < p->n; i++) fence[i] = p->sync[i]->sync.core;
-    struct vidmm_context *core = context->context.core;
-    if (what == QUEUED_WAIT) return kmt_status(vidmm_context_wait(core, fence, p->value, p->n));
-    return kmt_status(vidmm_context_signal(core, fence, p->value, p->n));
-}
-
-NTSTATUS kmt_wait_from_gpu(struct kmt_call *c)
-{
-    const D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMGPU *a = c->args;
-    struct points p;
-    NTSTATUS status = copy_points(c, a->ObjectHandleArray, a->MonitoredFenceValueArray, a->ObjectCount, &p);
-    return status == STATUS_SUCCESS ? queue_points(c, a->hContext, &p, QUEUED_WAIT) : status;
-}
-
-NTSTATUS kmt_signal_from_gpu(struct kmt_call *c)
-{
-    const D3DKMT_SIGNALSYNCHRONIZATIONOBJECTFROMGPU *a = c->args;
-    struct points p;
-    NTSTATUS status = copy_points(c, a->ObjectHandleArray, a->MonitoredFenceValueArray, a->ObjectCount, &p);
-    return status == STATUS_SUCCESS ? queue_points(c, a->hContext, &p, QUEUED_SIGNAL) : status;
-}
-
-static NTSTATUS check_signal_flags(uint32_t flags)
-{
-    if (flags & (D3DDDICB_SIGNALFLAGS_Reserved | D3DDDICB_SIGNALFLAGS_DXGK_SIGNAL_FLAG_INTERNAL0))
-        return STATUS_INVALID_PARAMETER;
-    return flags != 0 ? STATUS_NOT_SUPPORTED : STATUS_SUCCESS;
-}
-
-/* Broadcast belongs to linked adapters: one context only. */
-NTSTATUS kmt_signal_from_gpu2(struct kmt_call *c)
-{
-    const D3DKMT_SIGNALSYNCHRONIZATIONOBJECTFROMGPU2 *a = c->args;
-    D3DKMT_HANDLE context;
-    struct points p;
-    NTSTATUS status = check_signal_flags(a->Flags);
-    if (status != STATUS_SUCCESS) return status;
-    if (a->BroadcastContextCount == 0 || a->BroadcastContextCount > D3DKMT_MAX_BROADCAST_CONTEXTS)
-        return STATUS_INVALID_PARAMETER;
-    if (a->BroadcastContextCount > 1) return STATUS_NOT_SUPPORTED;
-    if (!kmt_read(c, &context, a->BroadcastContextArray, sizeof context)) return STATUS_INVALID_PARAMETER;
-    status = copy_points(c, a->ObjectHandleArray, a->MonitoredFenceValueArray, a->ObjectCount, &p);
-    return status == STATUS_SUCCESS ? queue_points(c, context, &p, QUEUED_SIGNAL) : status;
-}
-
-/* The older forms: objects inside the struct, one value for all of them. */
-static NTSTATUS queue_same(struct kmt_call *c, D3DKMT_HANDLE context, const D3DKMT_HANDLE *handle, uint32_t n,
-                           uint64_t value, enum queued what)
-{
-    struct points p;
-    NTSTATUS status = find_syncs(c, handle, n, &p);
-    if (status != STATUS_SUCCESS) return status;
-    for (uint32_t i = 0; i < n; i++) p.value[i] = value;
-    return queue_points(c, context, &p, what);
-}
-
-NTSTATUS kmt_signal_sync2(struct kmt_call *c)
-{
-    const D3DKMT_SIGNALSYNCHRONIZATIONOBJECT2 *a = c->args;
-    NTSTATUS status = check_signal_flags(a->Flags);
-    if (status != STATUS_SUCCESS) return status;
-    if (a->BroadcastContextCount > D3DKMT_MAX_BROADCAST_CONTEXTS) return STATUS_INVALID_PARAMETER;
-    if (a->BroadcastContextCount != 0) return STATUS_NOT_SUPPORTED;
-    const uint64_t value = a->Fence.FenceValue;
-    return queue_same(c, a->hContext, a->ObjectHandleArray, a->ObjectCount, value, QUEUED_SIGNAL);
-}
-
-NTSTATUS kmt_wait_sync2(struct kmt_call *c)
-{
-    const D3DKMT_WAITFORSYNCHRONIZATIONOBJECT2 *a = c->args;
-    return queue_same(c, a->hContext, a->ObjectHandleArray, a->ObjectCount, a->Fence.FenceValue, QUEUED_WAIT);
 }

@@ -36,7 +36,13 @@ struct kmt_object {
         struct { struct vidmm_device *core; struct list children; } device;
         struct { struct vidmm_context *core; int32_t priority, in_process; bool null_rendering; } context;
         struct { struct vidmm_queue *core; struct kmt_object *sync; } queue;
-        struct { struct vidmm_fence *core; uint32_t flags, type; struct kmt_object *queue; } sync;
+        struct {
+            struct vidmm_fence *core;
+            struct vidmm_sync *object; /* of a mutex or semaphore; then core is NULL */
+            uint64_t event;            /* of a CPU notification; then both are */
+            uint32_t flags, type;
+            struct kmt_object *queue;
+        } sync;
         struct {
             struct kmt_backing *backing;
             uint32_t locks; /* taken through this handle and not given back */
@@ -116,6 +122,19 @@ struct vidmm_process *kmt_process_core(struct kmt_process *, NTSTATUS *status);
 void kmt_process_rest(struct kmt_process *);
 
 void kmt_blob_free(const struct vidmm_env *, struct kmt_blob *);
+
+/* ---- kmt_sync.c: lists of objects and values; CPU notifications are among them ---------------------- */
+
+struct kmt_points {
+    struct kmt_object *sync[D3DKMT_MAX_SYNC_OBJECTS];
+    uint64_t value[D3DKMT_MAX_SYNC_OBJECTS];
+    uint32_t n;
+};
+/* INVALID_PARAMETER: none, too many, or one is no live sync object. Values are left alone. */
+NTSTATUS kmt_find_syncs(struct kmt_call *, const D3DKMT_HANDLE *, uint32_t n, struct kmt_points *);
+/* Both arrays lie in client memory. */
+NTSTATUS kmt_copy_points(struct kmt_call *, D3DKMT_PTR handles, D3DKMT_PTR values, uint32_t n,
+                         struct kmt_points *);
 
 /* Live handles of allocations of one device, as opens.  INVALID_PARAMETER: one is not. */
 NTSTATUS kmt_find_opens(struct kmt_call *, const struct kmt_object *device, const D3DKMT_HANDLE *, uint32_t n,

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { PROCESS = 0x50524f43, DEVICE, CONTEXT, QUEUE, FENCE, OPEN };
+enum kind { PROCESS = 0x50524f43, DEVICE, CONTEXT, QUEUE, FENCE, OPEN, MUTEX };
 
 /* One shape for all kinds of object. */
 struct object {
@@ -172,14 +172,36 @@ uint64_t vidmm_fence_gpu_address(const struct vidmm_fence *f)
     return use(f, FENCE)->flags & VIDMM_FENCE_NO_GPU_ACCESS ? 0 : 0x7000;
 }
 uint64_t vidmm_fence_value(const struct vidmm_fence *f) { return use(f, FENCE)->value; }
-vidmm_status vidmm_fence_signal(struct vidmm_fence *f, uint64_t value)
+bool vidmm_fence_reached(const struct vidmm_fence *f, uint64_t value)
 {
-    struct object *o = use(f, FENCE);
-    if (o->flags & VIDMM_FENCE_NO_SIGNAL) return VIDMM_ACCESS_DENIED;
-    if (value < o->value) return VIDMM_INVALID;
-    o->value = value;
+    return use(f, FENCE)->value >= value;
+}
+vidmm_status vidmm_fences_signal(struct vidmm_fence *const *f, const uint64_t *v, uint32_t n, uint32_t flags)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (use(f[i], FENCE)->flags & VIDMM_FENCE_NO_SIGNAL) return VIDMM_ACCESS_DENIED;
+        if (v[i] < use(f[i], FENCE)->value && (flags & VIDMM_SIGNAL_ALLOW_REWIND) == 0) return VIDMM_INVALID;
+    }
+    for (uint32_t i = 0; i < n; i++) use(f[i], FENCE)->value = v[i];
     return VIDMM_OK;
 }
+
+/* ---- mutexes and semaphores ---------------------------------------------------------------------- */
+
+vidmm_status vidmm_sync_create(struct vidmm_device *d, const struct vidmm_sync_desc *in,
+                               struct vidmm_sync **out)
+{
+    struct object *device = use(d, DEVICE);
+    vidmm_status st = fails();
+    if (st != VIDMM_OK) return st;
+    struct object *o = make(MUTEX, device);
+    o->value = in->initial;
+    o->flags = in->kind;
+    fake.last_max = in->max;
+    *out = (struct vidmm_sync *)(void *)o;
+    return st;
+}
+void vidmm_sync_destroy(struct vidmm_sync *s) { destroy(use(s, MUTEX)); }
 
 /* ---- contexts ----------------------------------------------------------------------------------- */
 
@@ -200,19 +222,28 @@ vidmm_status vidmm_context_submit(struct vidmm_context *c, uint64_t va, uint32_t
     fake.last_submit_va = va;
     return fails();
 }
-vidmm_status vidmm_context_wait(struct vidmm_context *c, struct vidmm_fence *const *f, const uint64_t *v,
-                                uint32_t n)
+static void use_point(const struct vidmm_point *p, uint64_t add)
 {
-    (void)v;
-    use(c, CONTEXT);
-    for (uint32_t i = 0; i < n; i++) use(f[i], FENCE);
-    return fails();
+    check((p->fence == NULL) != (p->sync == NULL), "a point names one object");
+    if (p->sync != NULL) use(p->sync, MUTEX)->value += add;
+    else use(p->fence, FENCE)->value = add != 0 && add != UINT64_MAX ? p->value : use(p->fence, FENCE)->value;
 }
-vidmm_status vidmm_context_signal(struct vidmm_context *c, struct vidmm_fence *const *f, const uint64_t *v,
-                                  uint32_t n)
+vidmm_status vidmm_context_wait_for(struct vidmm_context *c, const struct vidmm_point *p, uint32_t n)
 {
-    vidmm_status st = vidmm_context_wait(c, f, v, n);
-    for (uint32_t i = 0; i < n && st == VIDMM_OK; i++) use(f[i], FENCE)->value = v[i];
+    use(c, CONTEXT);
+    vidmm_status st = fails();
+    for (uint32_t i = 0; i < n && st == VIDMM_OK; i++) use_point(&p[i], UINT64_MAX); /* minus one */
+    return st;
+}
+vidmm_status vidmm_contexts_signal(const struct vidmm_signal *in)
+{
+    const struct object *device = use(in->context[0], CONTEXT)->parent;
+    for (uint32_t i = 1; i < in->context_count; i++)
+        if (use(in->context[i], CONTEXT)->parent != device) return VIDMM_INVALID;
+    vidmm_status st = fails();
+    fake.last_signal_contexts = in->context_count;
+    fake.last_signal_flags = in->flags;
+    for (uint32_t i = 0; i < in->point_count && st == VIDMM_OK; i++) use_point(&in->point[i], 1);
     return st;
 }
 vidmm_status vidmm_context_set_priority(struct vidmm_context *c, int32_t priority)

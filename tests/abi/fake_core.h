@@ -25,6 +25,8 @@ struct fake {
     struct vidmm_tile_op update;   /* the last one of the last call, and its other arguments */
     uint64_t update_value;
     uint32_t update_flags;
+    uint32_t last_max;      /* of a semaphore */
+    uint32_t last_signal_contexts, last_signal_flags;
 };
 extern struct fake fake;
 
