@@ -45,6 +45,9 @@ struct vidmm_counters {
     uint64_t batches;           /* paging buffers submitted */
     uint64_t root_resizes;
     uint64_t submits, submits_completed;
+    uint64_t renders, dma_buffers;          /* physical mode: Render calls accepted; buffers they became */
+    uint64_t patches, repatches, patch_locations; /* Patch calls; those on a patched buffer; slots */
+    uint64_t aperture_maps, aperture_unmaps, aperture_bytes; /* operations; bytes of ranges now */
     uint64_t faults;            /* page faults that put a device in error */
     uint64_t engine_resets;
     uint64_t suspends;          /* devices stopped so that memory could move */

@@ -21,6 +21,7 @@
 enum vidmm_segment_flags { /* DXGK_SEGMENTFLAGS, same bits */
     VIDMM_SEGMENT_APERTURE = 1u << 0,
     VIDMM_SEGMENT_CPU_VISIBLE = 1u << 2,
+    VIDMM_SEGMENT_CACHE_COHERENT = 1u << 4,     /* apertures: cached system memory may be mapped coherently */
     VIDMM_SEGMENT_USE_64KB_PAGES = 1u << 11,
     VIDMM_SEGMENT_CPU_HOST_APERTURE = 1u << 13, /* map_cpu_host_aperture works for it */
     VIDMM_SEGMENT_APPLICATION_TARGET = 1u << 15 /* counts for the application budget */
@@ -40,6 +41,7 @@ enum vidmm_engine_type { /* DXGK_ENGINE_TYPE */
 struct vidmm_node_desc { /* DXGK_NODEMETADATA */
     uint32_t engine_type;
     bool gpummu, iommu;    /* address models the node serves */
+    bool physical;         /* the node knows no virtual addresses: Render, Patch and SubmitCommand only */
     char name[32];
 };
 
@@ -122,6 +124,7 @@ struct vidmm_update_page_table { /* DXGK_BUILDPAGINGBUFFER_UPDATEPAGETABLE, one 
 /* ---- paging operations (DXGKARG_BUILDPAGINGBUFFER) -------------------------------------------- */
 
 enum vidmm_op_code { /* DXGK_BUILDPAGINGBUFFER_OPERATION */
+    VIDMM_OP_MAP_APERTURE_SEGMENT = 5, VIDMM_OP_UNMAP_APERTURE_SEGMENT = 6, /* adapters with physical nodes */
     VIDMM_OP_VIRTUAL_TRANSFER = 8, VIDMM_OP_VIRTUAL_FILL = 9,
     VIDMM_OP_UPDATE_PAGE_TABLE = 11, VIDMM_OP_FLUSH_TLB = 12
 };
@@ -149,6 +152,11 @@ struct vidmm_op {
                     then drain accesses in flight that used the old entries; only then is it done. */
             void *process; struct vidmm_gpu_address root; uint64_t start_va, end_va;
         } flush;
+        struct { /* aperture pages [offset_page, + pages) show the frames from `frame` on; unmap: `frame` is a
+                    dummy page for all of them. Moves no data. */
+            void *allocation; uint32_t segment; uint64_t offset_page, pages, frame;
+            bool cache_coherent;
+        } aperture;
     };
 };
 
@@ -170,6 +178,9 @@ struct vidmm_kmd_context { /* DXGKARG_CREATECONTEXT and DXGK_CONTEXTINFO */
     void *handle;                /* out */
     uint32_t submit_private_max; /* out: DmaBufferPrivateDataSize */
     uint32_t paging_companion_node; /* in: the paging node; out: where tile updates of the context run */
+    /* out, contexts without VIDMM_CONTEXT_VIRTUAL: DMA buffer in bytes and list lengths to start with, never
+     * less later. dma_segments: 0 = contiguous system memory; nothing else is supported yet. */
+    uint32_t dma_bytes, dma_segments, allocation_list, patch_list;
 };
 
 enum vidmm_allocation_flags { /* DXGK_ALLOCATIONINFOFLAGS_WDDM2_0, same bits */
@@ -198,6 +209,59 @@ struct vidmm_kmd_submit { /* DXGKARG_SUBMITCOMMANDVIRTUAL */
     const void *private_data; uint32_t private_size; /* valid during the call only */
     uint64_t fence_id;            /* grows on each node; reported back by vidmm_notify_completed */
     uint32_t flags;
+};
+
+/* ---- physical mode: contexts on nodes that know no virtual addresses ---------------------------- */
+
+struct vidmm_reference {     /* DXGK_ALLOCATIONLIST: one allocation that a command buffer uses */
+    void *allocation;        /* the driver's handle */
+    uint64_t bytes;
+    bool write;
+    uint32_t segment;        /* memory segment or aperture; 0 with address 0: not known before Patch */
+    uint64_t address;        /* offset in the segment; the allocation is contiguous there */
+};
+
+struct vidmm_patch_location { /* D3DDDI_PATCHLOCATIONLIST, same layout */
+    uint32_t allocation_index;  /* in the allocation list */
+    uint32_t slot;              /* bits 0-23: SlotId */
+    uint32_t driver_id;
+    uint32_t allocation_offset; /* bytes; address to write = address of the allocation + this */
+    uint32_t patch_offset;      /* bytes; where to write it */
+    uint32_t split_offset;      /* bytes; where the buffer may be cut in front of this location */
+};
+
+struct vidmm_dma_buffer {    /* system memory, contiguous, reachable by the GPU without translation */
+    void *cpu;
+    uint64_t frame;          /* address on the bus = frame * 4096 */
+    uint32_t bytes;          /* capacity */
+    uint32_t used;           /* Render: out; Patch and SubmitCommand: in */
+    void *private_data;      /* the driver's; zeroed when made, never looked at by the core */
+    uint32_t private_bytes;
+};
+
+struct vidmm_kmd_render {    /* DXGKARG_RENDER */
+    void *context;
+    const void *command; uint32_t command_bytes; /* a copy of what the client wrote: not to be trusted */
+    struct vidmm_dma_buffer *dma;
+    const struct vidmm_reference *list; uint32_t list_count; /* where each was placed last */
+    const struct vidmm_patch_location *patch_in; uint32_t patch_in_count;
+    struct vidmm_patch_location *patch_out;      /* offsets in the DMA buffer */
+    uint32_t patch_out_max, patch_out_count;     /* count: out */
+};
+
+struct vidmm_kmd_patch {     /* DXGKARG_PATCH */
+    void *context;
+    struct vidmm_dma_buffer *dma;
+    const struct vidmm_reference *list; uint32_t list_count; /* with the places they have now */
+    const struct vidmm_patch_location *patch; uint32_t patch_count;
+    uint64_t fence_id;       /* of the submission that follows */
+};
+
+struct vidmm_kmd_submit_physical { /* DXGKARG_SUBMITCOMMAND */
+    void *context; uint32_t node;
+    const struct vidmm_dma_buffer *dma;
+    uint64_t fence_id;
+    uint32_t flags;          /* vidmm_submit_flags */
 };
 
 struct vidmm_kmd_ops {
@@ -258,7 +322,8 @@ struct vidmm_kmd_ops {
     uint64_t (*query_engine_status)(void *kmd, uint32_t node);
     /* DxgkDdiResetFromTimeout: all access of the hardware to memory ends, nothing is reported any more. No
      * operation that touches hardware follows before restart_from_timeout. What is destroyed, and
-     * build_paging_buffer with a transfer of 0 bytes (the allocation has lost its place), may come. */
+     * build_paging_buffer with a transfer of 0 bytes or an unmapping of the aperture (the allocation has lost
+     * its place; no buffer to write to), may come. */
     vidmm_status (*reset_from_timeout)(void *kmd);
     /* DxgkDdiRestartFromTimeout: the hardware can be used again, its TLBs are empty, the content of memory
      * segments is lost. */
@@ -268,6 +333,15 @@ struct vidmm_kmd_ops {
     void (*surprise_removal)(void *kmd);
     /* DxgkDdiCancelCommand: the packet will never be submitted, because its device is in error. */
     void (*cancel_command)(void *kmd, const struct vidmm_kmd_submit *);
+    /* Physical mode: needed if and only if a node is physical.
+     * render checks a command buffer and translates it. VIDMM_BUFFER_FULL: what is in the DMA buffer is one
+     * submission, and the call is repeated with an empty one; *multipass keeps the progress (0 at first).
+     * Other failures are the client's: the call fails with them and nothing is queued. */
+    vidmm_status (*render)(void *kmd, struct vidmm_kmd_render *, uint64_t *multipass);
+    /* Writes the addresses of this moment into a DMA buffer: just before it is submitted, and again for the
+     * same buffer when something has moved since. Failures are fatal. */
+    vidmm_status (*patch)(void *kmd, const struct vidmm_kmd_patch *);
+    vidmm_status (*submit_command)(void *kmd, const struct vidmm_kmd_submit_physical *); /* failures: fatal */
 };
 
 /* ---- reports from the driver: any thread, wait-free ------------------------------------------- */

@@ -15,7 +15,13 @@ typedef enum vidmm_status {
     VIDMM_ACCESS_DENIED = -7, /* the object was created without this right */
     VIDMM_DEVICE_LOST = -8,   /* the device is in error or the adapter is gone */
     VIDMM_BUFFER_FULL = -9,   /* driver only: the paging buffer has no room (INSUFFICIENT_DMA_BUFFER) */
-    VIDMM_FAILED = -10        /* driver only: any other failure; fatal for the adapter */
+    VIDMM_FAILED = -10,       /* driver only: any other failure; fatal for the adapter */
+    /* what a driver's render finds in a command buffer */
+    VIDMM_ILLEGAL_INSTRUCTION = -20,    /* no such command */
+    VIDMM_PRIVILEGED_INSTRUCTION = -21, /* a command that clients may not use */
+    VIDMM_INVALID_USER_BUFFER = -22,    /* cut short, or not in the form the driver needs */
+    VIDMM_INVALID_HANDLE = -23,         /* names an object that does not exist */
+    VIDMM_ALLOCATION_INVALID = -24      /* an allocation that cannot be used this way (any more) */
 } vidmm_status;
 
 #endif

@@ -25,6 +25,9 @@
 #define VIDMM_LIST_MAX 16384u          /* objects in one array call */
 #define VIDMM_UPDATES_MAX 128u         /* tile updates queued in one context */
 #define VIDMM_COPY_PAGES_MAX (1u << 18) /* pages one COPY of a tile update may span: 1 GiB */
+#define VIDMM_RENDER_BYTES_MAX (1u << 20)    /* command buffer of a physical context */
+#define VIDMM_RENDER_LIST_MAX 16384u         /* its allocation list */
+#define VIDMM_RENDER_PATCHES_MAX 65536u      /* its patch-location list */
 #define VIDMM_VA_LOWEST 65536ull       /* address 0 means "none"; nothing below 64 KiB is handed out */
 
 #define VIDMM_PRIORITY_MINIMUM 0x28000000u

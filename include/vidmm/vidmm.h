@@ -144,17 +144,40 @@ struct vidmm_context_desc {
     uint32_t node, engine_affinity;
     const void *private_data;
     uint32_t private_size;
+    bool physical; /* for a physical node: takes vidmm_context_render instead of vidmm_context_submit */
 };
-/* A virtual-mode context. engine_affinity: 0 or 1. VIDMM_NOT_SUPPORTED: the node lacks the model.
- * VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST, VIDMM_FAILED. */
+/* A virtual-mode context, unless `physical` is set. engine_affinity: 0 or 1.
+ * VIDMM_NOT_SUPPORTED: the node lacks the model. VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST, VIDMM_FAILED. */
 vidmm_status vidmm_context_create(struct vidmm_device *, const struct vidmm_context_desc *,
                                   struct vidmm_context **);
 /* Queued packets finish first. */
 void vidmm_context_destroy(struct vidmm_context *);
-/* The command buffer is named by address alone; it is never read here.
- * VIDMM_DEVICE_LOST, VIDMM_NO_MEMORY, VIDMM_LIMIT (private data). */
+/* The command buffer is named by address alone; it is never read here. VIDMM_INVALID: also
+ * for a physical context.  * VIDMM_DEVICE_LOST, VIDMM_NO_MEMORY, VIDMM_LIMIT (private data). */
 vidmm_status vidmm_context_submit(struct vidmm_context *, uint64_t va, uint32_t bytes,
                                   const void *private_data, uint32_t private_size, uint32_t flags);
+
+/* Physical mode. Sizes of what one render may bring: bytes and entries. */
+struct vidmm_render_sizes { uint32_t command_bytes, allocations, patches; };
+struct vidmm_render_reference { struct vidmm_open *open; bool write; };
+struct vidmm_render {
+    const void *command; uint32_t command_bytes; /* read during the call only */
+    const struct vidmm_render_reference *list; uint32_t list_count;
+    const struct vidmm_patch_location *patch; uint32_t patch_count;
+    uint32_t flags;                              /* VIDMM_SUBMIT_NULL */
+};
+/* The driver checks and translates the buffer now; its references get addresses just before it executes.
+ * Lists serve patching only: every allocation must be on the device's residency list.
+ * VIDMM_INVALID: a virtual context, an allocation not accessed physically, an index outside the list.
+ * VIDMM_DEVICE_LOST: also when an allocation is not on the residency list, which ends the device.
+ * VIDMM_LIMIT: beyond the context's sizes. VIDMM_BUFFER_FULL: the driver cannot cut it to fit. What else the
+ * driver's render answers; VIDMM_NO_MEMORY. */
+vidmm_status vidmm_context_render(struct vidmm_context *, const struct vidmm_render *);
+/* The sizes now; all 0 for a virtual context. */
+void vidmm_context_sizes(const struct vidmm_context *, struct vidmm_render_sizes *);
+/* Sets them as far as possible: not below what the driver asked for, nor above VIDMM_RENDER_.. of types.h. */
+void vidmm_context_resize(struct vidmm_context *, const struct vidmm_render_sizes *want);
+
 /* Queued behind earlier packets: later ones wait until every fence has reached its value. */
 vidmm_status vidmm_context_wait(struct vidmm_context *, struct vidmm_fence *const *, const uint64_t *values,
                                 uint32_t n);
@@ -200,7 +223,11 @@ struct vidmm_device *vidmm_open_device(const struct vidmm_open *);
 vidmm_status vidmm_open_set_priority(struct vidmm_open *, uint32_t priority);
 uint32_t vidmm_open_priority(const struct vidmm_open *);
 /* Segment that holds the bytes now (0 = system memory) and whether the GPU can reach them. */
-struct vidmm_placement_info { uint32_t segment; bool resident; uint32_t resident_count; uint64_t offset; };
+struct vidmm_placement_info {
+    uint32_t segment; bool resident; uint32_t resident_count; uint64_t offset;
+    uint32_t aperture;        /* aperture segment that maps it now, 0 = none */
+    uint64_t aperture_offset;
+};
 void vidmm_open_placement(const struct vidmm_open *, struct vidmm_placement_info *);
 
 /* CPU access (Lock2). VIDMM_OK: *cpu is valid until the last unlock, whatever moves.

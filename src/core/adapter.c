@@ -113,6 +113,7 @@ static const char *check_info(const struct vidmm_adapter *ad)
     }
     if (why == NULL && in->level_count == 2 && ad->ops->get_root_page_table_size == NULL)
         why = "a two-level driver needs get_root_page_table_size"; /* PT-08 */
+    if (why == NULL) why = vmm_aperture_check(ad);
     if (why == NULL && BROKEN(ad, PT_02) && in->level_count == 2) why = "broken on purpose";
     return why;
 }
@@ -191,6 +192,8 @@ static vidmm_status init_adapter(struct vidmm_adapter *ad, const char **why)
     *why = "no memory for a segment";
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (!init_segment(ad, id)) return VIDMM_NO_MEMORY;
+    *why = "no memory for the aperture";
+    if (vmm_aperture_init(ad) != VIDMM_OK) return VIDMM_NO_MEMORY;
     *why = "the driver did not start the device";
     st = ad->ops->start_device(ad->kmd, ad, ad->platform);
     if (st != VIDMM_OK) return st;
@@ -207,6 +210,7 @@ static void free_adapter(struct vidmm_adapter *ad)
         vmm_table_free(ad, t);
     }
     slab_destroy(&ad->leaves);
+    vmm_aperture_fini(ad);
     if (ad->started) ad->ops->stop_device(ad->kmd);
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (ad->segment[id].pool.pages != 0) pagepool_destroy(&ad->segment[id].pool);

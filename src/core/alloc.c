@@ -33,6 +33,17 @@ static vidmm_status check_segments(const struct vidmm_adapter *ad, const struct 
     return VIDMM_OK;
 }
 
+/* Nowhere but in the aperture is a contiguous place certain, so it must be allowed there. */
+static vidmm_status check_physical(const struct vidmm_adapter *ad, const struct vidmm_kmd_allocation *ka,
+                                   struct vmm_alloc *al)
+{
+    al->physical = (ka->flags & VIDMM_ALLOCATION_ACCESSED_PHYSICALLY) != 0;
+    al->cached = (ka->flags & VIDMM_ALLOCATION_CACHED) != 0;
+    if (!al->physical) return VIDMM_OK;
+    if (ad->aperture == 0) return VIDMM_NOT_SUPPORTED;
+    return al->segments & 1u ? VIDMM_OK : VIDMM_INVALID;
+}
+
 static bool fits_somewhere(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
 {
     if (al->segments & 1u) return true;
@@ -104,13 +115,16 @@ static vidmm_status make_alloc(struct vidmm_adapter *ad, const struct vidmm_allo
     vidmm_status st = check_segments(ad, ka, al);
     if (st == VIDMM_OK && (ka->priority == 0 || (ka->alignment != 0 && !is_pow2(ka->alignment))))
         st = VIDMM_INVALID;
+    if (st == VIDMM_OK) st = check_physical(ad, ka, al);
     if (st == VIDMM_OK) st = size_alloc(ad, in, ka, al);
+    if (st == VIDMM_OK && ka->alignment > al->align) al->align = ka->alignment;
+    if (st == VIDMM_OK && al->physical && vmm_aperture_need(al) > ad->segment[ad->aperture].pool.pages)
+        st = VIDMM_NO_VIDEO_MEMORY;
     if (st == VIDMM_OK) st = take_memory(ad, in, al);
     if (st != VIDMM_OK) {
         give_memory(ad, al);
         return st;
     }
-    if (ka->alignment > al->align) al->align = ka->alignment;
     al->priority = ka->priority;
     al->kmd_allocation = ka->handle;
     list_init(&al->opens);
@@ -215,6 +229,7 @@ static void destroy_alloc(struct vidmm_adapter *ad, struct vidmm_open *op)
         ad->room = true;
     }
     if (al->state == PLACE_LIVE) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
+    vmm_aperture_release(ad, al); /* a lost adapter's: else it was unmapped before */
     list_remove(&op->on_alloc);
     list_remove(&al->on_adapter);
     count_alloc(ad, al, false);
@@ -228,7 +243,7 @@ bool vmm_open_step(struct vidmm_open *op)
     struct vidmm_adapter *ad = op->dev->proc->ad;
     struct vmm_space *sp = &op->dev->proc->space;
     if (op->dying == 1) {
-        if (op->pending > 0 || ad->move.al == op->al) return false;
+        if (op->pending > 0 || op->refs > 0 || ad->move.al == op->al) return false;
         if (op->in_use && vmm_packets_before(op->dev, op->close_seq)) return false;
         vmm_updates_forget(op); /* TIL-28 */
         vmm_required_drop(op);
@@ -238,6 +253,7 @@ bool vmm_open_step(struct vidmm_open *op)
         return true;
     }
     if (!vmm_batch_passed(ad, op->wait_seq) || ad->move.al == op->al) return false;
+    if (op->al->aperture_count > 0 && !ad->lost) return false; /* the mover is going to unmap it */
     list_remove(&op->on_dying);
     list_remove(&op->on_device);
     destroy_alloc(ad, op);
@@ -285,6 +301,9 @@ void vidmm_open_placement(const struct vidmm_open *op, struct vidmm_placement_in
     out->resident = al->state == PLACE_LIVE;
     out->resident_count = op->resident;
     out->offset = vmm_place_run(al, al->segment, 0, &run);
+    bool mapped = al->aperture_count > 0 && al->state == PLACE_LIVE && al->segment == VMM_SYSTEM;
+    out->aperture = mapped ? op->dev->proc->ad->aperture : 0;
+    out->aperture_offset = mapped ? (uint64_t)al->aperture_page << VIDMM_PAGE_SHIFT : 0;
 }
 
 /* ---- CPU access ---- */

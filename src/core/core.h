@@ -7,6 +7,8 @@
 #include "base/bytes.h"
 #include "core/obj.h"
 
+enum vmm_emit { EMIT_DONE, EMIT_WAIT }; /* of batch.c */
+
 /* adapter.c: memory. vmm_new gives zeroed memory or NULL, never while sealed (inv. 16). */
 void *vmm_new(struct vidmm_adapter *, size_t bytes);
 void vmm_delete(struct vidmm_adapter *, void *p, size_t bytes);
@@ -75,6 +77,7 @@ bool vmm_resident_execute(struct vmm_request *);
 bool vmm_tables_may_grow(struct vidmm_adapter *, struct vmm_segment *, uint32_t pages);
 void vmm_required_drop(struct vidmm_open *);   /* count to 0, off the list */
 bool vmm_lingering_step(struct vidmm_adapter *);
+bool vmm_resid_may_stop(const struct vmm_alloc *, const struct vidmm_device *); /* the age rule */
 void vmm_missing_add(struct vidmm_device *, int by);     /* keeps the adapter's sum and the device's age */
 bool vmm_device_fill(struct vidmm_device *);   /* places what needs no transfer; true: nothing missing */
 bool vmm_mover_step(struct vidmm_adapter *);
@@ -159,6 +162,31 @@ bool vmm_place_system(struct vmm_alloc *);  /* NONE -> LIVE in system memory, no
 /* Run of consecutive pages at byte offset: its address, and bytes until it ends. */
 uint64_t vmm_place_run(struct vmm_alloc *, uint32_t segment, uint64_t offset, uint64_t *bytes);
 
+/* aperture.c: allocations that are accessed physically */
+const char *vmm_aperture_check(const struct vidmm_adapter *); /* what is wrong with the description; NULL */
+vidmm_status vmm_aperture_init(struct vidmm_adapter *);
+void vmm_aperture_fini(struct vidmm_adapter *);
+bool vmm_aperture_room(const struct vidmm_adapter *, const struct vmm_alloc *); /* for a range now? */
+bool vmm_aperture_take(struct vidmm_adapter *, struct vmm_alloc *); /* the range; to be mapped by a move */
+void vmm_aperture_release(struct vidmm_adapter *, struct vmm_alloc *);
+void vmm_aperture_forget(struct vidmm_adapter *);
+uint32_t vmm_aperture_need(const struct vmm_alloc *);
+/* Would what the device requires fit beside n more? */
+bool vmm_aperture_admits(struct vidmm_device *, struct vidmm_open *const *, uint32_t n);
+/* One step towards having al mapped. false: nothing can be done for it now. */
+bool vmm_aperture_place(struct vidmm_adapter *, struct vmm_alloc *, struct vidmm_device *);
+bool vmm_aperture_repack(struct vidmm_adapter *, struct vidmm_device *); /* true: a range is coming back */
+bool vmm_aperture_return(struct vidmm_adapter *); /* the range of something destroyed is on its way back */
+enum vmm_emit vmm_aperture_emit(struct vidmm_adapter *, struct vmm_alloc *, bool map, uint64_t *multipass);
+/* Where a physical engine finds it now: segment and offset; 0, 0: it is not resident. */
+struct vidmm_gpu_address vmm_aperture_address(const struct vidmm_adapter *, const struct vmm_alloc *);
+
+/* render.c: physical contexts */
+vidmm_status vmm_render_context(struct vidmm_context *, const struct vidmm_kmd_context *);
+void vmm_render_context_fini(struct vidmm_context *);
+vidmm_status vmm_render_submit(struct vidmm_adapter *, const struct vmm_packet *, uint32_t node);
+void vmm_render_release(struct vmm_packet *); /* the packet is over: references and buffer go back */
+
 /* bind.c: what the GPU sees. All collect the flushes they need in the space. */
 void vmm_bind_replace(struct vmm_space *, struct range, struct vmm_binding *nb, struct vmm_binding *spare[2]);
 void vmm_bind_clear(struct vmm_space *, struct range, struct vmm_binding **spare); /* to unmapped */
@@ -219,7 +247,6 @@ bool vmm_limbo_step(struct vidmm_adapter *);
 void vmm_tables_rewrite(struct vmm_space *); /* their memory was lost: links again, leaf entries invalid */
 
 /* batch.c */
-enum vmm_emit { EMIT_DONE, EMIT_WAIT };
 enum vmm_emit vmm_batch_emit(struct vidmm_adapter *, const struct vidmm_op *, uint64_t *multipass);
 void vmm_batch_complete(struct vidmm_adapter *, struct vmm_buffer *);
 enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *); /* all flushes owed, into the open batch */

@@ -41,7 +41,7 @@ static void choose_transfer(struct vidmm_adapter *ad)
 {
     struct vmm_move *m = &ad->move;
     m->fill = m->to != VMM_SYSTEM && m->al->fresh;
-    m->copy = !m->fill && !(m->to == VMM_SYSTEM && m->al->unwritten);
+    m->copy = !m->fill && !(m->to == VMM_SYSTEM && (m->al->unwritten || m->al->segment == VMM_SYSTEM));
 }
 
 static void invalidate(struct vidmm_adapter *ad)
@@ -82,12 +82,39 @@ static void build_chunk(struct vidmm_adapter *ad)
     if (m->done + m->chunk == total) m->op.transfer.flags |= VIDMM_TRANSFER_END;
 }
 
+/* What is resident at home and accessed physically is mapped in the aperture; nothing else is. */
+static bool ends_in_aperture(const struct vmm_move *m)
+{
+    return m->al->physical && m->live && m->to == VMM_SYSTEM;
+}
+
+static bool starts_in_aperture(const struct vmm_move *m)
+{
+    return m->al->aperture_count > 0 && m->al->segment == VMM_SYSTEM && !ends_in_aperture(m);
+}
+
+/* Operations of a chunk, each once, however often a buffer has to be waited for. */
+static bool emit_ops(struct vidmm_adapter *ad)
+{
+    struct vmm_move *m = &ad->move;
+    bool last = m->done + m->chunk == vmm_alloc_bytes(m->al);
+    if (m->emitted < 1 && m->done == 0 && starts_in_aperture(m) &&
+        vmm_aperture_emit(ad, m->al, false, &m->multipass) == EMIT_WAIT)
+        return false;
+    m->emitted = (uint8_t)max_u32(m->emitted, 1);
+    if (m->emitted < 2 && (m->copy || m->fill) && vmm_batch_emit(ad, &m->op, &m->multipass) == EMIT_WAIT)
+        return false;
+    m->emitted = 2;
+    return !last || !ends_in_aperture(m) ||
+           vmm_aperture_emit(ad, m->al, true, &m->multipass) == EMIT_DONE;
+}
+
 /* The flushes come first in the buffer: of the mappings that were taken away, and of the windows. */
 static bool emit_chunk(struct vidmm_adapter *ad)
 {
     struct vmm_move *m = &ad->move;
-    if (vmm_batch_flushes(ad) == EMIT_WAIT) return false;
-    if ((m->copy || m->fill) && vmm_batch_emit(ad, &m->op, &m->multipass) == EMIT_WAIT) return false;
+    if (vmm_batch_flushes(ad) == EMIT_WAIT || !emit_ops(ad)) return false;
+    m->emitted = 0;
     /* Nothing was owed and nothing is copied: what is in flight is all there is to wait for. */
     m->wait_seq = ad->batch_open ? ad->batch_next : ad->batch_next - 1;
     m->multipass = 0;
@@ -99,7 +126,9 @@ static void count_move(struct vidmm_adapter *ad, bool was_live)
     const struct vmm_move *m = &ad->move;
     struct vidmm_counters *c = ad->counters;
     uint64_t bytes = vmm_alloc_bytes(m->al);
-    if (m->fill) {
+    if (m->to == VMM_SYSTEM && m->al->segment == VMM_SYSTEM) { /* into the aperture, or out of it */
+        if (!m->live) c->evictions++;
+    } else if (m->fill) {
         c->zero_fills++;
         c->zero_fill_bytes += bytes;
     } else if (m->to != VMM_SYSTEM) {
@@ -145,8 +174,10 @@ static void finish(struct vidmm_adapter *ad)
     struct vmm_alloc *al = m->al;
     bool was_live = al->state == PLACE_GOING;
     count_move(ad, was_live);
+    if (!ends_in_aperture(m)) vmm_aperture_release(ad, al);
     if (m->to == VMM_SYSTEM) {
-        vmm_place_release(al);
+        if (al->segment != VMM_SYSTEM) vmm_place_release(al);
+        if (m->live) al->fresh = false;
         ad->room = true;
     } else {
         list_push_back(&ad->segment[m->to].lru, &al->lru);
@@ -173,6 +204,7 @@ void vmm_move_cancel(struct vidmm_adapter *ad)
         al->segment = was;
     }
     if (begun) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
+    if (begun || al->segment != VMM_SYSTEM) vmm_aperture_release(ad, al);
     hold_devices(al, false);
     ad->move.al = NULL;
 }

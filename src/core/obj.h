@@ -236,9 +236,22 @@ struct vmm_group {
     struct vmm_point point[];
 };
 
+/* One buffer of a physical context, with room for the lists that belong to it (render.c). Pooled. */
+struct vmm_dma {
+    struct list link;          /* context.spare while no packet has it */
+    struct vidmm_dma_buffer kmd;
+    uint32_t list_max, patch_max, list_count, patch_count;
+    bool patched;              /* the addresses in it are those of `list` */
+    uint64_t meta_bytes;
+    struct vidmm_open **open;  /* [list_count], each counted in open.refs */
+    struct vidmm_reference *list;
+    struct vidmm_patch_location *patch;
+};
+
 struct vmm_packet {
     struct list link;          /* in context.packets, then in node.running */
     struct vidmm_context *ctx; /* NULL: the paging context */
+    struct vmm_dma *dma;       /* physical contexts */
     uint64_t seq;              /* order of acceptance over the adapter */
     uint64_t fence_id;         /* once submitted */
     uint64_t va;
@@ -259,6 +272,10 @@ struct vidmm_context {
     uint32_t node, running, queued, submit_private_max;
     struct vmm_companion *companion; /* from its first tile update on */
     uint32_t companion_node;
+    bool physical;
+    struct list spare;         /* DMA buffers no packet has */
+    struct vidmm_render_sizes start, size; /* what the driver asked for; what holds now */
+    uint32_t dma_private;
     int32_t priority;
     bool dying;
 };
@@ -311,7 +328,11 @@ struct vmm_alloc {
     uint32_t unique;           /* bindings and queued maps with a unique driver protection (bit 63) */
     uint64_t resident_seq;     /* when it was last made resident: the planner's age */
     uint8_t state, segment;    /* vmm_place_state; segment that has the bytes, 0 = home */
+    bool physical;             /* AccessedPhysically: contiguous, or mapped in the aperture (inv. 13) */
+    struct list on_aperture;   /* adapter.in_aperture while it holds a range */
+    uint32_t aperture_page, aperture_count; /* that range, in 4 KiB pages; count 0: none */
     bool fresh;                /* nobody has written it: zeros need a fill, not a copy */
+    bool cached;               /* system memory of it is cached (SEG-21) */
     bool imported;             /* home is the client's own memory */
     bool clean;                /* home had the same bytes when it came into the memory segment */
     bool unwritten;            /* and user mode says that nobody wrote since (RES-14) */
@@ -332,6 +353,7 @@ struct vidmm_open {
     uint32_t holds;            /* parts of queued tile updates that name it */
     bool pinned;               /* held while it was required: stays listed as long as it is held (inv. 14) */
     struct vmm_binding *pool;  /* tile pools: where the privileged space shows it */
+    uint32_t refs;             /* entries of queued and running DMA buffers that name it (inv. 13) */
     uint32_t locks;
     uint8_t dying;             /* 0 no, 1 waiting for its users, 2 unbound and waiting for the flush */
     bool in_use;               /* close waits for queued work */
@@ -355,6 +377,8 @@ struct vidmm_device {
     struct vidmm_process *proc;
     uint64_t id;
     uint32_t memory_only;      /* required opens that cannot be in system memory */
+    uint32_t aperture_pages;   /* that its required opens need when all are in the aperture (inv. 9) */
+    bool repack;               /* its aperture ranges are being taken back, to be given out without gaps */
     uint32_t missing;          /* required opens whose allocation is not LIVE (inv. 7) */
     uint64_t planned[VIDMM_SEGMENTS_MAX + 1]; /* bytes of the plan by segment (inv. 9) */
     uint32_t asking;           /* MakeResident requests queued */
@@ -396,6 +420,7 @@ struct vmm_move {
     bool live;                 /* resident at the target */
     bool copy, fill;           /* how the bytes get there; neither: they are there */
     bool op_ready;
+    uint8_t emitted;           /* of the chunk: 1 the unmap, 2 the transfer, 3 the map */
     struct vidmm_op op;
 };
 
@@ -426,6 +451,9 @@ struct vidmm_adapter {
     struct list waiters;       /* waits for mutexes and semaphores, longest first */
     struct list active[3];     /* queues with requests, by priority */
     struct list companions;    /* with queued updates, in the order in which they began */
+    uint32_t aperture;         /* segment id, when a node is physical; else 0 */
+    uint64_t dummy_frame;      /* what unmapped aperture pages show */
+    struct list in_aperture;   /* allocations that hold a range there, oldest first */
     /* paging process */
     struct vmm_space paging;
     void *paging_context;

@@ -21,6 +21,12 @@ bool vmm_place_extents(struct vmm_alloc *al, struct vmm_segment *seg)
     uint32_t need = (uint32_t)div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift);
     if (pagepool_free_pages(&seg->pool) < need + vmm_held_back(seg)) return false;
     CHECK(al->ext_count == 0);
+    if (al->physical) { /* inv. 13 */
+        uint32_t align = max_u32(al->align >> seg->page_shift, 1);
+        al->ext[0] = (struct extent){ pagepool_alloc_run(&seg->pool, need, align, false), need };
+        al->ext_count = al->ext[0].page != PAGEPOOL_NONE;
+        return al->ext_count != 0;
+    }
     al->ext_count = pagepool_alloc_extents(&seg->pool, need, al->ext, al->ext_max, 1);
     al->hint = 0;
     al->hint_page = 0;
@@ -102,7 +108,7 @@ static void write_bindings(struct vmm_alloc *al)
 bool vmm_place_system(struct vmm_alloc *al)
 {
     CHECK(al->state == PLACE_NONE);
-    if (!(al->segments & 1u)) return false;
+    if (!(al->segments & 1u) || al->physical) return false; /* physical: the aperture must show it first */
     al->fresh = false;
     vmm_place_state(al, PLACE_LIVE, VMM_SYSTEM);
     write_bindings(al);

@@ -83,6 +83,7 @@ void vmm_adapter_reset(struct vidmm_adapter *ad, struct vidmm_device *culprit, e
     }
     fail_devices(ad);
     empty_segments(ad);
+    vmm_aperture_forget(ad);
     vmm_batch_forget(ad);
     if (ad->ops->restart_from_timeout(ad->kmd) != VIDMM_OK) {
         vmm_adapter_remove(ad);

@@ -32,6 +32,7 @@ static void required_add(struct vidmm_open *op)
     if (op->holds > 0) op->pinned = true;
     if (listed(op)) return;
     list_push_back(&op->dev->required, &op->on_required);
+    if (op->al->physical) op->dev->aperture_pages += vmm_aperture_need(op->al);
     if (memory_only(op->al)) op->dev->memory_only++;
     if (op->al->state != PLACE_LIVE) vmm_missing_add(op->dev, 1);
 }
@@ -40,6 +41,7 @@ static void unlist(struct vidmm_open *op)
 {
     struct vidmm_device *d = op->dev;
     list_remove(&op->on_required);
+    if (op->al->physical) d->aperture_pages -= vmm_aperture_need(op->al);
     if (memory_only(op->al)) {
         d->memory_only--;
         d->planned[op->plan] -= vmm_alloc_bytes(op->al); /* what remains of a legal plan is legal */
@@ -210,7 +212,7 @@ static vidmm_status decode_resident(const struct vidmm_queue *q, struct vidmm_op
     for (uint32_t i = 0; i < n; i++)
         if (opens[i]->resident > UINT32_MAX - VIDMM_LIST_MAX) return VIDMM_LIMIT;
     uint64_t over = over_budget(q->dev->proc, new_local_bytes(q->dev->proc->ad, opens, n));
-    bool legal = make_plan(q->dev, opens, n, plan);
+    bool legal = make_plan(q->dev, opens, n, plan) && vmm_aperture_admits(q->dev, opens, n);
     if ((forced || over == 0) && legal) return VIDMM_OK;
     *trim = max_u64(over, VIDMM_PAGE_SIZE);
     return VIDMM_NO_MEMORY;
@@ -313,7 +315,7 @@ static bool asks(const struct vidmm_device *d)
 
 /* May `v` be taken from every device that requires it, for `d`? The age rule: not from an older requester,
  * not from one that is owed a packet, never from d's own list. */
-static bool may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
+bool vmm_resid_may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
 {
     LIST_FOREACH(it, &v->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
@@ -348,19 +350,19 @@ static bool misplaced(const struct vmm_alloc *v, const struct vidmm_device *d)
 
 enum victim_class { VICTIM_FREE, VICTIM_DEMOTE, VICTIM_STOP, VICTIM_OWN, VICTIM_NO };
 
-static enum victim_class classify(const struct vmm_alloc *v, const struct vmm_alloc *al,
-                                  const struct vidmm_device *d)
+static enum victim_class classify(const struct vidmm_adapter *ad, const struct vmm_alloc *v,
+                                  const struct vmm_alloc *al, const struct vidmm_device *d)
 {
     bool must = memory_only(al);
     if (!movable(v) || v == al) return VICTIM_NO;
     if (!vmm_alloc_required(v)) return VICTIM_FREE;
-    if (!memory_only(v)) {
+    if (!memory_only(v) && (!v->physical || vmm_aperture_room(ad, v))) {
         bool less = !vmm_alloc_wanted(v) || v->priority < al->priority ||
                     (v->priority == al->priority && v->resident_seq < al->resident_seq);
         return must || less ? VICTIM_DEMOTE : VICTIM_NO;
     }
     if (!must || d == NULL) return VICTIM_NO;
-    if (may_stop(v, d)) return VICTIM_STOP;
+    if (vmm_resid_may_stop(v, d)) return VICTIM_STOP;
     return misplaced(v, d) ? VICTIM_OWN : VICTIM_NO;
 }
 
@@ -373,8 +375,9 @@ static bool better(const struct vmm_alloc *a, enum victim_class ca, const struct
 }
 
 /* The first of a set of victims that together make room for al in seg; NULL: no set does. */
-static struct vmm_alloc *choose_victim(struct vmm_segment *seg, const struct vmm_alloc *al,
-                                       const struct vidmm_device *d, enum victim_class worst)
+static struct vmm_alloc *choose_victim(const struct vidmm_adapter *ad, struct vmm_segment *seg,
+                                       const struct vmm_alloc *al, const struct vidmm_device *d,
+                                       enum victim_class worst)
 {
     uint64_t pages = pagepool_free_pages(&seg->pool);
     uint64_t need = div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift) + vmm_held_back(seg);
@@ -382,7 +385,7 @@ static struct vmm_alloc *choose_victim(struct vmm_segment *seg, const struct vmm
     enum victim_class best_class = VICTIM_NO;
     LIST_FOREACH(it, &seg->lru) {
         struct vmm_alloc *v = list_entry(it, struct vmm_alloc, lru);
-        enum victim_class c = classify(v, al, d);
+        enum victim_class c = classify(ad, v, al, d);
         if (c > worst || c == VICTIM_NO) continue;
         pages += vmm_alloc_bytes(v) >> seg->page_shift;
         if (better(v, c, best, best_class)) {
@@ -393,9 +396,12 @@ static struct vmm_alloc *choose_victim(struct vmm_segment *seg, const struct vmm
     return pages >= need ? best : NULL;
 }
 
+/* What can be resident at home stays so; if accessed physically, only with a range of the aperture. */
 static void push_out(struct vidmm_adapter *ad, struct vmm_alloc *v)
 {
-    vmm_move_begin(ad, v, VMM_SYSTEM, vmm_alloc_required(v) && !memory_only(v));
+    bool live = vmm_alloc_required(v) && !memory_only(v);
+    if (live && v->physical) live = vmm_aperture_take(ad, v);
+    vmm_move_begin(ad, v, VMM_SYSTEM, live);
 }
 
 /* Pages of a destroyed allocation are free as soon as a flush is done: better to wait than to push out. */
@@ -420,7 +426,7 @@ static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, stru
             vmm_move_begin(ad, al, id, true);
             return true;
         }
-        struct vmm_alloc *v = choose_victim(&ad->segment[id], al, d, worst);
+        struct vmm_alloc *v = choose_victim(ad, &ad->segment[id], al, d, al->physical ? VICTIM_FREE : worst);
         if (v == NULL) continue;
         push_out(ad, v);
         return true;
@@ -431,10 +437,12 @@ static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, stru
 static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
 {
     bool progress = false;
+    if (vmm_aperture_repack(ad, d)) return true;
     LIST_FOREACH(it, &d->required) {
         struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
         if (al->state != PLACE_NONE) continue;
         if (wants_memory(al) && al->locks == 0 && place_in_memory(ad, al, d, VICTIM_OWN)) return true;
+        if (al->physical && vmm_aperture_place(ad, al, d)) return true;
         progress |= vmm_place_system(al); /* resident all the same; promoted when there is room */
     }
     return progress;
@@ -493,6 +501,12 @@ static bool more_deserving(const struct vmm_alloc *a, const struct vmm_alloc *b)
     return a->resident_seq > b->resident_seq;
 }
 
+static bool run_is_free(struct vmm_segment *seg, const struct vmm_alloc *al)
+{
+    uint32_t pad = al->align >> seg->page_shift;
+    return pagepool_largest_run(&seg->pool) >= (vmm_alloc_bytes(al) >> seg->page_shift) + pad;
+}
+
 /* Into free room, or in the place of what nobody requires; never by demoting somebody (no ping-pong). */
 static bool promote(struct vidmm_adapter *ad)
 {
@@ -504,6 +518,7 @@ static bool promote(struct vidmm_adapter *ad)
     LIST_FOREACH(it, &ad->allocs) {
         struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
         if (!promotable(al) || vmm_alloc_bytes(al) > idle[al->preferred]) continue;
+        if (al->physical && !run_is_free(&ad->segment[al->preferred], al)) continue;
         if (more_deserving(al, best)) best = al;
     }
     if (best != NULL && place_in_memory(ad, best, NULL, VICTIM_FREE)) return true;
@@ -516,6 +531,7 @@ bool vmm_mover_step(struct vidmm_adapter *ad)
 {
     if (ad->lost) return false;
     if (ad->move.al != NULL) return vmm_move_step(ad);
+    if (vmm_aperture_return(ad)) return true;
     if (room_is_coming(ad)) return false;
     if (serve_locks(ad)) return true;
     bool progress = false, asked = false;

@@ -26,6 +26,7 @@ void vmm_packet_free(struct vidmm_adapter *ad, struct vmm_packet *p)
         bytes = vmm_sync_packet_bytes(p);
         vmm_sync_packet_drop(ad, p);
     }
+    if (p->dma != NULL) vmm_render_release(p);
     vmm_delete(ad, p, bytes);
 }
 
@@ -64,7 +65,7 @@ static bool give_root(struct vidmm_context *c)
 {
     struct vidmm_adapter *ad = adapter_of(c);
     struct vmm_space *sp = &c->dev->proc->space;
-    if (c->root_version == sp->tables.root_version) return true;
+    if (c->physical || c->root_version == sp->tables.root_version) return true;
     if (c->running > 0) return false; /* only while idle (PT-12) */
     bool second = list_first(&c->dev->contexts) != &c->on_device;
     if (BROKEN(ad, VA_12) || ((BROKEN(ad, ADP_08) || BROKEN(ad, SUB_03)) && second)) sp = &ad->paging;
@@ -107,7 +108,8 @@ static void start_packet(struct vidmm_adapter *ad, uint32_t node, struct vmm_pac
         s.private_data = &ad->info; /* as if a list had been attached */
         s.private_size = 8;
     }
-    vidmm_status st = ad->ops->submit_command_virtual(ad->kmd, &s);
+    vidmm_status st = p->dma != NULL ? vmm_render_submit(ad, p, node)
+                                     : ad->ops->submit_command_virtual(ad->kmd, &s);
     if (st == VIDMM_OK) return;
     list_remove(&p->link);
     n->running_count--;
@@ -287,25 +289,27 @@ vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_con
 {
     struct vidmm_adapter *ad = d->proc->ad;
     struct vidmm_kmd_context kc = { .process = d->proc->space.kmd_process, .node = in->node,
-                                    .flags = VIDMM_CONTEXT_VIRTUAL, .private_data = in->private_data,
-                                    .private_size = in->private_size,
+                                    .flags = in->physical ? 0 : VIDMM_CONTEXT_VIRTUAL,
+                                    .private_data = in->private_data, .private_size = in->private_size,
                                     .paging_companion_node = ad->info.paging_node };
     if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (in->node >= ad->info.node_count || in->engine_affinity > 1) return VIDMM_INVALID;
     if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
-    if (!ad->info.node[in->node].gpummu) return VIDMM_NOT_SUPPORTED;
+    const struct vidmm_node_desc *node = &ad->info.node[in->node];
+    if (in->physical ? !node->physical : !node->gpummu) return VIDMM_NOT_SUPPORTED;
     struct vidmm_context *c = vmm_new(ad, sizeof *c);
     if (c == NULL) return VIDMM_NO_MEMORY;
+    c->dev = d;
     vidmm_status st = ad->ops->create_context(ad->kmd, &kc);
     if (st == VIDMM_OK && kc.paging_companion_node >= ad->info.node_count) { /* a broken driver */
         ad->ops->destroy_context(ad->kmd, kc.handle);
         st = VIDMM_FAILED;
     }
+    if (st == VIDMM_OK && in->physical) st = vmm_render_context(c, &kc);
     if (st != VIDMM_OK) {
         vmm_delete(ad, c, sizeof *c);
         return st;
     }
-    c->dev = d;
     c->node = in->node;
     c->kmd_context = kc.handle;
     c->companion_node = kc.paging_companion_node;
@@ -340,6 +344,7 @@ vidmm_status vidmm_context_submit(struct vidmm_context *c, uint64_t va, uint32_t
     if (c->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (c->dying || (flags & ~(uint32_t)VIDMM_SUBMIT_NULL) || (private_size > 0 && private_data == NULL))
         return VIDMM_INVALID;
+    if (c->physical) return VIDMM_INVALID; /* SUB-07 */
     if (private_size > c->submit_private_max) return VIDMM_LIMIT;
     if (BROKEN(adapter_of(c), SUB_01)) return VIDMM_NOT_SUPPORTED;
     struct vmm_packet *p = vmm_packet_new(c, PACKET_EXEC, private_size);
@@ -394,6 +399,7 @@ bool vmm_context_step_dying(struct vidmm_context *c)
     if (!c->dying || c->queued + c->running + vidmm_context_updates(c) > 0) return false;
     vmm_companion_free(c);
     ad->ops->destroy_context(ad->kmd, c->kmd_context);
+    if (c->physical) vmm_render_context_fini(c);
     list_remove(&c->on_device);
     vmm_delete(ad, c, sizeof *c);
     return true;

@@ -275,20 +275,83 @@ static void check_segment(struct walk *w, struct vmm_segment *seg)
     hold(w, used == pagepool_used_pages(&seg->pool), 4, "pages of a segment are lost or owned twice");
 }
 
+/* ---- physical mode: 9, 13 ---- */
+
+static void check_physical(struct walk *w, const struct vmm_alloc *al)
+{
+    const struct vidmm_adapter *ad = w->ad;
+    bool home = al->segment == VMM_SYSTEM, moving = ad->move.al == al, live = al->state == PLACE_LIVE;
+    hold(w, home || al->ext_count <= 1, 13, "what is accessed physically is in pieces");
+    if (moving) return;
+    hold(w, (al->aperture_count > 0) == (live && home), 13,
+         "what is accessed physically and resident at home is not in the aperture, or the reverse");
+}
+
+static void check_aperture(struct walk *w)
+{
+    struct vidmm_adapter *ad = w->ad;
+    struct pagepool *pool = &ad->segment[ad->aperture].pool;
+    uint64_t used = 0;
+    if (ad->aperture == 0) return;
+    LIST_FOREACH(it, &ad->in_aperture) {
+        const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_aperture);
+        used += al->aperture_count;
+        hold(w, al->physical && al->aperture_count >= al->pages, 13, "a range of the aperture is too short");
+        hold(w, !pagepool_is_free(pool, al->aperture_page, 1), 4, "a range of the aperture is free");
+    }
+    hold(w, pagepool_check(pool), 4, "the pool of the aperture is damaged");
+    hold(w, used == pagepool_used_pages(pool), 4, "pages of the aperture are lost or owned twice");
+}
+
+/* Lists of a packet hold their opens; on an engine, its addresses are those of this moment. */
+static uint32_t check_lists(struct walk *w, const struct vmm_packet *p, bool running)
+{
+    const struct vmm_dma *m = p->dma;
+    for (uint32_t i = 0; m != NULL && i < m->list_count; i++) {
+        struct vidmm_gpu_address at = vmm_aperture_address(w->ad, m->open[i]->al);
+        bool same = m->list[i].segment == at.segment && m->list[i].address == at.offset;
+        hold(w, m->open[i]->refs > 0, 13, "a queued list does not hold its allocation");
+        hold(w, !running || (at.segment != 0 && same), 13, "a packet runs with an address of the past");
+    }
+    return m != NULL ? m->list_count : 0;
+}
+
+static void check_references(struct walk *w, const struct vidmm_device *d)
+{
+    uint64_t listed = 0, held = 0;
+    LIST_FOREACH(ci, &d->contexts) {
+        const struct vidmm_context *c = list_entry(ci, struct vidmm_context, on_device);
+        LIST_FOREACH(pi, &c->packets)
+            listed += check_lists(w, list_entry(pi, struct vmm_packet, link), false);
+    }
+    for (uint32_t i = 0; i < w->ad->info.node_count; i++) {
+        LIST_FOREACH(pi, &w->ad->node[i].running) {
+            const struct vmm_packet *p = list_entry(pi, struct vmm_packet, link);
+            if (p->ctx != NULL && p->ctx->dev == d) listed += check_lists(w, p, true);
+        }
+    }
+    LIST_FOREACH(it, &d->opens) held += list_entry(it, struct vidmm_open, on_device)->refs;
+    hold(w, listed == held, 13, "the references of queued lists are counted wrong");
+}
+
 /* ---- residency: 6, 7, 8, 9, 12, 17 ---- */
 
 /* Inv. 9: the plan covers what can only be in memory segments, and fits beside the tables. */
 static void check_admission(struct walk *w, const struct vidmm_device *d)
 {
     uint64_t planned[VIDMM_SEGMENTS_MAX + 1] = { 0 };
-    uint32_t opens = 0;
+    uint32_t opens = 0, aperture = 0;
     LIST_FOREACH(it, &d->required) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_required);
+        if (op->al->physical) aperture += vmm_aperture_need(op->al);
         if (op->al->segments & 1u) continue;
         opens++;
         planned[op->plan] += vmm_alloc_bytes(op->al);
         hold(w, (op->al->segments >> op->plan & 1u) != 0, 9, "an open is planned where it may not be");
     }
+    hold(w, aperture == d->aperture_pages, 9, "the aperture pages of a device are counted wrong");
+    hold(w, aperture == 0 || aperture <= w->ad->segment[w->ad->aperture].pool.pages, 9,
+         "a device requires more of the aperture than it can hold");
     hold(w, opens == d->memory_only, 8, "the opens that need memory segments are counted wrong");
     for (uint32_t id = 1; id <= w->ad->segment_count; id++) {
         const struct vmm_segment *seg = &w->ad->segment[id];
@@ -377,6 +440,7 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     hold(w, asking == d->asking, 17, "a queued MakeResident is not counted");
     check_admission(w, d);
     check_pins(w, d);
+    check_references(w, d);
     check_holds(w, d);
 }
 
@@ -488,6 +552,7 @@ static void check_alloc(struct walk *w, struct vmm_alloc *al)
     hold(w, (al->segment != VMM_SYSTEM) == list_is_linked(&al->lru), 4,
          "an allocation is missing from its segment");
     hold(w, al->state != PLACE_LIVE || (al->segments >> al->segment & 1u), 9, "resident where it may not be");
+    if (al->physical) check_physical(w, al);
     if (al->state != PLACE_GOING) return;
     LIST_FOREACH(it, &al->opens)
         hold(w, list_entry(it, struct vidmm_open, on_alloc)->dev->running == 0, 12,
@@ -514,6 +579,7 @@ int vidmm_verify(struct vidmm_adapter *ad, const char **what)
     check_limbo(&w);
     check_nodes(&w);
     check_watch(&w);
+    check_aperture(&w);
     hold(&w, live == ad->counters->alloc_bytes_live, 4, "the bytes of all allocations are wrong");
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (!(ad->segment[id].flags & VIDMM_SEGMENT_APERTURE)) check_segment(&w, &ad->segment[id]);
@@ -572,6 +638,7 @@ static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
         h = hash_u64(h, (uint64_t)op->resident << 32 | op->pending);
         h = hash_u64(h, (uint64_t)op->locks << 8 | op->dying);
         h = hash_u64(h, (uint64_t)op->holds << 1 | (op->pool != NULL));
+        h = hash_u64(h, op->refs);
     }
     LIST_FOREACH(it, &d->fences) {
         const struct vidmm_fence *f = list_entry(it, struct vidmm_fence, on_device);
@@ -608,6 +675,7 @@ uint64_t vidmm_state_hash(const struct vidmm_adapter *ad)
         h = hash_u64(h, al->pages);
         h = hash_u64(h, (uint64_t)al->state << 8 | al->segment);
         h = hash_u64(h, al->priority);
+        h = hash_u64(h, (uint64_t)al->aperture_page << 32 | al->aperture_count);
     }
     h = hash_u64(h, ad->next_id);
     return hash_u64(h, ad->next_seq);

@@ -16,8 +16,8 @@ NTSTATUS kmt_create_context_virtual(struct kmt_call *c)
     if (status != STATUS_SUCCESS) return status;
     struct kmt_object *o = kmt_object_new(c->process, KMT_CONTEXT, device);
     if (o == NULL) return STATUS_NO_MEMORY;
-    const struct vidmm_context_desc desc = {a->NodeOrdinal, a->EngineAffinity, data,
-                                            a->PrivateDriverDataSize};
+    const struct vidmm_context_desc desc = {.node = a->NodeOrdinal, .engine_affinity = a->EngineAffinity,
+                                            .private_data = data, .private_size = a->PrivateDriverDataSize};
     status = kmt_status(vidmm_context_create(device->device.core, &desc, &o->context.core));
     if (status != STATUS_SUCCESS) {
         o->context.core = NULL;

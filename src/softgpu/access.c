@@ -241,6 +241,14 @@ static void epochs_bump(struct softgpu_engine *e, const struct bulk_side *s)
     for (uint32_t i = 0; i < s->pages; i++) vram_epoch_bump(e->gpu, s->page[i].segment, s->page[i].address);
 }
 
+/* What is moved out of VRAM belongs to nobody there any more. (What is read from system memory stays its
+ * owner's home.) */
+static void vram_epochs_bump(struct softgpu_engine *e, const struct bulk_side *s)
+{
+    for (uint32_t i = 0; i < s->pages; i++)
+        if (s->page[i].segment != 0) vram_epoch_bump(e->gpu, s->page[i].segment, s->page[i].address);
+}
+
 static void epochs_check(struct softgpu_engine *e, const struct bulk_side *s, bool write)
 {
     for (uint32_t i = 0; i < s->pages; i++) {
@@ -348,6 +356,7 @@ static enum softgpu_run bulk_commit(struct softgpu_engine *e)
     uint64_t failed = 0;
     bool ok, owner = ctx->space->system;
     if (owner) epochs_bump(e, &b->to);
+    if (owner && b->kind == BULK_COPY) vram_epochs_bump(e, &b->from);
     if (b->kind == BULK_COPY) ok = copy_move(e, &failed);
     else if (b->kind == BULK_FILL) ok = fill_move(e, &failed);
     else ok = sum_move(e, &failed);

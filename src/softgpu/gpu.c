@@ -104,7 +104,7 @@ vidmm_status softgpu_create(const struct softgpu_options *options, struct softgp
     atomic_store(&g->next_space, 1);
     lock_init(&g->lock);
     layout(g);
-    bool ok = vram_create(g);
+    bool ok = vram_create(g) && physical_create(g);
     for (uint32_t n = 0; ok && n < g->opt.node_count; n++) ok = engine_create(g, n);
     if (!ok) softgpu_destroy(g);
     if (ok) *out = g;
@@ -116,6 +116,7 @@ void softgpu_destroy(struct softgpu *g)
     if (g == NULL) return;
     softgpu_stop_threads(g);
     for (uint32_t n = 0; n < SOFTGPU_NODES_MAX; n++) engine_destroy(&g->engine[n]);
+    physical_destroy(g);
     vram_destroy(g);
     lock_fini(&g->lock);
     free(g);

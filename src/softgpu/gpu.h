@@ -18,6 +18,10 @@
 #define GPU_CHUNK_PAGES (GPU_CHUNK_BYTES / 4096u + 1u)
 #define GPU_PREFETCH_MAX 16u
 
+/* Only physical nodes look through the aperture. frame 0: the page shows nothing. */
+struct gpu_aperture_page { _Atomic uint64_t frame; _Atomic uint32_t epoch; };
+struct gpu_aperture { uint32_t segment; uint64_t pages; struct gpu_aperture_page *table; };
+
 struct gpu_segment { uint64_t vram_offset, bytes; bool aperture; };
 
 /* ---- translation ------------------------------------------------------------------------------- */
@@ -111,6 +115,7 @@ struct softgpu {
     struct softgpu_options opt;
     struct softgpu_format format;
     struct gpu_segment segment[VIDMM_SEGMENTS_MAX + 1]; /* by id */
+    struct gpu_aperture aperture;
     uint32_t level_shift[VIDMM_LEVELS_MAX];
     uint32_t tlb_mask;
     uint8_t *vram;
@@ -153,6 +158,12 @@ void vram_epoch_bump(struct softgpu *, uint32_t segment, uint64_t address);
 bool mmu_translate(struct softgpu_engine *, const struct softgpu_context *, uint64_t va, enum access_kind,
                    struct gpu_page *);
 bool mmu_read_entry(struct softgpu *, struct pte_place, uint64_t *raw);
+
+/* physical.c */
+bool physical_create(struct softgpu *);
+void physical_destroy(struct softgpu *);
+void physical_resume(struct softgpu_engine *); /* its processor's state was put back */
+bool physical_translate(struct softgpu_engine *, uint64_t address, enum access_kind, struct gpu_page *);
 
 /* tlb.c: called under engine.tlb_lock */
 struct tlb_entry *tlb_find(struct softgpu_engine *, uint64_t tag, uint64_t page);

@@ -21,8 +21,10 @@ static bool op_words(uint32_t op, uint32_t *words)
     static const uint8_t table[] = {[REF_NOP] = 0, [REF_END] = 1, [REF_COPY] = 4, [REF_FILL] = 3,
                                     [REF_CHECKSUM] = 4, [REF_ATOMIC_ADD64] = 3, [REF_WRITE64] = 3,
                                     [REF_FENCE_WRITE] = 3, [REF_FENCE_WAIT] = 3, [REF_SPIN] = 1,
-                                    [REF_DELAY] = 2, [REF_FLUSH_TLB] = 4, [REF_HANG] = 1};
-    if (op >= sizeof(table)) return false;
+                                    [REF_DELAY] = 2, [REF_FLUSH_TLB] = 4, [REF_HANG] = 1,
+                                    [REF_MAP_APERTURE] = 4};
+    bool gap = op > REF_HANG && op < REF_MAP_APERTURE;
+    if (op >= sizeof(table) || gap) return false;
     *words = table[op];
     return true;
 }
@@ -66,6 +68,11 @@ static enum softgpu_run start(struct softgpu_engine *e, struct state *s)
         if (!processor_packet(e)->context->privileged) return malformed(e, s, REF_ERROR_PRIVILEGE);
         if (!processor_flush_begin(e, (uint32_t)w[1], w[2], w[3])) return malformed(e, s, REF_ERROR_SPACE);
         return SOFTGPU_RUN_MORE;
+    case REF_MAP_APERTURE:
+        if (!processor_packet(e)->context->privileged) return malformed(e, s, REF_ERROR_PRIVILEGE);
+        if (!processor_map_aperture(e, w[1], w[2], w[3], w[0] >> 32 != 0))
+            return malformed(e, s, REF_ERROR_APERTURE);
+        return SOFTGPU_RUN_DONE;
     default: return SOFTGPU_RUN_DONE; /* NOP; END is handled by the caller */
     }
 }

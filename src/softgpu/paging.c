@@ -46,6 +46,15 @@ static vidmm_status build_flush(struct port *p, struct vidmm_paging_buffer *b, c
     return VIDMM_OK;
 }
 
+static vidmm_status build_aperture(struct vidmm_paging_buffer *b, const struct vidmm_op *op)
+{
+    uint64_t *at = room(b, REF_WORDS_MAX);
+    if (at == NULL) return VIDMM_BUFFER_FULL;
+    advance(b, ref_emit_map_aperture(at, op->aperture.offset_page, op->aperture.pages, op->aperture.frame,
+                                     op->code == VIDMM_OP_UNMAP_APERTURE_SEGMENT));
+    return VIDMM_OK;
+}
+
 /* A pattern that is cut must stay in phase. */
 _Static_assert(REF_PAGING_COPY_BYTES % 4 == 0, "pieces keep the phase of a fill pattern");
 
@@ -61,6 +70,8 @@ vidmm_status ref_build_paging_buffer(void *kmd, struct vidmm_paging_buffer *b, c
     switch (op->code) {
     case VIDMM_OP_VIRTUAL_TRANSFER:
     case VIDMM_OP_VIRTUAL_FILL: return build_moves(b, op, align_up(piece_bytes(&k), 4), multipass);
+    case VIDMM_OP_MAP_APERTURE_SEGMENT:
+    case VIDMM_OP_UNMAP_APERTURE_SEGMENT: return build_aperture(b, op);
     case VIDMM_OP_FLUSH_TLB: return build_flush(p, b, op);
     default: return VIDMM_FAILED; /* tables are updated by the CPU */
     }

@@ -93,14 +93,16 @@ vidmm_status port_create_context(void *kmd, struct vidmm_kmd_context *c)
     bool system = (c->flags & VIDMM_CONTEXT_SYSTEM) != 0;
     if (c->node >= p->info.node_count || c->process == NULL) return VIDMM_INVALID;
     if (!system && (p->user_nodes >> c->node & 1) == 0) return VIDMM_INVALID;
-    if ((c->flags & VIDMM_CONTEXT_VIRTUAL) == 0) return VIDMM_NOT_SUPPORTED;
+    bool physical = p->info.node[c->node].physical;
+    if (((c->flags & VIDMM_CONTEXT_VIRTUAL) == 0) != physical) return VIDMM_NOT_SUPPORTED;
     void *object;
     vidmm_status st = object_new(p, sizeof(struct port_context), &object);
     if (st != VIDMM_OK) return st;
     struct port_process *proc = c->process;
     struct port_context *ctx = object;
     *ctx = (struct port_context){.system = system};
-    ctx->hw = (struct softgpu_context){.space = &proc->space, .node = c->node, .privileged = system};
+    ctx->hw = (struct softgpu_context){.space = &proc->space, .node = c->node, .privileged = system,
+                                       .physical = physical};
     c->handle = ctx;
     c->submit_private_max = p->private_max;
     return VIDMM_OK;

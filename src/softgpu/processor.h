@@ -42,6 +42,10 @@ bool processor_flush_begin(struct softgpu_engine *, uint32_t space_id, uint64_t 
 enum softgpu_run processor_flush_step(struct softgpu_engine *);
 
 void processor_hang(struct softgpu_engine *); /* with SOFTGPU_RUN_WAIT: only a reset ends it */
+/* Aperture pages show frames from `frame` on, or all the same one. false: no such pages. */
+bool processor_map_aperture(struct softgpu_engine *, uint64_t page, uint64_t pages, uint64_t frame,
+                            bool same);
+
 void processor_signal_interrupt(struct softgpu_engine *); /* a monitored fence was written */
 
 /* The checksum of SUM: over 8-byte little-endian words, a short last one padded with zeros. */

@@ -23,12 +23,13 @@ enum ref_op {
     REF_SPIN = 9,        /* immediate = steps to spend */
     REF_DELAY = 10,      /* ns: waits that long by the GPU's clock */
     REF_FLUSH_TLB = 11,  /* space id, start, end: system contexts only; 0, 0 = the whole space */
-    REF_HANG = 12        /* the engine does nothing any more, nor stops when asked, until it is reset */
+    REF_HANG = 12,       /* the engine does nothing any more, nor stops when asked, until it is reset */
+    REF_MAP_APERTURE = 20 /* first page, pages, frame: system contexts only. Immediate 1: one frame for all */
 };
 
 enum ref_error {
     REF_ERROR_OPCODE = 256, REF_ERROR_LENGTH = 257, REF_ERROR_PACKET = 258, REF_ERROR_PRIVILEGE = 259,
-    REF_ERROR_SPACE = 260
+    REF_ERROR_SPACE = 260, REF_ERROR_APERTURE = 261
 };
 
 #define REF_WORDS_MAX 4u     /* longest command but NOP */
@@ -88,6 +89,13 @@ static inline uint32_t ref_emit_flush(uint64_t *at, uint32_t space, uint64_t sta
 {
     at[3] = end;
     return ref_emit3(at, ref_header(REF_FLUSH_TLB, 4, 0), space, start) + 1;
+}
+
+static inline uint32_t ref_emit_map_aperture(uint64_t *at, uint64_t page, uint64_t pages, uint64_t frame,
+                                             uint32_t same)
+{
+    at[3] = frame;
+    return ref_emit3(at, ref_header(REF_MAP_APERTURE, 4, same), page, pages) + 1;
 }
 
 static inline uint32_t ref_emit_spin(uint64_t *at, uint32_t steps)

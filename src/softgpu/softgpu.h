@@ -48,7 +48,8 @@ struct softgpu_processor {
 
 struct softgpu_segment {
     uint64_t bytes;      /* of VRAM; segments follow each other in it */
-    bool aperture;       /* has no VRAM */
+    bool aperture;       /* has no VRAM; shows system frames to physical nodes */
+    uint64_t base;       /* where physical nodes find it */
 };
 
 enum softgpu_detect { SOFTGPU_DETECT_ENTRY = 0, SOFTGPU_DETECT_WALK = 1 };
@@ -119,6 +120,7 @@ struct softgpu_context {
     uint32_t node;
     bool privileged;  /* may use commands that act on other spaces */
     struct softgpu_saved saved;
+    bool physical;    /* its packets use physical addresses, and are fetched from frames */
 };
 
 enum softgpu_inject { SOFTGPU_INJECT_NONE, SOFTGPU_INJECT_FAULT, SOFTGPU_INJECT_HANG };

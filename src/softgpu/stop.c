@@ -52,6 +52,11 @@ bool engine_resume(struct softgpu_engine *e)
     struct softgpu_saved *s = &e->packet.context->saved;
     if (!e->packet.resumed || e->packet.null || !s->valid || s->va != e->packet.va) return false;
     s->valid = false;
+    memcpy(e->cpu_state, s->cpu_state, sizeof(e->cpu_state));
+    if (e->packet.context->physical) { /* memory may have moved: the command cut short is fetched again */
+        physical_resume(e);
+        return true;
+    }
     struct bulk *b = &e->bulk;
     b->kind = (enum bulk_kind)s->kind;
     b->dst = s->dst;
@@ -60,7 +65,6 @@ bool engine_resume(struct softgpu_engine *e)
     b->done = s->done;
     b->sum = s->sum;
     memcpy(b->pattern, s->pattern, sizeof(b->pattern));
-    memcpy(e->cpu_state, s->cpu_state, sizeof(e->cpu_state));
     return true;
 }
 

@@ -184,6 +184,7 @@ static vidmm_status rec_create_context(void *kmd, struct vidmm_kmd_context *c)
 {
     struct fx *f = kmd;
     vidmm_status st = next()->create_context(f->ref, c);
+    if (st == VIDMM_OK && f->hooks.context != NULL) f->hooks.context(c);
     struct event *e = note(f, EV_CREATE_CONTEXT);
     e->status = st;
     e->object = c->handle;
@@ -339,6 +340,58 @@ static vidmm_status rec_submit(void *kmd, const struct vidmm_kmd_submit *s)
     return st;
 }
 
+/* ---- physical mode ---- */
+
+static vidmm_status rec_render(void *kmd, struct vidmm_kmd_render *r, uint64_t *multipass)
+{
+    struct fx *f = kmd;
+    uint64_t in = *multipass;
+    vidmm_status st = f->hooks.fail_render;
+    if (st == VIDMM_OK) st = next()->render(f->ref, r, multipass);
+    f->hooks.fail_render = VIDMM_OK;
+    struct event *e = note(f, EV_RENDER);
+    e->status = st;
+    e->object = r->context;
+    e->multipass_in = in;
+    e->multipass_out = *multipass;
+    e->list_count = r->list_count;
+    e->patch_count = r->patch_in_count;
+    e->bytes = r->dma->used;
+    e->frame = r->dma->frame;
+    if (r->list_count > 0) e->first = r->list[0];
+    return st;
+}
+
+static vidmm_status rec_patch(void *kmd, const struct vidmm_kmd_patch *a)
+{
+    struct fx *f = kmd;
+    vidmm_status st = f->hooks.fail_patch != VIDMM_OK ? f->hooks.fail_patch : next()->patch(f->ref, a);
+    struct event *e = note(f, EV_PATCH);
+    e->status = st;
+    e->object = a->context;
+    e->list_count = a->list_count;
+    e->patch_count = a->patch_count;
+    e->frame = a->dma->frame;
+    e->submit.fence_id = a->fence_id;
+    if (a->list_count > 0) e->first = a->list[0];
+    return st;
+}
+
+static vidmm_status rec_submit_physical(void *kmd, const struct vidmm_kmd_submit_physical *s)
+{
+    struct fx *f = kmd;
+    struct event *e = note(f, EV_SUBMIT_PHYSICAL);
+    e->object = s->context;
+    e->frame = s->dma->frame;
+    e->bytes = s->dma->used;
+    e->submit.fence_id = s->fence_id;
+    e->submit.node = s->node;
+    e->submit.flags = s->flags;
+    const uint64_t *words = (const uint64_t *)s->dma->cpu;
+    for (uint32_t i = 0; i < 8 && i * 8 < s->dma->used; i++) e->word[i] = words[i];
+    return e->status = next()->submit_command(f->ref, s);
+}
+
 static vidmm_status rec_reset_engine(void *kmd, uint32_t node, uint64_t *last_aborted)
 {
     struct fx *f = kmd;
@@ -410,7 +463,8 @@ static const struct vidmm_kmd_ops recording = {
     .preempt_command = rec_preempt_command, .query_engine_status = rec_query_engine_status,
     .reset_from_timeout = rec_reset_from_timeout, .restart_from_timeout = rec_restart_from_timeout,
     .surprise_removal = rec_surprise_removal, .cancel_command = rec_cancel_command,
-    .map_cpu_host_aperture = rec_map_cpu_host_aperture};
+    .map_cpu_host_aperture = rec_map_cpu_host_aperture,
+    .render = rec_render, .patch = rec_patch, .submit_command = rec_submit_physical};
 
 /* ---- life -------------------------------------------------------------------------------------- */
 
@@ -525,7 +579,7 @@ void fx_run(struct fx *f)
     for (int i = 0; more; i++) {
         assert_true(i < 1000000);
         more = vidmm_run(f->ad, f->now) <= f->now;
-        for (uint32_t n = 0; n < REF_NODE_COUNT; n++)
+        for (uint32_t n = 0; n < vidmm_adapter_info(f->ad)->node_count; n++)
             more |= softgpu_engine_step(ref_gpu(f->ref), n) == SOFTGPU_PROGRESS;
         if (!more) more = vidmm_run(f->ad, f->now) <= f->now;
     }

@@ -25,7 +25,8 @@ enum { SEG1 = 1, SEG2 = 2, SYS = 4 };
 enum event_kind {
     EV_CREATE_PROCESS, EV_DESTROY_PROCESS, EV_CREATE_CONTEXT, EV_DESTROY_CONTEXT, EV_CREATE_ALLOC,
     EV_DESTROY_ALLOC, EV_ROOT_SIZE, EV_SET_ROOT, EV_UPDATE, EV_ATTR, EV_BUILD, EV_SUBMIT, EV_RESET,
-    EV_PREEMPT, EV_STOP_ALL, EV_RESTART_ALL, EV_REMOVAL, EV_CANCEL
+    EV_PREEMPT, EV_STOP_ALL, EV_RESTART_ALL, EV_REMOVAL, EV_CANCEL,
+    EV_RENDER, EV_PATCH, EV_SUBMIT_PHYSICAL
 };
 
 struct event {
@@ -45,6 +46,10 @@ struct event {
     struct vidmm_gpu_address root;
     uint32_t entries, entries_in;
     uint64_t root_bytes;
+    struct vidmm_reference first;     /* of the list of a render or patch */
+    uint32_t list_count, patch_count, bytes;
+    uint64_t frame;                   /* of the DMA buffer */
+    uint64_t word[8];                 /* its first words, when it was submitted */
     uint64_t fence_value;             /* of the fixture's queue when the call came */
 };
 
@@ -62,6 +67,8 @@ struct hooks {
     bool swallow_flushes;             /* FLUSH_TLB is done without a byte in the buffer */
     bool full_flushes;                /* FLUSH_TLB: BUFFER_FULL whenever the buffer holds something */
     uint32_t full_with_progress;      /* the next n builds of transfers or fills stop halfway */
+    void (*context)(struct vidmm_kmd_context *);  /* what create_context answered */
+    vidmm_status fail_render, fail_patch; /* of the next render; of every patch */
     vidmm_status fail_submit;         /* of the next packet that is not paging */
     vidmm_status fail_stop_all, fail_restart_all; /* what reset_ and restart_from_timeout answer */
     uint64_t last_aborted;            /* what reset_engine says was cut short, if not 0 */

@@ -5,6 +5,7 @@
 
 #include "base/bits.h"
 #include "softgpu/native.h"
+#include "softgpu/physical.h"
 #include "softgpu/port.h"
 #include "softgpu/ref/formats.h"
 #include "softgpu/ref/ref.h"
@@ -104,6 +105,11 @@ static void describe(struct vidmm_adapter_info *info, const struct ref_options *
         .va_bits = f->hw.va_bits, .level_count = f->hw.level_count,
         .paging_buffer_bytes = o->paging_buffer_bytes != 0 ? o->paging_buffer_bytes : 4096,
         .submit_depth = o->submit_depth != 0 ? o->submit_depth : 4};
+    if (o->physical) {
+        info->node_count++;
+        info->node[REF_NODE_PHYSICAL] = (struct vidmm_node_desc){
+            .engine_type = VIDMM_ENGINE_COPY, .physical = true, .name = "ref physical"};
+    }
     describe_segments(info, o);
     for (uint32_t i = 0; i < f->hw.level_count; i++) {
         bool resizable_root = f->hw.level_count == 2 && i == 1;
@@ -120,12 +126,14 @@ static vidmm_status gpu_create(struct ref_kmd *k)
     struct softgpu_format format = k->port.format->hw;
     format.cache_invalid = (o->mmu_flags & VIDMM_MMU_INVALID_NOT_CACHED) == 0;
     struct softgpu_options g = {
-        .format = &format, .segment_count = o->segment_count, .node_count = REF_NODE_COUNT,
-        .processor = {&ref_processor, &ref_processor, &ref_processor},
+        .format = &format, .segment_count = o->segment_count, .node_count = k->port.info.node_count,
+        .processor = {&ref_processor, &ref_processor, &ref_processor,
+                      o->physical ? &physical_processor : NULL},
         .queue_depth = k->port.info.submit_depth, .tlb_bits = o->tlb_bits, .seed = o->seed,
         .detect = o->detect, .now_ns = o->now_ns, .now_ctx = o->now_ctx};
     for (uint32_t i = 0; i < o->segment_count; i++)
-        g.segment[i] = (struct softgpu_segment){o->segment[i].bytes, o->segment[i].aperture};
+        g.segment[i] = (struct softgpu_segment){o->segment[i].bytes, o->segment[i].aperture,
+                                                k->port.info.segment[i].base};
     return softgpu_create(&g, &k->port.gpu);
 }
 
@@ -139,6 +147,7 @@ vidmm_status ref_create(const struct ref_options *o, struct ref_kmd **out)
     k->port.format = f;
     describe(&k->port.info, o, f);
     k->port.user_nodes = 1u << REF_NODE_COMPUTE | 1u << REF_NODE_COPY;
+    if (o->physical) k->port.user_nodes |= 1u << REF_NODE_PHYSICAL;
     k->port.private_max = PRIVATE_MAX;
     k->port.threads = o->threads;
     vidmm_status st = gpu_create(k);
@@ -176,7 +185,8 @@ static vidmm_status ref_create_allocation(void *kmd, struct vidmm_kmd_allocation
 {
     struct ref_kmd *k = kmd;
     const struct vidmm_adapter_info *info = &k->port.info;
-    const uint32_t known = VIDMM_ALLOCATION_CPU_VISIBLE | VIDMM_ALLOCATION_CACHED;
+    const uint32_t known = VIDMM_ALLOCATION_CPU_VISIBLE | VIDMM_ALLOCATION_CACHED |
+                           VIDMM_ALLOCATION_ACCESSED_PHYSICALLY;
     struct ref_alloc_private in;
     if (a->private_data == NULL || a->private_size != sizeof(in)) return VIDMM_INVALID;
     __builtin_memcpy(&in, a->private_data, sizeof(in));
@@ -197,6 +207,16 @@ static vidmm_status ref_create_allocation(void *kmd, struct vidmm_kmd_allocation
     a->priority = in.priority != 0 ? in.priority : VIDMM_PRIORITY_NORMAL;
     a->flags = in.flags;
     return port_allocation_create(&k->port, a);
+}
+
+static vidmm_status ref_create_context(void *kmd, struct vidmm_kmd_context *c)
+{
+    vidmm_status st = port_create_context(kmd, c);
+    if (st != VIDMM_OK || (c->flags & VIDMM_CONTEXT_VIRTUAL) != 0) return st;
+    c->dma_bytes = REF_DMA_BYTES;
+    c->allocation_list = REF_ALLOCATION_LIST;
+    c->patch_list = REF_PATCH_LIST;
+    return VIDMM_OK;
 }
 
 /* ---- page tables ------------------------------------------------------------------------------- */
@@ -242,7 +262,7 @@ const struct vidmm_kmd_ops *ref_ops(void)
         .query_adapter_info = port_query_adapter_info,
         .start_device = port_start_device, .stop_device = port_stop_device,
         .create_process = port_create_process, .destroy_process = port_destroy_process,
-        .create_context = port_create_context, .destroy_context = port_destroy_context,
+        .create_context = ref_create_context, .destroy_context = port_destroy_context,
         .create_allocation = ref_create_allocation, .destroy_allocation = port_destroy_allocation,
         .pte_attr = port_pte_attr, .update_page_table = port_update_page_table, .pte_decode = port_pte_decode,
         .get_root_page_table_size = ref_get_root_page_table_size,
@@ -252,6 +272,7 @@ const struct vidmm_kmd_ops *ref_ops(void)
         .preempt_command = port_preempt_command, .query_engine_status = port_query_engine_status,
         .reset_from_timeout = port_reset_from_timeout, .restart_from_timeout = port_restart_from_timeout,
         .surprise_removal = port_surprise_removal,
-        .query_private = ref_query_private, .escape = port_escape};
+        .query_private = ref_query_private, .escape = port_escape,
+        .render = ref_render, .patch = ref_patch, .submit_command = ref_submit_physical};
     return &ops;
 }

@@ -16,7 +16,11 @@ enum ref_format {
 };
 
 /* Nodes of the ref GPU. */
-enum { REF_NODE_COMPUTE = 0, REF_NODE_COPY = 1, REF_NODE_PAGING = 2, REF_NODE_COUNT = 3 };
+enum { REF_NODE_COMPUTE = 0, REF_NODE_COPY = 1, REF_NODE_PAGING = 2, REF_NODE_COUNT = 3,
+       REF_NODE_PHYSICAL = 3 /* with options.physical: executes ref_physical.h */ };
+
+/* What contexts of the physical node start with. */
+enum { REF_DMA_BYTES = 4096, REF_ALLOCATION_LIST = 64, REF_PATCH_LIST = 128 };
 
 struct ref_segment {
     uint64_t bytes;        /* multiple of the page size */
@@ -34,6 +38,7 @@ struct ref_options {
     uint32_t mmu_flags;             /* vidmm_gpummu_flags announced; set by ref_options_default */
     uint32_t paging_buffer_bytes;   /* 0: 4096 */
     uint32_t submit_depth;          /* 0: 4 */
+    bool physical;                  /* one node more, which knows no virtual addresses */
     bool threads;                   /* engines run by themselves from start_device to stop_device */
     uint64_t seed;
     uint32_t tlb_bits, detect;      /* see softgpu_options */

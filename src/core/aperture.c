@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/* aperture.c — allocations that are accessed physically. In a memory segment they are one extent; in system
+ * memory a contiguous range of the aperture shows their frames (inv. 13).
+ * Owns: the aperture's pool, al->aperture_page and _count. Calls: pagepool, batch.c, move.c.
+ * A memory segment may be too fragmented for one of them, the aperture never is: it holds nothing else, and
+ * ranges there can be taken back without moving a byte. So the aperture is the place that admission counts
+ * on, and memory segments are used while they have room (inv. 9). */
+#include "core/core.h"
+
+/* Ranges are whole blocks of the pool: then ranges given out one after another leave no gaps. */
+#define RANGE_PAGES ((uint32_t)PAGEPOOL_BLOCK_PAGES)
+
+static uint32_t range_pages(const struct vmm_alloc *al)
+{
+    return (uint32_t)align_up(al->pages, RANGE_PAGES);
+}
+
+static uint32_t range_align(const struct vmm_alloc *al)
+{
+    return max_u32(al->align >> VIDMM_PAGE_SHIFT, RANGE_PAGES);
+}
+
+/* With what may be lost in front of it by its alignment. */
+uint32_t vmm_aperture_need(const struct vmm_alloc *al)
+{
+    return range_pages(al) + range_align(al) - RANGE_PAGES;
+}
+
+/* ---- bring-up ---- */
+
+static bool any_physical(const struct vidmm_adapter_info *in)
+{
+    for (uint32_t i = 0; i < in->node_count; i++)
+        if (in->node[i].physical) return true;
+    return false;
+}
+
+const char *vmm_aperture_check(const struct vidmm_adapter *ad)
+{
+    const struct vidmm_adapter_info *in = &ad->info;
+    bool all = ad->ops->render != NULL && ad->ops->patch != NULL && ad->ops->submit_command != NULL;
+    bool any = ad->ops->render != NULL || ad->ops->patch != NULL || ad->ops->submit_command != NULL;
+    if (any && !all) return "render, patch and submit_command belong together";
+    if (!any_physical(in)) return NULL;
+    if (!all) return "a physical node needs render, patch and submit_command";
+    if (in->node[in->paging_node].physical) return "paging work needs a node with virtual addresses";
+    for (uint32_t i = 0; i < in->node_count; i++) {
+        if (in->node[i].physical && (in->node[i].gpummu || in->node[i].iommu))
+            return "a node is either physical or virtual"; /* ADP-03 */
+        if (BROKEN(ad, ADP_03) && in->node[i].gpummu && i != in->paging_node) return "broken on purpose";
+    }
+    for (uint32_t i = 0; i < in->segment_count; i++) {
+        const struct vidmm_segment_desc *s = &in->segment[i];
+        if (!(s->flags & VIDMM_SEGMENT_APERTURE)) continue;
+        if (s->commit_limit == 0 || s->commit_limit > s->bytes)
+            return "the aperture's commit limit must be 1..its size"; /* SEG-19 */
+        if (s->commit_limit >> VIDMM_PAGE_SHIFT > PAGEPOOL_PAGES_MAX)
+            return "the aperture has too many pages";
+    }
+    return NULL;
+}
+
+vidmm_status vmm_aperture_init(struct vidmm_adapter *ad)
+{
+    list_init(&ad->in_aperture);
+    if (!any_physical(&ad->info)) return VIDMM_OK;
+    for (uint32_t id = 1; id <= ad->segment_count; id++)
+        if (ad->segment[id].flags & VIDMM_SEGMENT_APERTURE) ad->aperture = id;
+    uint64_t pages = ad->info.segment[ad->aperture - 1].commit_limit >> VIDMM_PAGE_SHIFT;
+    if (!pagepool_init(&ad->segment[ad->aperture].pool, (uint32_t)pages, &ad->memory)) return VIDMM_NO_MEMORY;
+    return ad->platform->sys_alloc(ad->platform->ctx, 1, &ad->dummy_frame);
+}
+
+void vmm_aperture_fini(struct vidmm_adapter *ad)
+{
+    if (ad->dummy_frame != 0) ad->platform->sys_free(ad->platform->ctx, ad->dummy_frame, 1);
+}
+
+/* ---- ranges ---- */
+
+bool vmm_aperture_room(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
+{
+    struct pagepool *pool = (struct pagepool *)(uintptr_t)&ad->segment[ad->aperture].pool; /* not changed */
+    return pagepool_largest_run(pool) >= vmm_aperture_need(al);
+}
+
+bool vmm_aperture_take(struct vidmm_adapter *ad, struct vmm_alloc *al)
+{
+    CHECK(al->aperture_count == 0);
+    uint32_t n = range_pages(al);
+    uint32_t page = pagepool_alloc_run(&ad->segment[ad->aperture].pool, n, range_align(al), false);
+    if (page == PAGEPOOL_NONE) return false;
+    al->aperture_page = page;
+    al->aperture_count = n;
+    ad->counters->aperture_bytes += (uint64_t)n << VIDMM_PAGE_SHIFT;
+    list_push_back(&ad->in_aperture, &al->on_aperture);
+    return true;
+}
+
+void vmm_aperture_release(struct vidmm_adapter *ad, struct vmm_alloc *al)
+{
+    if (al->aperture_count == 0) return;
+    pagepool_free(&ad->segment[ad->aperture].pool, al->aperture_page, al->aperture_count);
+    ad->counters->aperture_bytes -= (uint64_t)al->aperture_count << VIDMM_PAGE_SHIFT;
+    al->aperture_count = 0;
+    list_remove(&al->on_aperture);
+}
+
+bool vmm_aperture_admits(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n)
+{
+    struct vidmm_adapter *ad = d->proc->ad;
+    uint64_t pages = d->aperture_pages, mark = ++ad->next_mark;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!opens[i]->al->physical || list_is_linked(&opens[i]->on_required)) continue;
+        if (opens[i]->mark == mark) continue;
+        opens[i]->mark = mark;
+        pages += vmm_aperture_need(opens[i]->al);
+    }
+    return pages == 0 || pages <= (ad->segment[ad->aperture].pool.pages & ~(RANGE_PAGES - 1));
+}
+
+enum vmm_emit vmm_aperture_emit(struct vidmm_adapter *ad, struct vmm_alloc *al, bool map, uint64_t *multipass)
+{
+    bool coherent = (ad->segment[ad->aperture].flags & VIDMM_SEGMENT_CACHE_COHERENT) != 0;
+    struct vidmm_op op = { .code = map ? VIDMM_OP_MAP_APERTURE_SEGMENT : VIDMM_OP_UNMAP_APERTURE_SEGMENT };
+    op.aperture.allocation = al->kmd_allocation;
+    op.aperture.segment = ad->aperture;
+    op.aperture.offset_page = al->aperture_page;
+    op.aperture.pages = al->pages;
+    op.aperture.frame = map ? al->home : ad->dummy_frame; /* SEG-20 */
+    op.aperture.cache_coherent = map && al->cached && coherent; /* SEG-21 */
+    if (vmm_batch_emit(ad, &op, multipass) == EMIT_WAIT) return EMIT_WAIT;
+    if (map) ad->counters->aperture_maps++;
+    else ad->counters->aperture_unmaps++;
+    return EMIT_DONE;
+}
+
+/* The adapter was reset: what its aperture showed is forgotten, and the driver hears of it (FLT-19). */
+void vmm_aperture_forget(struct vidmm_adapter *ad)
+{
+    LIST_FOREACH_SAFE(it, tmp, &ad->in_aperture) {
+        struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_aperture);
+        struct vidmm_paging_buffer none = { .cpu = NULL };
+        struct vidmm_op op = { .code = VIDMM_OP_UNMAP_APERTURE_SEGMENT };
+        uint64_t multipass = 0;
+        op.aperture.allocation = al->kmd_allocation;
+        op.aperture.segment = ad->aperture;
+        op.aperture.offset_page = al->aperture_page;
+        op.aperture.pages = al->pages;
+        op.aperture.frame = ad->dummy_frame;
+        (void)ad->ops->build_paging_buffer(ad->kmd, &none, &op, &multipass);
+        if (al->state == PLACE_LIVE) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
+        vmm_aperture_release(ad, al);
+    }
+}
+
+struct vidmm_gpu_address vmm_aperture_address(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
+{
+    if (al->state != PLACE_LIVE || !al->physical) return (struct vidmm_gpu_address){ 0, 0 };
+    if (al->segment == VMM_SYSTEM)
+        return (struct vidmm_gpu_address){ ad->aperture, (uint64_t)al->aperture_page << VIDMM_PAGE_SHIFT };
+    uint64_t offset = (uint64_t)al->ext[0].page << ad->segment[al->segment].page_shift;
+    return (struct vidmm_gpu_address){ al->segment, offset };
+}
+
+/* ---- who gets a range ---- */
+
+static struct vmm_alloc *holder(struct list *l) { return list_entry(l, struct vmm_alloc, on_aperture); }
+
+static bool only_of(const struct vmm_alloc *al, const struct vidmm_device *d)
+{
+    LIST_FOREACH(it, &al->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+        if (op->dev != d && list_is_linked(&op->on_required)) return false;
+    }
+    return true;
+}
+
+/* What nobody requires goes first, then what may be taken from its device; the oldest of either. */
+static struct vmm_alloc *victim(struct vidmm_adapter *ad, const struct vidmm_device *d)
+{
+    struct vmm_alloc *stop = NULL;
+    LIST_FOREACH(it, &ad->in_aperture) {
+        struct vmm_alloc *v = holder(it);
+        if (!vmm_alloc_required(v)) return v;
+        if (stop == NULL && vmm_resid_may_stop(v, d)) stop = v;
+    }
+    return stop;
+}
+
+/* Everything there is d's own, so there is room, only not in one piece. */
+static bool own_gaps(const struct vidmm_adapter *ad, const struct vidmm_device *d)
+{
+    LIST_FOREACH(it, &ad->in_aperture)
+        if (!only_of(list_entry(it, struct vmm_alloc, on_aperture), d)) return false;
+    return !list_empty(&ad->in_aperture);
+}
+
+bool vmm_aperture_repack(struct vidmm_adapter *ad, struct vidmm_device *d)
+{
+    if (!d->repack) return false;
+    struct list *l = list_first(&ad->in_aperture);
+    if (l == NULL || !only_of(holder(l), d)) {
+        d->repack = false;
+        return false;
+    }
+    vmm_move_begin(ad, holder(l), VMM_SYSTEM, false);
+    return true;
+}
+
+bool vmm_aperture_place(struct vidmm_adapter *ad, struct vmm_alloc *al, struct vidmm_device *d)
+{
+    if (vmm_aperture_take(ad, al)) {
+        vmm_move_begin(ad, al, VMM_SYSTEM, true);
+        return true;
+    }
+    struct vmm_alloc *v = victim(ad, d);
+    if (v != NULL) {
+        vmm_move_begin(ad, v, VMM_SYSTEM, false);
+        return true;
+    }
+    d->repack = own_gaps(ad, d);
+    return vmm_aperture_repack(ad, d);
+}
+
+bool vmm_aperture_return(struct vidmm_adapter *ad)
+{
+    if (ad->aperture == 0) return false;
+    LIST_FOREACH(it, &ad->dying_opens) {
+        struct vidmm_open *op = list_entry(it, struct vidmm_open, on_dying);
+        if (op->dying != 2 || op->al->aperture_count == 0) continue;
+        vmm_move_begin(ad, op->al, VMM_SYSTEM, false);
+        return true;
+    }
+    return false;
+}
