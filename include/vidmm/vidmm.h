@@ -34,6 +34,8 @@ struct vidmm_adapter_config {
     uint64_t tdr_limit_ns;           /* the time over which resets are counted; default 60 s */
     uint32_t tdr_limit_count;        /* default 5, at most VIDMM_TDR_LIMIT_MAX, or VIDMM_TDR_NO_LIMIT */
     uint32_t tdr_level;              /* vidmm_tdr_level */
+    uint64_t slice_ns;               /* a packet runs for so long while an equal waits; default 20 ms,
+                                        UINT64_MAX: to its end */
 };
 
 /* One adapter reset more than tdr_limit_count within tdr_limit_ns: the adapter is removed. One engine
@@ -202,8 +204,11 @@ struct vidmm_signal {
 vidmm_status vidmm_contexts_signal(const struct vidmm_signal *);
 /* Packets queued or running. */
 uint32_t vidmm_context_pending(const struct vidmm_context *);
-vidmm_status vidmm_context_set_priority(struct vidmm_context *,
-                                        int32_t priority); /* -7..7; kept, not used yet */
+/* -7..7. On a node the highest goes first, also before a packet that runs already if the driver can preempt
+ * it; equal ones take turns by slices. Nobody starves: who was passed over 16 times goes first once. */
+vidmm_status vidmm_context_set_priority(struct vidmm_context *, int32_t priority);
+/* 0 or 1; 1 goes before contexts of the same priority. */
+vidmm_status vidmm_context_set_in_process_priority(struct vidmm_context *, int32_t priority);
 
 /* ---- allocations ------------------------------------------------------------------------------ */
 

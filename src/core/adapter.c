@@ -229,6 +229,7 @@ static void take_tdr(struct vidmm_adapter *ad, const struct vidmm_adapter_config
     ad->tdr_window = cfg->tdr_limit_ns != 0 ? cfg->tdr_limit_ns : 60000000000ull;
     ad->tdr_limit = cfg->tdr_limit_count != 0 ? cfg->tdr_limit_count : 5;
     ad->tdr_level = cfg->tdr_level;
+    ad->slice = cfg->slice_ns != 0 ? cfg->slice_ns : 20000000;
 }
 
 vidmm_status vidmm_adapter_create(const struct vidmm_adapter_config *cfg, struct vidmm_adapter **out,
@@ -306,6 +307,7 @@ static bool step_all(struct vidmm_adapter *ad)
 {
     bool progress = vmm_inbox_step(ad);
     progress |= vmm_tdr_step(ad);
+    progress |= vmm_turns_step(ad);
     progress |= vmm_limbo_step(ad);
     progress |= vmm_lingering_step(ad);
     progress |= vmm_queues_step(ad);
@@ -328,5 +330,5 @@ uint64_t vidmm_run(struct vidmm_adapter *ad, uint64_t now_ns)
     for (uint32_t i = 0; i < VMM_LOOPS_MAX && progress; i++) progress = step_all(ad);
     ad->sealed = false;
     if (progress) return ad->now;
-    return min_u64(vmm_queues_deadline(ad), vmm_tdr_deadline(ad));
+    return min_u64(vmm_queues_deadline(ad), min_u64(vmm_tdr_deadline(ad), vmm_turns_deadline(ad)));
 }

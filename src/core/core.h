@@ -25,7 +25,14 @@ void vmm_adapter_reset(struct vidmm_adapter *, struct vidmm_device *culprit, enu
                        const struct vidmm_page_fault *);
 void vmm_adapter_remove(struct vidmm_adapter *); /* gone for good: also after a driver's error */
 
+/* turns.c */
+struct vidmm_context *vmm_turn_pick(struct vmm_node *); /* who goes next; NULL: nobody can */
+void vmm_turn_taken(struct vidmm_context *, struct vmm_packet *);
+bool vmm_turns_step(struct vidmm_adapter *);
+uint64_t vmm_turns_deadline(const struct vidmm_adapter *);
+
 /* tdr.c */
+bool vmm_node_ask(struct vidmm_adapter *, uint32_t node, uint64_t blamed); /* to stop; blamed 0: nobody */
 bool vmm_tdr_step(struct vidmm_adapter *);
 uint64_t vmm_tdr_deadline(const struct vidmm_adapter *);
 void vmm_tdr_preempted(struct vidmm_adapter *, uint32_t node); /* the answer has come */
@@ -97,6 +104,7 @@ void vmm_packet_push(struct vidmm_adapter *, uint32_t node, struct vmm_packet *)
 void vmm_context_cancel(struct vidmm_context *);
 bool vmm_context_step_dying(struct vidmm_context *);
 bool vmm_node_complete(struct vidmm_adapter *, uint32_t node, uint64_t fence_id);
+bool vmm_context_may_start(const struct vidmm_context *);
 struct vmm_packet *vmm_node_front(const struct vmm_node *);                   /* NULL: nothing is on it */
 struct vmm_packet *vmm_node_find(const struct vmm_node *, uint64_t fence_id); /* NULL: not on it */
 void vmm_node_give_back(struct vidmm_adapter *, uint32_t node, uint64_t guilty);
@@ -151,6 +159,7 @@ void vmm_fence_pages_free(struct vidmm_process *);
 /* move.c: brings one allocation to another place. Needs: mover idle; extents taken when to != 0. */
 void vmm_move_begin(struct vidmm_adapter *, struct vmm_alloc *, uint32_t to, bool live);
 bool vmm_move_step(struct vidmm_adapter *);
+bool vmm_move_waits(const struct vidmm_adapter *); /* for devices to stop */
 void vmm_move_cancel(struct vidmm_adapter *); /* adapter lost: the content in memory segments is gone */
 
 /* place.c: where bytes are, and what follows for bindings and counters */

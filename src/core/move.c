@@ -32,7 +32,8 @@ void vmm_move_begin(struct vidmm_adapter *ad, struct vmm_alloc *al, uint32_t to,
 {
     CHECK(ad->move.al == NULL);
     CHECK(al->state == PLACE_NONE || al->state == PLACE_LIVE);
-    ad->move = (struct vmm_move){ .al = al, .to = (uint8_t)to, .live = live, .phase = MOVE_STOP };
+    ad->move = (struct vmm_move){ .al = al, .to = (uint8_t)to, .live = live, .phase = MOVE_STOP,
+                                    .since = ad->now };
     hold_devices(al, true);
 }
 
@@ -207,6 +208,12 @@ void vmm_move_cancel(struct vidmm_adapter *ad)
     if (begun || al->segment != VMM_SYSTEM) vmm_aperture_release(ad, al);
     hold_devices(al, false);
     ad->move.al = NULL;
+}
+
+bool vmm_move_waits(const struct vidmm_adapter *ad)
+{
+    const struct vmm_move *m = &ad->move;
+    return m->al != NULL && m->phase == MOVE_STOP && m->al->state == PLACE_LIVE;
 }
 
 bool vmm_move_step(struct vidmm_adapter *ad)

@@ -260,6 +260,8 @@ struct vmm_packet {
     uint64_t batch_seq;        /* PACKET_PAGING */
     struct vmm_waiter waiter;  /* PACKET_WAIT on mutexes or semaphores */
     struct vmm_group *group;   /* PACKET_SIGNAL of several contexts; else the points are behind the struct */
+    uint64_t still;            /* ns it stood still at the front before it was given back */
+    int8_t rank;               /* of its context when it was submitted, see turns.c */
 };
 
 struct vidmm_context {
@@ -276,7 +278,9 @@ struct vidmm_context {
     struct list spare;         /* DMA buffers no packet has */
     struct vidmm_render_sizes start, size; /* what the driver asked for; what holds now */
     uint32_t dma_private;
-    int32_t priority;
+    int32_t priority;          /* -7..7 */
+    int32_t in_process;        /* 0 or 1: before contexts of the same priority */
+    uint32_t passed;           /* how often a higher rank went first since it ran */
     bool dying;
 };
 
@@ -296,6 +300,7 @@ struct vmm_node {
     struct vmm_inbox inbox;
     /* tdr.c: the packet at the front of `running` is watched */
     uint64_t front_id;         /* its fence id; 0: none was there */
+    uint64_t front_began;      /* when it came to the front */
     uint64_t front_since, front_status; /* since when it stands still; what the driver said then */
     uint64_t preempt_until;    /* the node was asked to stop and must answer before; 0: not asked */
     uint64_t blamed;           /* fence id of the packet that shall not come back, 0: none */
@@ -418,6 +423,7 @@ struct vmm_move {
     uint8_t phase;             /* MOVE_* of move.c */
     uint8_t to;                /* target segment, 0 = home */
     bool live;                 /* resident at the target */
+    uint64_t since;            /* when it began */
     bool copy, fill;           /* how the bytes get there; neither: they are there */
     bool op_ready;
     uint8_t emitted;           /* of the chunk: 1 the unmap, 2 the transfer, 3 the map */
@@ -436,7 +442,7 @@ struct vidmm_adapter {
     bool lost;                 /* removed: every device is in error, nothing can be made any more */
     bool silent;               /* the hardware must not be touched: removed, or in the middle of a reset */
     _Atomic bool removal;      /* reported by the driver */
-    uint64_t tdr_delay, tdr_window; /* ns */
+    uint64_t tdr_delay, tdr_window, slice; /* ns */
     uint32_t tdr_limit, tdr_level;
     struct vmm_history engine_resets, adapter_resets;
     bool started;              /* the driver was started and must be stopped */

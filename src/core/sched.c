@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* sched.c — contexts, their packets, and the nodes that run them.
  * Owns: contexts, packets, node lists. Calls: the driver (submit, set_root), queued.c. Keeps: invariants
- * 7, 12. FIFO within a context, round robin between contexts of a node, paging packets first. A packet starts
+ * 7, 12. FIFO within a context, turns between contexts of a node (turns.c), paging first. A packet starts
  * only when its device is active, not held, has its whole list resident, and its space owes no gate. */
 #include "core/core.h"
 
@@ -61,36 +61,27 @@ void vmm_packet_push(struct vidmm_adapter *ad, uint32_t node, struct vmm_packet 
 
 /* ---- submission ---- */
 
-static bool give_root(struct vidmm_context *c)
+static void give_root(struct vidmm_context *c)
 {
     struct vidmm_adapter *ad = adapter_of(c);
     struct vmm_space *sp = &c->dev->proc->space;
-    if (c->physical || c->root_version == sp->tables.root_version) return true;
-    if (c->running > 0) return false; /* only while idle (PT-12) */
+    if (c->physical || c->root_version == sp->tables.root_version) return;
     bool second = list_first(&c->dev->contexts) != &c->on_device;
     if (BROKEN(ad, VA_12) || ((BROKEN(ad, ADP_08) || BROKEN(ad, SUB_03)) && second)) sp = &ad->paging;
     struct vmm_table *root = sp->tables.root;
     struct vidmm_gpu_address at = { root->segment, root->address };
     ad->ops->set_root_page_table(ad->kmd, c->kmd_context, at, root->entries);
     c->root_version = c->dev->proc->space.tables.root_version;
-    return true;
 }
 
-static bool may_start(struct vidmm_context *c)
+bool vmm_context_may_start(const struct vidmm_context *c)
 {
     const struct vmm_space *sp = &c->dev->proc->space;
     const struct vmm_packet *p = vmm_packet_head(c);
     if (p == NULL || p->kind != PACKET_EXEC || !vmm_device_runnable(c->dev)) return false;
+    bool new_root = !c->physical && c->root_version != sp->tables.root_version;
+    if (new_root && c->running > 0) return false; /* PT-12 */
     return sp->pending_root == NULL && vmm_batch_passed(sp->ad, sp->gate_seq);
-}
-
-static struct vidmm_context *next_context(struct vmm_node *n)
-{
-    LIST_FOREACH(it, &n->contexts) {
-        struct vidmm_context *c = list_entry(it, struct vidmm_context, on_node);
-        if (may_start(c) && give_root(c)) return c;
-    }
-    return NULL;
 }
 
 static void start_packet(struct vidmm_adapter *ad, uint32_t node, struct vmm_packet *p, void *context,
@@ -141,9 +132,11 @@ static bool start_paging(struct vidmm_adapter *ad, uint32_t node)
 
 static bool start_client(struct vidmm_adapter *ad, uint32_t node)
 {
-    struct vidmm_context *c = next_context(&ad->node[node]);
+    struct vidmm_context *c = vmm_turn_pick(&ad->node[node]);
     if (c == NULL) return false;
+    give_root(c);
     struct vmm_packet *p = vmm_packet_head(c);
+    vmm_turn_taken(c, p);
     c->running++; /* before what follows comes to the head */
     vmm_packet_pop(c);
     if (c->queued > 0) list_move_back(&ad->node[node].contexts, &c->on_node);
@@ -363,6 +356,13 @@ vidmm_status vidmm_context_set_priority(struct vidmm_context *c, int32_t priorit
 {
     if (priority < -7 || priority > 7) return VIDMM_INVALID;
     c->priority = priority;
+    return VIDMM_OK;
+}
+
+vidmm_status vidmm_context_set_in_process_priority(struct vidmm_context *c, int32_t priority)
+{
+    if (priority != 0 && priority != 1) return VIDMM_INVALID;
+    c->in_process = priority;
     return VIDMM_OK;
 }
 

@@ -98,16 +98,23 @@ static void timed_out(struct vidmm_adapter *ad, uint32_t node)
         vmm_engine_recover(ad, node, NULL);
 }
 
+/* Who is asked for somebody else's sake has the whole delay to answer; who stood still for it, a part. */
+bool vmm_node_ask(struct vidmm_adapter *ad, uint32_t node, uint64_t blamed)
+{
+    struct vmm_node *n = &ad->node[node];
+    n->preempt_until = ad->now + (blamed != 0 ? min_u64(ad->tdr_delay, PREEMPT_WAIT_NS) : ad->tdr_delay);
+    n->blamed = blamed;
+    if (ad->ops->preempt_command(ad->kmd, node) != VIDMM_OK) vmm_adapter_remove(ad);
+    return true;
+}
+
 /* The paging process has no one to blame and nothing to resume: it is not asked. */
 static bool ask_to_stop(struct vidmm_adapter *ad, uint32_t node)
 {
-    struct vmm_node *n = &ad->node[node];
+    const struct vmm_node *n = &ad->node[node];
     const struct vmm_packet *front = vmm_node_front(n);
     if (n->preempt_until != 0 || front->ctx == NULL || ad->ops->preempt_command == NULL) return false;
-    n->preempt_until = ad->now + min_u64(ad->tdr_delay, PREEMPT_WAIT_NS);
-    n->blamed = front->fence_id;
-    if (ad->ops->preempt_command(ad->kmd, node) != VIDMM_OK) vmm_adapter_remove(ad);
-    return true;
+    return vmm_node_ask(ad, node, front->fence_id);
 }
 
 static bool watch(struct vidmm_adapter *ad, uint32_t node)
@@ -116,11 +123,13 @@ static bool watch(struct vidmm_adapter *ad, uint32_t node)
     const struct vmm_packet *front = vmm_node_front(n);
     if (front == NULL || front->fence_id != n->front_id) {
         n->front_id = front != NULL ? front->fence_id : 0;
-        n->front_since = ad->now;
+        n->front_began = ad->now;
+        n->front_since = ad->now - (front != NULL ? min_u64(front->still, ad->now) : 0);
         if (front != NULL) n->front_status = status_of(ad, node);
         return false;
     }
     bool asked = n->preempt_until != 0;
+    if (ad->tdr_level == VIDMM_TDR_OFF) return false;
     if (ad->now < (asked ? n->preempt_until : n->front_since + ad->tdr_delay)) return false;
     uint64_t status = asked ? n->front_status : status_of(ad, node);
     if (status != n->front_status) { /* slow, but alive */
@@ -132,9 +141,19 @@ static bool watch(struct vidmm_adapter *ad, uint32_t node)
     return true;
 }
 
+/* What a packet stood still counts on when it comes again. */
+static void keep_time(const struct vidmm_adapter *ad, const struct vmm_node *n, uint32_t node)
+{
+    struct vmm_packet *front = vmm_node_front(n);
+    if (front == NULL || front->fence_id != n->front_id) return;
+    front->still = status_of(ad, node) == n->front_status ? ad->now - n->front_since : 0;
+}
+
 void vmm_tdr_preempted(struct vidmm_adapter *ad, uint32_t node)
 {
     struct vmm_node *n = &ad->node[node];
+    keep_time(ad, n, node);
+    ad->counters->preemptions += n->running_count > 0;
     struct vmm_packet *p = n->blamed != 0 ? vmm_node_find(n, n->blamed) : NULL;
     struct vidmm_device *owner = p != NULL && p->ctx != NULL ? p->ctx->dev : NULL;
     vmm_node_give_back(ad, node, p != NULL ? p->fence_id : 0);
@@ -147,7 +166,6 @@ void vmm_tdr_preempted(struct vidmm_adapter *ad, uint32_t node)
 bool vmm_tdr_step(struct vidmm_adapter *ad)
 {
     bool progress = false;
-    if (ad->tdr_level == VIDMM_TDR_OFF) return false;
     for (uint32_t i = 0; i < ad->info.node_count && !ad->lost; i++) progress |= watch(ad, i);
     return progress;
 }

@@ -59,14 +59,14 @@ NTSTATUS kmt_get_context_priority(struct kmt_call *c)
     return STATUS_SUCCESS;
 }
 
-/* Kept and given back; the scheduler does not use it yet. */
 NTSTATUS kmt_set_in_process_priority(struct kmt_call *c)
 {
     const D3DKMT_SETCONTEXTINPROCESSSCHEDULINGPRIORITY *a = c->args;
     struct kmt_object *o = kmt_object_find(c->process, a->hContext, KMT_CONTEXT);
     if (o == NULL || a->Priority < 0 || a->Priority > 1) return STATUS_INVALID_PARAMETER;
-    o->context.in_process = a->Priority;
-    return STATUS_SUCCESS;
+    NTSTATUS status = kmt_status(vidmm_context_set_in_process_priority(o->context.core, a->Priority));
+    if (status == STATUS_SUCCESS) o->context.in_process = a->Priority;
+    return status;
 }
 
 NTSTATUS kmt_get_in_process_priority(struct kmt_call *c)

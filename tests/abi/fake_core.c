@@ -252,6 +252,12 @@ vidmm_status vidmm_context_set_priority(struct vidmm_context *c, int32_t priorit
     return priority < -7 || priority > 7 ? VIDMM_INVALID : VIDMM_OK;
 }
 
+vidmm_status vidmm_context_set_in_process_priority(struct vidmm_context *c, int32_t priority)
+{
+    use(c, CONTEXT);
+    return priority < -7 || priority > 7 ? VIDMM_INVALID : VIDMM_OK;
+}
+
 /* ---- allocations -------------------------------------------------------------------------------- */
 
 vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc_desc *in,

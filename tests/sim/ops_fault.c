@@ -78,4 +78,20 @@ static void op_remove(struct sim *s)
     sim_turns(s, 1 + sim_below(s, 4));
 }
 
-const struct sim_op ops_fault[] = {{"hang", op_hang, 3}, {"remove", op_remove, 1}, {NULL, NULL, 0}};
+/* What it changes is an order that is open; what packets do must not change. */
+static void op_rank(struct sim *s)
+{
+    struct model_device *d = pick_live_device(s);
+    if (d == NULL || sim_of(d)->context_count == 0) return;
+    struct sim_context *c = sim_of(d)->context[sim_below(s, sim_of(d)->context_count)];
+    int32_t priority = (int32_t)sim_below(s, 19) - 9, inside = (int32_t)sim_below(s, 4) - 1;
+    struct model_answer a = {0, true}, b = {0, true};
+    if (priority < -7 || priority > 7) model_refuse(&a, VIDMM_INVALID);
+    if (inside < 0 || inside > 1) model_refuse(&b, VIDMM_INVALID);
+    sim_say(s, "context %u: priority %d, in its process %d", c->id, priority, inside);
+    (void)sim_status(s, a, vidmm_context_set_priority(c->core, priority));
+    (void)sim_status(s, b, vidmm_context_set_in_process_priority(c->core, inside));
+}
+
+const struct sim_op ops_fault[] = {{"hang", op_hang, 3}, {"rank", op_rank, 2},
+                                    {"remove", op_remove, 1}, {NULL, NULL, 0}};

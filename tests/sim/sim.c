@@ -185,6 +185,7 @@ static void add_up(struct sim *s, struct sim_totals *t)
     t->submits += c->submits_completed;
     t->faults += c->faults;
     t->timeouts += c->timeouts;
+    t->preemptions += c->preemptions;
     t->adapter_resets += s->totals.adapter_resets;
     t->removals += s->model->lost;
     t->suspends += c->suspends;

@@ -89,7 +89,7 @@ struct temper {
 struct sim_totals {
     uint64_t maps, reserves, frees, residents, evicts, over_budget, page_ins, page_outs, fills, evictions,
         demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read,
-        timeouts, adapter_resets, removals;
+        timeouts, adapter_resets, removals, preemptions;
 };
 
 struct sim {

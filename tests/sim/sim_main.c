@@ -48,7 +48,8 @@ static void tell(const struct sim_totals *t)
         {"evictions", t->evictions}, {"demotions", t->demotions}, {"promotions", t->promotions},
         {"devices stopped for a move", t->suspends}, {"flushes", t->flushes}, {"page tables made", t->tables},
         {"root resizes", t->root_resizes}, {"packets completed", t->submits}, {"faults", t->faults},
-        {"timeouts", t->timeouts}, {"adapter resets", t->adapter_resets}, {"removals", t->removals},
+        {"timeouts", t->timeouts},
+        {"preemptions", t->preemptions}, {"adapter resets", t->adapter_resets}, {"removals", t->removals},
         {"pages read and compared at rest", t->pages_read}};
     for (uint32_t i = 0; i < sizeof(line) / sizeof(line[0]); i++)
         printf("  %-32s %12llu\n", line[i].name, (unsigned long long)line[i].n);

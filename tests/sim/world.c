@@ -124,7 +124,8 @@ bool sim_world_open(struct sim *s)
     struct vidmm_adapter_config c = {.struct_size = sizeof(c), .platform = world_platform(s->world),
                                      .ops = ref_ops(), .kmd = s->ref, .break_row = s->opt.break_row,
                                      .tdr_delay_ns = 2000000, .tdr_limit_count = s->tdr_limit,
-                                     .tdr_level = s->temper.hangs ? VIDMM_TDR_RECOVER : VIDMM_TDR_OFF};
+                                     .tdr_level = s->temper.hangs ? VIDMM_TDR_RECOVER : VIDMM_TDR_OFF,
+                                     .slice_ns = sim_chance(s, 2) ? 30000 : 0};
     if (vidmm_adapter_create(&c, &s->ad, &why) != VIDMM_OK) sim_fail(s, "no adapter: %s", why);
     world_own(s->world, s->ad);
     make_model(s);

@@ -498,7 +498,8 @@ vidmm_status fx_start_adapter(struct fx *f, const char **why)
     struct vidmm_adapter_config cfg = {.struct_size = sizeof cfg, .platform = &f->platform, .ops = &f->ops,
                                        .kmd = f, .counters = &f->count, .break_row = vt_break(),
                                        .tdr_delay_ns = f->tdr.delay_ns, .tdr_limit_ns = f->tdr.limit_ns,
-                                       .tdr_limit_count = f->tdr.limit_count, .tdr_level = f->tdr.level};
+                                       .tdr_limit_count = f->tdr.limit_count, .tdr_level = f->tdr.level,
+                                       .slice_ns = f->tdr.slice_ns};
     return vidmm_adapter_create(&cfg, &f->ad, why);
 }
 

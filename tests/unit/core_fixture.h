@@ -94,7 +94,7 @@ struct fx {
     struct ref_options opt;
     struct ref_kmd *ref;
     struct hooks hooks;
-    struct { uint64_t delay_ns, limit_ns; uint32_t limit_count, level; } tdr; /* see vidmm_adapter_config */
+    struct { uint64_t delay_ns, limit_ns, slice_ns; uint32_t limit_count, level; } tdr; /* of the config */
     struct vidmm_kmd_ops ops;
     struct record log;
     struct vidmm_counters count;

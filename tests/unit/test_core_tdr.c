@@ -58,7 +58,9 @@ static void a_hang_ends_its_device_alone(void **state)
 {
     struct fx f;
     (void)state;
-    fx_open(&f, REF_FORMAT_A);
+    fx_init(&f, REF_FORMAT_A);
+    f.tdr.slice_ns = UINT64_MAX;
+    fx_start(&f);
     struct peer other = fx_peer(f.p);
     struct vidmm_fence *waiter;
     assert_int_equal(vidmm_fence_create(other.d, 0, 0, &waiter), VIDMM_OK);
@@ -107,7 +109,9 @@ static void a_packet_that_waits_for_ever_is_stopped(void **state)
     struct fx f;
     struct vidmm_fence *never;
     (void)state;
-    fx_open(&f, REF_FORMAT_A);
+    fx_init(&f, REF_FORMAT_A);
+    f.tdr.slice_ns = UINT64_MAX;
+    fx_start(&f);
     struct peer other = fx_peer(f.p);
     assert_int_equal(vidmm_fence_create(other.d, 0, 0, &never), VIDMM_OK);
     fx_wait_packet(&f, other.c, vidmm_fence_gpu_address(never), 1);
