@@ -91,6 +91,9 @@ enum vidmm_device_state { /* D3DKMT_DEVICEEXECUTION_STATE */
     VIDMM_DEVICE_OUT_OF_MEMORY = 5, VIDMM_DEVICE_DMA_FAULT = 6, VIDMM_DEVICE_PAGE_FAULT = 7
 };
 enum vidmm_device_state vidmm_device_state(const struct vidmm_device *);
+/* User mode says that its device is broken (MarkDeviceAsError): state DMA_FAULT, as after any other error.
+ * VIDMM_DEVICE_LOST: it was in error already. */
+vidmm_status vidmm_device_mark(struct vidmm_device *);
 /* The fault that ended the device; VIDMM_INVALID when its state is not PAGE_FAULT. */
 vidmm_status vidmm_device_fault(const struct vidmm_device *, struct vidmm_page_fault *);
 

@@ -112,6 +112,13 @@ bool vmm_device_step(struct vidmm_device *d)
     return true;
 }
 
+vidmm_status vidmm_device_mark(struct vidmm_device *d)
+{
+    if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    vmm_device_fail(d, VIDMM_DEVICE_DMA_FAULT, NULL);
+    return VIDMM_OK;
+}
+
 enum vidmm_device_state vidmm_device_state(const struct vidmm_device *d)
 {
     return (enum vidmm_device_state)d->state;

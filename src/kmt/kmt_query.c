@@ -290,6 +290,18 @@ NTSTATUS kmt_get_device_state(struct kmt_call *c)
     return STATUS_SUCCESS;
 }
 
+/* Asked again, a device stays as it is: whoever reports it need not know who was first. */
+NTSTATUS kmt_mark_device(struct kmt_call *c)
+{
+    const D3DKMT_MARKDEVICEASERROR *a = c->args;
+    const struct kmt_object *o = kmt_object_find(c->process, a->hDevice, KMT_DEVICE);
+    if (o == NULL) return STATUS_INVALID_PARAMETER;
+    if (a->Reason != DEVICE_ERROR_REASON_GENERIC && a->Reason != DEVICE_ERROR_REASON_DRIVER_ERROR)
+        return STATUS_INVALID_PARAMETER;
+    (void)vidmm_device_mark(o->device.core);
+    return STATUS_SUCCESS;
+}
+
 /* ---- escape ------------------------------------------------------------------------------------ */
 
 NTSTATUS kmt_escape(struct kmt_call *c)

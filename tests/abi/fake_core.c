@@ -144,6 +144,11 @@ enum vidmm_device_state vidmm_device_state(const struct vidmm_device *d)
     use(d, DEVICE);
     return VIDMM_DEVICE_ACTIVE;
 }
+vidmm_status vidmm_device_mark(struct vidmm_device *d)
+{
+    use(d, DEVICE);
+    return VIDMM_OK;
+}
 vidmm_status vidmm_device_fault(const struct vidmm_device *d, struct vidmm_page_fault *f)
 {
     use(d, DEVICE);

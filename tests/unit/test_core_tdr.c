@@ -636,6 +636,36 @@ static void cancelled_packets_are_told(void **state)
     fx_close(&f);
 }
 
+/* User mode declares its device broken: as after any other error, and nobody else is touched. */
+static void a_marked_device_is_in_error(void **state)
+{
+    struct fx f;
+    struct vidmm_fence *fence;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct peer other = fx_peer(f.p);
+    struct vidmm_open *op = fx_alloc(other.d, MIB, SEG1, 1);
+    fx_map_all(other.q, op);
+    fx_resident(other.q, op);
+    assert_int_equal(vidmm_fence_create(other.d, 0, 0, &fence), VIDMM_OK);
+    fx_run(&f);
+    fx_wait_packet(&f, other.c, vidmm_fence_gpu_address(fence), 1); /* on the engine */
+    fx_run(&f);
+    assert_int_equal(vidmm_device_mark(other.d), VIDMM_OK);
+    assert_int_equal(vidmm_device_mark(other.d), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_DMA_FAULT);
+    assert_int_equal(vidmm_fence_value(fence), UINT64_MAX); /* which ends the wait on the engine too */
+    assert_int_equal(vidmm_context_submit(other.c, f.cmd_va, 8, NULL, 0, 0), VIDMM_DEVICE_LOST);
+    fx_run(&f);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_ACTIVE);
+    fx_fill(&f, f.c, f.cmd_va + SPOT, 0x66666666, 8);
+    fx_run(&f);
+    assert_int_equal(word_at_spot(&f), 0x6666666666666666ull);
+    assert_int_equal(fx_count(&f, EV_RESET), 0);
+    vidmm_device_destroy(other.d);
+    fx_close(&f);
+}
+
 int main(int argc, char **argv)
 {
     static const struct vt_case cases[] = {
@@ -655,6 +685,7 @@ int main(int argc, char **argv)
         VT_TEST(a_restart_that_fails_removes_the_adapter, "", NULL),
         VT_TEST(a_removed_adapter_refuses_and_cleans_up, "FLT-20", NULL),
         VT_TEST(cancelled_packets_are_told, "SUB-34", NULL),
+        VT_TEST(a_marked_device_is_in_error, "FLT-21", NULL),
     };
     return vt_main(argc, argv, "core_tdr", cases, VT_COUNT(cases));
 }
