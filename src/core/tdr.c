@@ -10,7 +10,7 @@
  * wait for a value that nobody writes would never end. */
 #include "core/core.h"
 
-#define PREEMPT_WAIT_NS 500000000ull /* at most: with a short delay, as long as that */
+#define PREEMPT_WAIT_NS 500000000ull /* at most: with a short delay, a quarter of it */
 
 bool vmm_history_over(struct vmm_history *h, uint64_t now, uint64_t window, uint32_t limit)
 {
@@ -102,7 +102,7 @@ static void timed_out(struct vidmm_adapter *ad, uint32_t node)
 bool vmm_node_ask(struct vidmm_adapter *ad, uint32_t node, uint64_t blamed)
 {
     struct vmm_node *n = &ad->node[node];
-    n->preempt_until = ad->now + (blamed != 0 ? min_u64(ad->tdr_delay, PREEMPT_WAIT_NS) : ad->tdr_delay);
+    n->preempt_until = ad->now + (blamed != 0 ? min_u64(ad->tdr_delay / 4, PREEMPT_WAIT_NS) : ad->tdr_delay);
     n->blamed = blamed;
     if (ad->ops->preempt_command(ad->kmd, node) != VIDMM_OK) vmm_adapter_remove(ad);
     return true;
