@@ -68,6 +68,7 @@ static const struct shape shapes[] = {
     {KMT_OP_Escape, {{0, ADAPTER, 0}, {16, BYTES, 0}, {24, CONST, 64}}, {{0}}},
     {KMT_OP_GetDeviceState, {{0, DEVICE, 0}, {4, COUNT, 0}}, {{0}}},
     {KMT_OP_GetDeviceState, {{0, DEVICE, 0}, {4, CONST, 5}}, {{0}}},
+    {KMT_OP_MarkDeviceAsError, {{0, DEVICE, 0}, {4, CONST, 0x80000006u}}, {{0}}},
     {KMT_OP_SubmitCommand, {{24, CONST, 1}, {28, CONTEXT, 0}, {288, BYTES, 0}, {296, CONST, 56}}, {{0}}},
     {KMT_OP_CreateSynchronizationObject2, {{0, DEVICE, 0}, {8, CONST, 5}}, {{88, SYNC, 0}}},
     {KMT_OP_CreateSynchronizationObject2, {{0, DEVICE, 0}, {8, CONST, 3}}, {{88, SYNC, 0}}},
