@@ -10,6 +10,7 @@
 #ifndef VIDMM_KMD_H
 #define VIDMM_KMD_H
 
+#include <vidmm/kmd_hw.h>
 #include <vidmm/platform.h>
 #include <vidmm/status.h>
 #include <vidmm/types.h>
@@ -42,6 +43,7 @@ struct vidmm_node_desc { /* DXGK_NODEMETADATA */
     uint32_t engine_type;
     bool gpummu, iommu;    /* address models the node serves */
     bool physical;         /* the node knows no virtual addresses: Render, Patch and SubmitCommand only */
+    bool hw_queues;        /* hardware scheduling (HwQueueSupported); needs ops.hw */
     char name[32];
 };
 
@@ -342,6 +344,8 @@ struct vidmm_kmd_ops {
      * same buffer when something has moved since. Failures are fatal. */
     vidmm_status (*patch)(void *kmd, const struct vidmm_kmd_patch *);
     vidmm_status (*submit_command)(void *kmd, const struct vidmm_kmd_submit_physical *); /* failures: fatal */
+
+    const struct vidmm_kmd_hw_ops *hw; /* hardware scheduling; NULL: none */
 };
 
 /* ---- reports from the driver: any thread, wait-free ------------------------------------------- */
@@ -353,6 +357,7 @@ enum vidmm_fault_flags { /* DXGK_PAGE_FAULT_FLAGS */
 
 struct vidmm_page_fault { /* DmaPageFaulted */
     uint32_t node, level, flags, error_code;
+    uint64_t hw_queue; /* 0: a packet did it; else the id of the queue (HWQUEUE_PAGE_FAULTED), no fence_id */
     uint64_t fence_id; /* of the packet that faulted; the engine has stopped behind it */
     uint64_t va;
 };

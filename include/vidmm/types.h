@@ -40,6 +40,8 @@ struct vidmm_adapter; /* one adapter and everything on it; the unit of ownership
 struct vidmm_process; /* owner of one application GPU VA space per adapter */
 struct vidmm_device;  /* unit of the residency list, of suspension and of the error state */
 struct vidmm_context; /* an ordered stream of packets on one node */
+struct vidmm_hwcontext; /* an address space on a node that schedules itself */
+struct vidmm_hwqueue; /* a queue that the device reads: entries start without VidMm */
 struct vidmm_queue;   /* a device paging queue: FIFO of requests with a monitored fence */
 struct vidmm_open;    /* one device's reference to an allocation */
 struct vidmm_fence;   /* a monitored fence */

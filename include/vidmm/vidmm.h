@@ -14,6 +14,7 @@
 #define VIDMM_VIDMM_H
 
 #include <vidmm/counters.h>
+#include <vidmm/hwqueue.h>
 #include <vidmm/kmd.h>
 #include <vidmm/platform.h>
 #include <vidmm/status.h>

@@ -114,6 +114,10 @@ static const char *check_info(const struct vidmm_adapter *ad)
     if (why == NULL && in->level_count == 2 && ad->ops->get_root_page_table_size == NULL)
         why = "a two-level driver needs get_root_page_table_size"; /* PT-08 */
     if (why == NULL) why = vmm_aperture_check(ad);
+    for (uint32_t i = 0; why == NULL && i < in->node_count; i++) {
+        if (in->node[i].hw_queues && ad->ops->hw == NULL)
+            why = "a node with hardware queues needs the operations for them";
+    }
     if (why == NULL && BROKEN(ad, PT_02) && in->level_count == 2) why = "broken on purpose";
     return why;
 }
@@ -147,6 +151,7 @@ static void init_lists(struct vidmm_adapter *ad)
     list_init(&ad->lingering);
     list_init(&ad->companions);
     list_init(&ad->waiters);
+    list_init(&ad->hwcontexts);
     list_init(&ad->flush_spaces);
     list_init(&ad->limbo);
     for (int i = 0; i < 3; i++) list_init(&ad->active[i]);
@@ -319,6 +324,7 @@ static bool step_all(struct vidmm_adapter *ad)
         progress |= vmm_process_step(list_entry(pi, struct vidmm_process, on_adapter));
     progress |= vmm_batch_step(ad);
     progress |= vmm_sched_step(ad);
+    progress |= vmm_hw_step(ad);
     return progress;
 }
 
@@ -330,5 +336,6 @@ uint64_t vidmm_run(struct vidmm_adapter *ad, uint64_t now_ns)
     for (uint32_t i = 0; i < VMM_LOOPS_MAX && progress; i++) progress = step_all(ad);
     ad->sealed = false;
     if (progress) return ad->now;
-    return min_u64(vmm_queues_deadline(ad), min_u64(vmm_tdr_deadline(ad), vmm_turns_deadline(ad)));
+    uint64_t next = min_u64(vmm_queues_deadline(ad), vmm_hw_deadline(ad));
+    return min_u64(next, min_u64(vmm_tdr_deadline(ad), vmm_turns_deadline(ad)));
 }

@@ -19,6 +19,7 @@ bool vmm_device_step(struct vidmm_device *);
 bool vmm_device_runnable(const struct vidmm_device *);
 bool vmm_device_has_work(const struct vidmm_device *);
 void vmm_device_fail(struct vidmm_device *, enum vidmm_device_state, const struct vidmm_page_fault *);
+void vmm_device_release_waiters(struct vidmm_device *); /* its fences go to the maximum */
 
 /* reset.c */
 void vmm_adapter_reset(struct vidmm_adapter *, struct vidmm_device *culprit, enum vidmm_device_state,
@@ -37,6 +38,7 @@ bool vmm_tdr_step(struct vidmm_adapter *);
 uint64_t vmm_tdr_deadline(const struct vidmm_adapter *);
 void vmm_tdr_preempted(struct vidmm_adapter *, uint32_t node); /* the answer has come */
 void vmm_engine_recover(struct vidmm_adapter *, uint32_t node, const struct vidmm_page_fault *);
+void vmm_tdr_not_suspended(struct vidmm_hwcontext *); /* it did not answer: its engine is reset */
 bool vmm_history_over(struct vmm_history *, uint64_t now, uint64_t window, uint32_t limit);
 
 /* alloc.c */
@@ -142,6 +144,18 @@ void vmm_waiter_end(struct vmm_waiter *);
 bool vmm_waiters_step(struct vidmm_adapter *);
 bool vmm_device_release_held(struct vidmm_device *); /* what it took becomes free again */
 void vmm_sync_drop(struct vidmm_sync *);
+
+/* hwqueue.c */
+bool vmm_hw_step(struct vidmm_adapter *);
+uint64_t vmm_hw_deadline(const struct vidmm_adapter *);
+void vmm_hw_stop(struct vidmm_device *);             /* in error: its contexts never execute again */
+bool vmm_hw_step_dying(struct vidmm_device *);
+void vmm_hw_destroy_all(struct vidmm_device *);
+void vmm_hw_node_reset(struct vidmm_adapter *, uint32_t node); /* reset_engine was called: all suspended */
+void vmm_hw_gate(struct vmm_space *); /* entries handed over from now on wait for space.gate_seq */
+bool vmm_hw_has_work(const struct vidmm_device *);
+bool vmm_hw_before(const struct vidmm_device *, uint64_t seq); /* an unfinished entry accepted earlier */
+struct vidmm_device *vmm_hw_owner(const struct vidmm_adapter *, uint64_t queue_id); /* NULL: gone */
 
 /* fault.c */
 bool vmm_inbox_step(struct vidmm_adapter *);

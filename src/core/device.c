@@ -17,6 +17,7 @@ vidmm_status vidmm_device_create(struct vidmm_process *p, struct vidmm_device **
     d->id = ++ad->next_id;
     d->state = VIDMM_DEVICE_ACTIVE;
     list_init(&d->contexts);
+    list_init(&d->hwcontexts);
     list_init(&d->queues);
     list_init(&d->opens);
     list_init(&d->fences);
@@ -41,10 +42,10 @@ bool vmm_device_has_work(const struct vidmm_device *d)
         struct list *l = list_first(&list_entry(it, struct vidmm_context, on_device)->packets);
         if (l != NULL && list_entry(l, struct vmm_packet, link)->kind == PACKET_EXEC) return true;
     }
-    return false;
+    return vmm_hw_has_work(d);
 }
 
-static void release_waiters(struct vidmm_device *d)
+void vmm_device_release_waiters(struct vidmm_device *d)
 {
     LIST_FOREACH(it, &d->fences) {
         struct vidmm_fence *f = list_entry(it, struct vidmm_fence, on_device);
@@ -54,6 +55,7 @@ static void release_waiters(struct vidmm_device *d)
 
 static void stop_work(struct vidmm_device *d)
 {
+    vmm_hw_stop(d);
     LIST_FOREACH(it, &d->contexts) vmm_context_cancel(list_entry(it, struct vidmm_context, on_device));
     LIST_FOREACH(it, &d->queues) vmm_queue_cancel(list_entry(it, struct vidmm_queue, on_device));
     LIST_FOREACH(it, &d->opens) vmm_required_drop(list_entry(it, struct vidmm_open, on_device));
@@ -64,7 +66,7 @@ void vmm_device_fail(struct vidmm_device *d, enum vidmm_device_state state,
                      const struct vidmm_page_fault *fault)
 {
     if (d->state != VIDMM_DEVICE_ACTIVE) return;
-    release_waiters(d);
+    vmm_device_release_waiters(d);
     d->state = (uint8_t)state;
     if (fault != NULL) d->fault = *fault;
     stop_work(d);
@@ -74,11 +76,12 @@ void vidmm_device_destroy(struct vidmm_device *d)
 {
     if (d->dying) return;
     d->dying = true;
-    release_waiters(d);
+    vmm_device_release_waiters(d);
     d->state = VIDMM_DEVICE_STOPPED;
     stop_work(d);
     LIST_FOREACH_SAFE(it, tmp, &d->contexts)
         vidmm_context_destroy(list_entry(it, struct vidmm_context, on_device));
+    vmm_hw_destroy_all(d);
     LIST_FOREACH_SAFE(it, tmp, &d->queues) vidmm_queue_destroy(list_entry(it, struct vidmm_queue, on_device));
     LIST_FOREACH_SAFE(it, tmp, &d->opens) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
@@ -88,7 +91,7 @@ void vidmm_device_destroy(struct vidmm_device *d)
 
 static bool step_children(struct vidmm_device *d)
 {
-    bool progress = false;
+    bool progress = vmm_hw_step_dying(d);
     LIST_FOREACH_SAFE(it, tmp, &d->contexts)
         progress |= vmm_context_step_dying(list_entry(it, struct vidmm_context, on_device));
     LIST_FOREACH_SAFE(it, tmp, &d->queues)
@@ -101,8 +104,8 @@ bool vmm_device_step(struct vidmm_device *d)
     bool progress = step_children(d);
     /* Not before its last packet has left the engines: that one may still be inside what a mutex guards. */
     if (d->state != VIDMM_DEVICE_ACTIVE && d->running == 0) progress |= vmm_device_release_held(d);
-    if (!d->dying || !list_empty(&d->contexts) || !list_empty(&d->queues) || !list_empty(&d->opens))
-        return progress;
+    bool empty = list_empty(&d->contexts) && list_empty(&d->hwcontexts) && list_empty(&d->queues);
+    if (!d->dying || !empty || !list_empty(&d->opens)) return progress;
     LIST_FOREACH_SAFE(it, tmp, &d->fences) vmm_fence_drop(list_entry(it, struct vidmm_fence, on_device));
     LIST_FOREACH_SAFE(it, tmp, &d->syncs) vmm_sync_drop(list_entry(it, struct vidmm_sync, on_device));
     if (!list_empty(&d->fences) || !list_empty(&d->syncs)) return progress; /* others' packets name one */

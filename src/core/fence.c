@@ -80,7 +80,10 @@ static vidmm_status page_make(struct vidmm_process *p, bool read_only, struct vm
     b->prot = read_only ? 0 : VIDMM_PROT_WRITE;
     b->offset = page->frame * VIDMM_PAGE_SIZE;
     vmm_bind_replace(&p->space, r, b, none);
-    if (vmm_space_flush_pending(&p->space)) p->space.gate_seq = p->space.flush_seq;
+    if (vmm_space_flush_pending(&p->space)) {
+        p->space.gate_seq = p->space.flush_seq;
+        vmm_hw_gate(&p->space);
+    }
     page->read_only = read_only;
     list_push_back(&p->fence_pages, &page->on_process);
     *out = page;
@@ -140,7 +143,10 @@ void vmm_fence_drop(struct vidmm_fence *f)
 {
     struct vidmm_adapter *ad = f->dev->proc->ad;
     f->dying = true;
-    if (f->refs > 0) return;
+    if (f->refs > 0) {
+        vmm_fence_store(f, UINT64_MAX); /* for waits that the device looks at itself */
+        return;
+    }
     list_remove(&f->on_device);
     f->page->used &= ~(1ull << f->slot);
     vmm_delete(ad, f, sizeof *f);

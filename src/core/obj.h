@@ -284,6 +284,53 @@ struct vidmm_context {
     bool dying;
 };
 
+/* ---- hardware contexts and queues (hwqueue.c) ----
+ * SUSPENDED -resume-> RUNNING -suspend-> SUSPENDING -ack-> SUSPENDED; reset_engine: any -> SUSPENDED.
+ * What is not SUSPENDED counts in device.running, so everything that waits for a device to stand still waits
+ * for the acknowledgement too (inv. 12). */
+enum vmm_hw_state { HW_SUSPENDED, HW_RUNNING, HW_SUSPENDING };
+
+struct vmm_hwsync { struct vidmm_fence *fence; uint64_t value; };
+
+/* One entry handed to the device and not known to have executed: it keeps fences and allocations alive. */
+struct vmm_hwentry {
+    struct list link;          /* in hwqueue.entries, oldest first */
+    uint64_t seq;              /* order of acceptance over the adapter */
+    uint64_t number;           /* 1, 2, ... in its queue */
+    uint32_t kind, syncs;      /* vmm_packet_kind; struct vmm_hwsync behind the struct */
+};
+
+struct vidmm_hwcontext {
+    struct list on_device, on_adapter, queues;
+    struct vidmm_adapter *ad;
+    struct vidmm_device *dev;
+    void *kmd_context;
+    uint64_t root_version;     /* of the root the driver was last given; 0 = none */
+    uint64_t suspend_value;    /* of the newest suspend_context (SUB-26) */
+    uint64_t since;            /* time of that call, or of the last resume */
+    uint64_t watch_since, watch_status; /* since when commands are at the front; the engine's status */
+    uint64_t id;
+    uint32_t node, submit_private_max;
+    uint8_t state;             /* vmm_hw_state */
+    bool abandoned;            /* the device was lost and nothing of it is with the driver any more */
+    bool dying;
+    bool refused;              /* the driver did not even take the request: as if it had timed out */
+    _Atomic uint64_t acknowledged; /* written by any thread */
+};
+
+struct vidmm_hwqueue {
+    struct list on_context, entries;
+    struct vidmm_adapter *ad;  /* for reports, which come from any thread */
+    struct vidmm_hwcontext *ctx;
+    struct vidmm_fence *progress;
+    void *kmd_queue;
+    uint64_t last_progress;    /* of the newest submission */
+    uint64_t submitted;        /* entries handed over */
+    uint64_t id;
+    bool dying;
+    _Atomic uint64_t retired;  /* of them, executed; written by any thread */
+};
+
 struct vmm_inbox {             /* written by any thread, read by the owner */
     _Atomic uint64_t completed;
     _Atomic uint32_t fault_state; /* 0 empty, 1 being written, 2 full */
@@ -362,6 +409,7 @@ struct vidmm_open {
     uint32_t locks;
     uint8_t dying;             /* 0 no, 1 waiting for its users, 2 unbound and waiting for the flush */
     bool in_use;               /* close waits for queued work */
+    bool arrived;              /* on the required list, and LIVE since then: promised to hardware queues */
 };
 
 struct vmm_segment {
@@ -376,7 +424,7 @@ struct vmm_segment {
 /* ---- devices and processes ---- */
 
 struct vidmm_device {
-    struct list on_process, contexts, queues, opens, fences;
+    struct list on_process, contexts, queues, opens, fences, hwcontexts;
     struct list syncs, stakes; /* sync objects made on it; sync objects its packets use or it holds */
     struct list required;      /* opens with resident > 0, oldest first (inv. 8) */
     struct vidmm_process *proc;
@@ -386,10 +434,11 @@ struct vidmm_device {
     bool repack;               /* its aperture ranges are being taken back, to be given out without gaps */
     uint32_t missing;          /* required opens whose allocation is not LIVE (inv. 7) */
     uint64_t planned[VIDMM_SEGMENTS_MAX + 1]; /* bytes of the plan by segment (inv. 9) */
+    uint32_t taken;            /* those of them that were LIVE on the list before: hardware contexts stop */
     uint32_t asking;           /* MakeResident requests queued */
     uint64_t need_seq;         /* when it began to miss something: the oldest is served first (R7) */
     uint32_t holds;            /* movers that need it stopped */
-    uint32_t running;          /* packets on engines */
+    uint32_t running;          /* packets on engines, and hardware contexts that are not suspended */
     uint8_t state;             /* vidmm_device_state */
     bool dying;
     bool quantum;              /* owed one packet before its memory may be taken again */
@@ -455,6 +504,7 @@ struct vidmm_adapter {
     _Atomic uint32_t fence_poke;
     struct list processes, allocs, dying_opens, lingering;
     struct list waiters;       /* waits for mutexes and semaphores, longest first */
+    struct list hwcontexts;    /* of all devices, oldest first */
     struct list active[3];     /* queues with requests, by priority */
     struct list companions;    /* with queued updates, in the order in which they began */
     uint32_t aperture;         /* segment id, when a node is physical; else 0 */

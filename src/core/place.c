@@ -93,6 +93,8 @@ void vmm_place_state(struct vmm_alloc *al, enum vmm_place_state state, uint32_t 
         if (!list_is_linked(&op->on_required)) continue;
         CHECK(is ? op->dev->missing > 0 : true);
         vmm_missing_add(op->dev, is ? -1 : 1);
+        if (op->arrived) op->dev->taken += is ? -1u : 1u;
+        op->arrived = true;
         if (is && op->dev->missing == 0) op->dev->quantum = true;
     }
 }

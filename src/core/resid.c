@@ -34,7 +34,8 @@ static void required_add(struct vidmm_open *op)
     list_push_back(&op->dev->required, &op->on_required);
     if (op->al->physical) op->dev->aperture_pages += vmm_aperture_need(op->al);
     if (memory_only(op->al)) op->dev->memory_only++;
-    if (op->al->state != PLACE_LIVE) vmm_missing_add(op->dev, 1);
+    op->arrived = op->al->state == PLACE_LIVE;
+    if (!op->arrived) vmm_missing_add(op->dev, 1);
 }
 
 static void unlist(struct vidmm_open *op)
@@ -46,7 +47,11 @@ static void unlist(struct vidmm_open *op)
         d->memory_only--;
         d->planned[op->plan] -= vmm_alloc_bytes(op->al); /* what remains of a legal plan is legal */
     }
-    if (op->al->state != PLACE_LIVE) vmm_missing_add(d, -1);
+    if (op->al->state != PLACE_LIVE) {
+        vmm_missing_add(d, -1);
+        if (op->arrived) d->taken--;
+    }
+    op->arrived = false;
     d->proc->ad->room = true; /* what it holds may be taken for a promotion */
 }
 
@@ -295,7 +300,8 @@ bool vmm_device_fill(struct vidmm_device *d)
 bool vmm_resident_execute(struct vmm_request *r)
 {
     struct vmm_space *sp = &r->queue->dev->proc->space;
-    if (!vmm_device_fill(r->queue->dev)) return false;
+    bool there = vmm_device_fill(r->queue->dev);
+    if (!there && !BROKEN(sp->ad, SUB_04)) return false; /* nothing gates hardware queues but this fence */
     r->wait_seq = vmm_space_flush_pending(sp) ? sp->flush_seq : 0;
     return true;
 }

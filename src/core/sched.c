@@ -263,6 +263,7 @@ bool vmm_packets_before(const struct vidmm_device *d, uint64_t seq)
         const struct vmm_packet *p = vmm_packet_head(list_entry(it, struct vidmm_context, on_device));
         if (p != NULL && p->seq < seq) return true;
     }
+    if (vmm_hw_before(d, seq)) return true;
     if (d->running == 0) return false;
     for (uint32_t i = 0; i < d->proc->ad->info.node_count; i++) {
         LIST_FOREACH(it, &d->proc->ad->node[i].running) {

@@ -54,10 +54,22 @@ static bool reset_engine(struct vidmm_adapter *ad, uint32_t node, uint64_t *last
     vmm_node_complete(ad, node, atomic_load_explicit(&n->inbox.completed, memory_order_acquire));
     atomic_store_explicit(&n->inbox.preempted, false, memory_order_relaxed);
     n->preempt_until = n->blamed = n->front_id = 0;
+    vmm_hw_node_reset(ad, node);
     return ok;
 }
 
-void vmm_engine_recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_page_fault *fault)
+/* The owner of a hardware queue whose entry was executing; NULL: none was. */
+static struct vidmm_device *hw_owner(struct vidmm_adapter *ad, uint32_t node,
+                                     const struct vidmm_page_fault *fault)
+{
+    uint64_t queue = fault != NULL ? fault->hw_queue : 0;
+    if (fault == NULL && ad->info.node[node].hw_queues) queue = ad->ops->hw->aborted_queue(ad->kmd, node);
+    return queue != 0 ? vmm_hw_owner(ad, queue) : NULL;
+}
+
+/* suspect: a device whose hardware context did not stop, to blame if nothing else is known; or NULL. */
+static void recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_page_fault *fault,
+                    struct vidmm_device *suspect)
 {
     struct vmm_node *n = &ad->node[node];
     struct vidmm_page_fault late;
@@ -65,9 +77,11 @@ void vmm_engine_recover(struct vidmm_adapter *ad, uint32_t node, const struct vi
     bool ok = reset_engine(ad, node, &last);
     if (fault == NULL && take_fault(&n->inbox, &late)) fault = &late;
     enum vidmm_device_state state = fault != NULL ? VIDMM_DEVICE_PAGE_FAULT : VIDMM_DEVICE_HUNG;
-    struct vmm_packet *p = guilty_packet(n, fault, last);
-    struct vidmm_device *owner = p != NULL && p->ctx != NULL ? p->ctx->dev : NULL;
-    bool system = p != NULL ? p->ctx == NULL : fault != NULL; /* FLT-14; a fault of nobody is the system's */
+    struct vidmm_device *owner = hw_owner(ad, node, fault);
+    bool hw = owner != NULL || suspect != NULL || (fault != NULL && fault->hw_queue != 0);
+    struct vmm_packet *p = hw ? NULL : guilty_packet(n, fault, last);
+    if (owner == NULL) owner = p != NULL && p->ctx != NULL ? p->ctx->dev : suspect;
+    bool system = !hw && (p != NULL ? p->ctx == NULL : fault != NULL); /* FLT-14; of nobody: the system's */
     if (last != 0 && (last < n->completed || last > n->next_fence)) { /* FLT-13 */
         vmm_adapter_remove(ad);
     } else if (system || (!ok && !BROKEN(ad, FLT_03))) {
@@ -76,6 +90,25 @@ void vmm_engine_recover(struct vidmm_adapter *ad, uint32_t node, const struct vi
         vmm_node_give_back(ad, node, p != NULL ? p->fence_id : 0);
         if (owner != NULL) fail_owner(owner, state, fault);
     }
+}
+
+void vmm_engine_recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_page_fault *fault)
+{
+    recover(ad, node, fault, NULL);
+}
+
+static bool too_often(struct vidmm_adapter *ad)
+{
+    uint32_t limit = ad->tdr_limit == VIDMM_TDR_NO_LIMIT ? ad->tdr_limit : ad->tdr_limit - 1;
+    ad->counters->timeouts++;
+    return vmm_history_over(&ad->engine_resets, ad->now, ad->tdr_window, limit) ||
+           ad->tdr_level == VIDMM_TDR_FATAL;
+}
+
+void vmm_tdr_not_suspended(struct vidmm_hwcontext *c)
+{
+    if (too_often(c->ad)) vmm_adapter_reset(c->ad, c->dev, VIDMM_DEVICE_HUNG, NULL);
+    else recover(c->ad, c->node, NULL, c->dev);
 }
 
 /* ---- the watch ---- */
@@ -89,10 +122,7 @@ static void timed_out(struct vidmm_adapter *ad, uint32_t node)
 {
     struct vmm_packet *front = vmm_node_front(&ad->node[node]);
     struct vidmm_device *owner = front->ctx != NULL ? front->ctx->dev : NULL;
-    uint32_t limit = ad->tdr_limit == VIDMM_TDR_NO_LIMIT ? ad->tdr_limit : ad->tdr_limit - 1;
-    ad->counters->timeouts++;
-    bool often = vmm_history_over(&ad->engine_resets, ad->now, ad->tdr_window, limit);
-    if (owner == NULL || often || ad->tdr_level == VIDMM_TDR_FATAL)
+    if (too_often(ad) || owner == NULL)
         vmm_adapter_reset(ad, owner, VIDMM_DEVICE_HUNG, NULL);
     else
         vmm_engine_recover(ad, node, NULL);

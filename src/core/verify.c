@@ -417,9 +417,33 @@ static uint32_t check_queue(struct walk *w, const struct vidmm_queue *q)
     return asking;
 }
 
+static void check_hwqueue(struct walk *w, const struct vidmm_hwqueue *q)
+{
+    uint64_t number = q->submitted, at = vmm_fence_load(q->progress);
+    for (struct list *it = q->entries.prev; it != &q->entries; it = it->prev) {
+        const struct vmm_hwentry *e = list_entry(it, struct vmm_hwentry, link);
+        hold(w, e->number == number--, 23, "an entry of a hardware queue is not counted");
+    }
+    bool lost = q->ctx->dev->state != VIDMM_DEVICE_ACTIVE;
+    hold(w, lost || at <= q->last_progress, 23, "a progress fence shows what was never submitted");
+    hold(w, atomic_load_explicit(&q->retired, memory_order_acquire) <= q->submitted, 23,
+         "a hardware queue retired more than it got");
+}
+
+static uint32_t check_hwcontext(struct walk *w, const struct vidmm_hwcontext *c)
+{
+    const struct vidmm_device *d = c->dev;
+    bool may = d->state == VIDMM_DEVICE_ACTIVE;
+    LIST_FOREACH(it, &c->queues) check_hwqueue(w, list_entry(it, struct vidmm_hwqueue, on_context));
+    hold(w, may || c->state != HW_RUNNING, 22, "a hardware context of a lost device was not stopped");
+    hold(w, c->state == HW_SUSPENDED || c->root_version == d->proc->space.tables.root_version, 22,
+         "a hardware context executes under an old root");
+    return c->state != HW_SUSPENDED;
+}
+
 static void check_device(struct walk *w, struct vidmm_device *d)
 {
-    uint32_t missing = 0, required = 0, running = 0;
+    uint32_t missing = 0, required = 0, running = 0, taken = 0;
     LIST_FOREACH(it, &d->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
         bool lingers = list_is_linked(&op->on_lingering);
@@ -428,12 +452,17 @@ static void check_device(struct walk *w, struct vidmm_device *d)
         if (op->resident == 0 && !lingers) continue;
         required++;
         missing += op->al->state != PLACE_LIVE;
+        taken += op->arrived && op->al->state != PLACE_LIVE;
+        hold(w, op->arrived || op->al->state != PLACE_LIVE, 22, "resident memory is not promised to anybody");
     }
+    hold(w, taken == d->taken, 22, "device.taken is wrong");
     hold(w, required == list_count(&d->required), 8, "the required list holds something else");
     hold(w, missing == d->missing, 7, "device.missing is wrong");
     hold(w, d->state == VIDMM_DEVICE_ACTIVE || missing == 0, 17, "a lost device still waits for memory");
     hold(w, d->state != VIDMM_DEVICE_ACTIVE || !w->ad->lost, 19, "a device outlived its adapter");
     LIST_FOREACH(it, &d->contexts) running += list_entry(it, struct vidmm_context, on_device)->running;
+    LIST_FOREACH(it, &d->hwcontexts)
+        running += check_hwcontext(w, list_entry(it, struct vidmm_hwcontext, on_device));
     hold(w, running == d->running, 12, "the number of running packets is wrong");
     uint32_t asking = 0;
     LIST_FOREACH(it, &d->queues) asking += check_queue(w, list_entry(it, struct vidmm_queue, on_device));
@@ -625,6 +654,16 @@ static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
         h = hash_u64(h, c->queued);
         h = hash_u64(h, c->running);
         h = hash_u64(h, vidmm_context_updates(c));
+    }
+    LIST_FOREACH(ci, &d->hwcontexts) {
+        const struct vidmm_hwcontext *c = list_entry(ci, struct vidmm_hwcontext, on_device);
+        h = hash_u64(h, c->id);
+        LIST_FOREACH(it, &c->queues) {
+            const struct vidmm_hwqueue *q = list_entry(it, struct vidmm_hwqueue, on_context);
+            h = hash_u64(h, q->id);
+            h = hash_u64(h, q->submitted);
+            h = hash_u64(h, q->last_progress);
+        }
     }
     LIST_FOREACH(it, &d->queues) {
         const struct vidmm_queue *q = list_entry(it, struct vidmm_queue, on_device);

@@ -36,7 +36,7 @@ static bool queue_pop(struct softgpu_engine *e)
 static bool queue_empty(struct softgpu_engine *e)
 {
     lock_take(&e->queue_lock);
-    bool empty = e->count == 0;
+    bool empty = e->count == 0 && !engine_hw_runnable(e);
     lock_drop(&e->queue_lock);
     return empty;
 }
@@ -47,6 +47,7 @@ static void packet_fault(struct softgpu_engine *e)
     e->state = ENGINE_FAULTED;
     e->wakeup_ns = UINT64_MAX;
     e->fault.fence_id = e->packet.fence_id;
+    e->fault.hw_queue = 0;
     e->fault.node = e->node;
     atomic_fetch_add_explicit(&e->faults, 1, memory_order_relaxed);
     g->irq.page_fault(g->irq.ctx, &e->fault);
@@ -107,6 +108,22 @@ static enum softgpu_step packet_step(struct softgpu_engine *e)
     }
 }
 
+/* Packets and hardware queues take turns. */
+static enum softgpu_step free_step(struct softgpu_engine *e)
+{
+    enum softgpu_step r = SOFTGPU_IDLE;
+    bool hw = atomic_load_explicit(&e->hw_count, memory_order_relaxed) != 0;
+    bool first = hw && e->hw_turn;
+    e->hw_turn = !e->hw_turn;
+    if (first) r = engine_hw_pick(e);
+    if (r == SOFTGPU_PROGRESS) return r;
+    if (queue_pop(e)) {
+        packet_start(e);
+        return SOFTGPU_PROGRESS;
+    }
+    return hw && !first ? engine_hw_pick(e) : r;
+}
+
 static enum softgpu_step step_locked(struct softgpu_engine *e)
 {
     if (e->state == ENGINE_FAULTED) return SOFTGPU_WAITING;
@@ -120,10 +137,10 @@ static enum softgpu_step step_locked(struct softgpu_engine *e)
         engine_stop(e);
         return SOFTGPU_PROGRESS;
     }
-    if (e->state == ENGINE_READY) {
-        if (!queue_pop(e)) return SOFTGPU_IDLE;
-        packet_start(e);
-        return SOFTGPU_PROGRESS;
+    if (e->state == ENGINE_READY) return free_step(e);
+    if (e->hw != NULL) {
+        enum softgpu_step r = engine_hw_continue(e);
+        return r == SOFTGPU_WAITING && e->hw == NULL ? free_step(e) : r;
     }
     if (e->not_before_ns != 0 && gpu_now(e->gpu) < e->not_before_ns) {
         e->wakeup_ns = e->not_before_ns;
@@ -149,6 +166,7 @@ uint64_t softgpu_wakeup_ns(struct softgpu *g)
         struct softgpu_engine *e = &g->engine[n];
         lock_take(&e->run);
         if (e->state == ENGINE_RUNNING && e->wakeup_ns < earliest) earliest = e->wakeup_ns;
+        if (atomic_load(&e->hw_count) != 0 && e->hw_wakeup_ns < earliest) earliest = e->hw_wakeup_ns;
         lock_drop(&e->run);
     }
     return earliest;
@@ -176,6 +194,7 @@ uint64_t softgpu_reset(struct softgpu *g, uint32_t node)
     e->flush.active = false;
     e->state = ENGINE_READY;
     atomic_store(&e->preempt, false);
+    engine_hw_reset(e);
     lock_take(&e->queue_lock);
     e->head = e->count = 0;
     lock_drop(&e->queue_lock);

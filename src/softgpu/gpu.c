@@ -67,6 +67,7 @@ static bool engine_create(struct softgpu *g, uint32_t node)
     e->gpu = g;
     e->node = node;
     e->processor = g->opt.processor[node];
+    e->hw_wakeup_ns = UINT64_MAX;
     e->random = g->opt.seed + node * 0x632be59bd9b4e019ull;
     lock_init(&e->run);
     lock_init(&e->tlb_lock);

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "softgpu/devmem.h"
+#include "softgpu/hwqueue.h"
 #include "softgpu/lock.h"
 #include "softgpu/softgpu.h"
 
@@ -102,6 +103,13 @@ struct softgpu_engine {
     struct softgpu_packet queue[SOFTGPU_QUEUE_MAX];
     uint32_t head, count;
 
+    struct softgpu_hwqueue *hw, *hw_last, *hw_queues; /* in the engine; served last; all: hwqueue.c */
+    struct softgpu_hwentry hw_entry;     /* of hw */
+    uint64_t hw_wakeup_ns;               /* of queues that were set aside */
+    uint64_t hw_aborted;                 /* id of the queue that the last reset cut short */
+    _Atomic uint32_t hw_count;
+    bool hw_turn;
+
     pthread_t thread;
     bool has_thread;
     _Atomic bool stop;
@@ -143,6 +151,11 @@ struct softgpu {
 bool engine_may_stop(struct softgpu_engine *);
 void engine_stop(struct softgpu_engine *);
 bool engine_resume(struct softgpu_engine *); /* the packet goes on where it was preempted */
+/* hwqueue.c: called under engine.run, the first under queue_lock */
+bool engine_hw_runnable(const struct softgpu_engine *);
+void engine_hw_reset(struct softgpu_engine *);
+enum softgpu_step engine_hw_continue(struct softgpu_engine *); /* engine.hw is not NULL */
+enum softgpu_step engine_hw_pick(struct softgpu_engine *);     /* the engine is free */
 
 /* vram.c: memory and content epochs */
 void vram_forget(struct softgpu *);

@@ -22,7 +22,8 @@ static void on_page_fault(void *ctx, const struct softgpu_fault *f)
 {
     struct port *p = ctx;
     struct vidmm_page_fault fault = {.node = f->node, .level = f->level, .flags = f->flags,
-                                     .error_code = f->error_code, .fence_id = f->fence_id, .va = f->va};
+                                     .error_code = f->error_code, .fence_id = f->fence_id, .va = f->va,
+                                     .hw_queue = f->hw_queue};
     vidmm_notify_page_fault(p->adapter, &fault);
 }
 
@@ -30,6 +31,18 @@ static void on_preempted(void *ctx, uint32_t node)
 {
     struct port *p = ctx;
     vidmm_notify_preempted(p->adapter, node);
+}
+
+static void on_context_suspended(void *ctx, void *owner, uint64_t value)
+{
+    (void)ctx;
+    vidmm_notify_context_suspended(owner, value);
+}
+
+static void on_queue_retired(void *ctx, void *owner, uint64_t entries)
+{
+    (void)ctx;
+    vidmm_notify_queue_retired(owner, entries);
 }
 
 /* ---- device ------------------------------------------------------------------------------------ */
@@ -45,7 +58,9 @@ vidmm_status port_start_device(void *kmd, struct vidmm_adapter *adapter,
                                const struct vidmm_platform *platform)
 {
     struct port *p = kmd;
-    struct softgpu_irq irq = {p, on_completed, on_fence_signaled, on_page_fault, on_preempted};
+    struct softgpu_irq irq = {.ctx = p, .completed = on_completed, .fence_signaled = on_fence_signaled,
+                              .page_fault = on_page_fault, .context_suspended = on_context_suspended,
+                              .queue_retired = on_queue_retired, .preempted = on_preempted};
     p->adapter = adapter;
     p->platform = platform;
     softgpu_attach(p->gpu, platform, &irq);

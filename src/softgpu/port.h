@@ -50,6 +50,8 @@ void port_surprise_removal(void *kmd);
 void *port_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes);
 vidmm_status port_escape(void *kmd, void *data, uint32_t bytes); /* none: VIDMM_NOT_SUPPORTED */
 
+extern const struct vidmm_kmd_hw_ops port_hw_ops; /* port_hw.c: for nodes with hw_queues */
+
 /* Makes the handle, unless the fail_create knob says otherwise. */
 vidmm_status port_allocation_create(struct port *, struct vidmm_kmd_allocation *);
 /* Queues a packet; args are for the command processor. VIDMM_INVALID, VIDMM_FAILED (queue full). */

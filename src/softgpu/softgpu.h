@@ -79,6 +79,7 @@ enum softgpu_error {       /* error_code of a fault; command processors add thei
 
 struct softgpu_fault {
     uint64_t va, fence_id;
+    uint64_t hw_queue;   /* id of the hardware queue that faulted; 0: a packet */
     uint32_t node, level, flags, error_code; /* flags: vidmm_fault_flags */
 };
 
@@ -89,6 +90,8 @@ struct softgpu_irq {
     void (*fence_signaled)(void *ctx);
     void (*page_fault)(void *ctx, const struct softgpu_fault *);
     void (*preempted)(void *ctx, uint32_t node); /* the answer to softgpu_preempt; may be NULL */
+    void (*context_suspended)(void *ctx, void *owner, uint64_t value); /* see hwqueue.h */
+    void (*queue_retired)(void *ctx, void *owner, uint64_t entries);
 };
 
 /* VIDMM_INVALID: impossible options. VIDMM_NO_MEMORY. */

@@ -21,7 +21,7 @@ uint64_t softgpu_progress(struct softgpu *g, uint32_t node)
 /* Between chunks of a bulk operation, and not inside a flush: that ends by itself. */
 bool engine_may_stop(struct softgpu_engine *e)
 {
-    return e->state == ENGINE_READY || (!e->bulk.prepared && !e->flush.active);
+    return e->state == ENGINE_READY || e->hw != NULL || (!e->bulk.prepared && !e->flush.active);
 }
 
 static void save(struct softgpu_engine *e)
@@ -37,8 +37,8 @@ static void save(struct softgpu_engine *e)
 void engine_stop(struct softgpu_engine *e)
 {
     struct softgpu *g = e->gpu;
-    if (e->state == ENGINE_RUNNING && !e->packet.null) save(e);
-    e->state = ENGINE_READY;
+    if (e->hw == NULL && e->state == ENGINE_RUNNING && !e->packet.null) save(e);
+    if (e->hw == NULL) e->state = ENGINE_READY; /* entries of hardware queues are not given back */
     lock_take(&e->queue_lock);
     e->head = e->count = 0;
     lock_drop(&e->queue_lock);

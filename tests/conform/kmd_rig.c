@@ -86,6 +86,16 @@ void vidmm_notify_fence_signaled(struct vidmm_adapter *a)
     atomic_fetch_add(&rig_of(a)->fence_interrupts, 1);
 }
 
+void vidmm_notify_context_suspended(struct vidmm_hwcontext *c, uint64_t value)
+{
+    atomic_store((_Atomic uint64_t *)(void *)c, value); /* the bench's clients hand in a counter */
+}
+
+void vidmm_notify_queue_retired(struct vidmm_hwqueue *q, uint64_t entries)
+{
+    atomic_store((_Atomic uint64_t *)(void *)q, entries);
+}
+
 void vidmm_notify_page_fault(struct vidmm_adapter *a, const struct vidmm_page_fault *f)
 {
     struct rig *r = rig_of(a);

@@ -32,6 +32,7 @@ struct fx_options {
     struct ref_options ref;
     uint64_t seed, frames;
     void (*edit_info)(struct vidmm_adapter_info *);
+    bool timeouts;          /* packets and suspensions time out after the default delay; else never */
     bool may_refuse;        /* fixture_open gives the status instead of failing */
 };
 

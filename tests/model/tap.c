@@ -314,7 +314,8 @@ bool tap_init(struct tap *t, const struct vidmm_kmd_ops *inner, void *inner_kmd)
         .map_cpu_host_aperture = map_aperture, .query_private = query_private, .escape = escape,
         .preempt_command = preempt_command, .query_engine_status = query_engine_status,
         .reset_from_timeout = reset_from_timeout, .restart_from_timeout = restart_from_timeout,
-        .surprise_removal = surprise_removal};
+        .surprise_removal = surprise_removal,
+        .hw = inner->hw != NULL ? &tap_hw_ops : NULL};
     t->log = calloc(TAP_LOG_MAX, sizeof(*t->log));
     return t->log != NULL;
 }

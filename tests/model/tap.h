@@ -36,6 +36,18 @@ struct tap_context {
     uint32_t entries;
 };
 
+/* Hardware scheduling, as it passed: counts, and the newest of each. */
+struct tap_hw {
+    uint64_t commands, waits, signals, suspends, resumes, private_bytes;
+    struct vidmm_kmd_hw_queue queue;
+    struct vidmm_kmd_hw_submit submit;
+    struct vidmm_kmd_hw_sync sync;
+    void *suspended;
+    uint64_t suspend_value;
+    bool hold_suspends;                /* spoiler: suspend_context says PENDING and the device is not asked */
+};
+extern const struct vidmm_kmd_hw_ops tap_hw_ops;
+
 struct tap {
     const struct vidmm_kmd_ops *inner;
     void *inner_kmd;
@@ -46,6 +58,7 @@ struct tap {
     uint64_t op_count[16];             /* BUILD, by operation code; UPDATE_PAGE_TABLE: of update calls */
     struct tap_entry *log;             /* the newest TAP_LOG_MAX entries since tap_clear */
     uint64_t logged;
+    struct tap_hw hw;
     struct tap_context contexts[TAP_CONTEXTS_MAX];
     uint32_t context_count;
     /* spoilers */

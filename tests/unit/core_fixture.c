@@ -147,6 +147,10 @@ static uint32_t note_runs(struct fx *f, const struct vidmm_pte_run *runs, uint32
 
 static const struct vidmm_kmd_ops *next(void) { return ref_ops(); }
 
+#define HW_NEXT(kmd) (((struct fx *)(kmd))->ref)
+#define HW_NEXT_OPS(kmd) (next()->hw)
+#include "hw_pass.h"
+
 static vidmm_status rec_query_adapter_info(void *kmd, struct vidmm_adapter_info *out)
 {
     struct fx *f = kmd;
@@ -450,7 +454,7 @@ static void *rec_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t off
 }
 
 static const struct vidmm_kmd_ops recording = {
-    .struct_size = sizeof recording, .abi = VIDMM_KMD_ABI,
+    .struct_size = sizeof recording, .abi = VIDMM_KMD_ABI, .hw = &hw_pass,
     .query_adapter_info = rec_query_adapter_info, .start_device = rec_start_device,
     .stop_device = rec_stop_device, .create_process = rec_create_process,
     .destroy_process = rec_destroy_process, .create_context = rec_create_context,

@@ -595,6 +595,53 @@ static void a_lost_adapter_holds_nothing(void **state)
     fx_close(&s.f);
 }
 
+/* ---- 22, 23: hardware contexts and queues --------------------------------------------------------- */
+
+static void hardware_contexts_follow_their_device(void **state)
+{
+    struct scene s;
+    struct vidmm_hwcontext *c;
+    struct vidmm_hwcontext_desc cd = {.node = REF_NODE_COPY};
+    struct vidmm_hwqueue *q;
+    struct vidmm_hwqueue_desc qd = {0};
+    uint64_t one = 1;
+    (void)state;
+    scene_open(&s, REF_FORMAT_A);
+    assert_int_equal(vidmm_hwcontext_create(s.f.d, &cd, &c), VIDMM_OK);
+    assert_int_equal(vidmm_hwqueue_create(c, &qd, &q), VIDMM_OK);
+    fx_run(&s.f);
+    assert_int_equal(c->state, HW_RUNNING);
+    assert_int_equal(vidmm_hwqueue_wait(q, &s.gate, &one, 1), VIDMM_OK);
+    assert_int_equal(vidmm_hwqueue_submit(q, s.f.cmd_va, 8, NULL, 0, 3), VIDMM_OK);
+    content(&s);
+    s.f.d->taken++;
+    objects(&s, 22);
+    s.f.d->taken--;
+    s.local->arrived = false;
+    objects(&s, 22);
+    s.local->arrived = true;
+    c->root_version--;
+    objects(&s, 22);
+    c->root_version++;
+    c->state = HW_SUSPENDED;                         /* nobody would wait for it */
+    objects(&s, 12);
+    c->state = HW_RUNNING;
+    s.f.d->state = VIDMM_DEVICE_HUNG;
+    objects(&s, 22);
+    s.f.d->state = VIDMM_DEVICE_ACTIVE;
+    q->submitted++;
+    objects(&s, 23);
+    q->submitted--;
+    atomic_store(&q->retired, 3);
+    objects(&s, 23);
+    atomic_store(&q->retired, 0);
+    vmm_fence_store(q->progress, 4);                 /* 3 was the last */
+    objects(&s, 23);
+    vmm_fence_store(q->progress, 0);
+    content(&s);
+    scene_close(&s);
+}
+
 int main(int argc, char **argv)
 {
     static const struct vt_case cases[] = {
@@ -616,6 +663,7 @@ int main(int argc, char **argv)
         VT_TEST(nobody_is_forgotten, "INV-17", NULL),
         VT_TEST(freed_pages_are_void_for_queued_maps, "INV-18", NULL),
         VT_TEST(a_lost_adapter_holds_nothing, "INV-19", NULL),
+        VT_TEST(hardware_contexts_follow_their_device, "INV-22 INV-23", NULL),
     };
     return vt_main(argc, argv, "invariants", cases, VT_COUNT(cases));
 }

@@ -3,6 +3,7 @@
  * draining, resetting and reporting hold when everything really happens at once. */
 #include "test_softgpu.h"
 
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 
@@ -149,9 +150,59 @@ static void paging_can_be_slow(void **state)
     bench_close(b);
 }
 
+/* Queues of two running contexts on one engine are suspended and resumed at any moment: an acknowledged
+ * context does nothing more, and no entry is lost or done twice. */
+static void suspended_contexts_stand_still(void **state)
+{
+    (void)state;
+    struct bench *b = open_threads(REF_FORMAT_A);
+    const struct vidmm_kmd_hw_ops *hw = b->rig.ops->hw;
+    _Atomic uint64_t acknowledged[2] = {0}, retired[2] = {0};
+    struct vidmm_kmd_hw_context c[2];
+    struct vidmm_kmd_hw_queue q[2];
+    uint64_t *word = b->cmd[0] + 256, va = CMD_VA + 2048, words = 0, progress = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        c[i] = (struct vidmm_kmd_hw_context){.process = b->client.process, .node = REF_NODE_COMPUTE,
+                                             .core = (struct vidmm_hwcontext *)(void *)&acknowledged[i]};
+        assert_int_equal(hw->create_context(b->rig.kmd, &c[i]), VIDMM_OK);
+        b->rig.ops->set_root_page_table(b->rig.kmd, c[i].handle, b->client.table[0].at,
+                                        b->client.root_entries);
+        q[i] = (struct vidmm_kmd_hw_queue){.context = c[i].handle, .id = i + 1,
+                                           .progress_va = va + 64 + 8 * i,
+                                           .core = (struct vidmm_hwqueue *)(void *)&retired[i]};
+        assert_int_equal(hw->create_queue(b->rig.kmd, &q[i]), VIDMM_OK);
+        hw->resume_context(b->rig.kmd, c[i].handle);
+        words = ref_emit_spin(b->cmd[0] + 64 * i, 3);
+        words += ref_emit_add64(b->cmd[0] + 64 * i + words, va + 8 * i, 1);
+    }
+    for (uint64_t round = 1; round <= vt_rounds(300); round++) {
+        for (uint32_t k = 0; k < 20; k++, progress++)
+            for (uint32_t i = 0; i < 2; i++) {
+                struct vidmm_kmd_hw_submit s = {.queue = q[i].handle, .va = CMD_VA + 512 * i,
+                                                .bytes = (uint32_t)words * 8, .progress = progress + 1};
+                assert_int_equal(hw->submit_command(b->rig.kmd, &s), VIDMM_OK);
+            }
+        vidmm_status st = hw->suspend_context(b->rig.kmd, c[0].handle, round);
+        while (st == VIDMM_PENDING && atomic_load(&acknowledged[0]) != round) (void)sched_yield();
+        uint64_t before = __atomic_load_n(&word[0], __ATOMIC_ACQUIRE);
+        (void)nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+        assert_int_equal(__atomic_load_n(&word[0], __ATOMIC_ACQUIRE), before);
+        hw->resume_context(b->rig.kmd, c[0].handle);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        while (atomic_load(&retired[i]) != progress) (void)sched_yield();
+        hw->destroy_queue(b->rig.kmd, q[i].handle);
+        assert_int_equal(word[i], progress);
+        assert_int_equal(word[8 + i], progress);
+        hw->destroy_context(b->rig.kmd, c[i].handle);
+    }
+    bench_close(b);
+}
+
 static const struct vt_case cases[] = {
     VT_TEST(copies_survive_flushes, "", NULL), VT_TEST(nothing_is_written_after_the_flush, "", NULL),
     VT_TEST(resets_return_and_leave_a_ready_engine, "", NULL), VT_TEST(paging_can_be_slow, "", NULL),
+    VT_TEST(suspended_contexts_stand_still, "SUB-26", NULL),
 };
 
 int main(int argc, char **argv) { return vt_main(argc, argv, "softgpu_threads", cases, VT_COUNT(cases)); }

@@ -98,8 +98,9 @@ static void describe(struct vidmm_adapter_info *info, const struct ref_options *
     *info = (struct vidmm_adapter_info){
         .flags = VIDMM_ADAPTER_VIRTUAL_ADDRESSING | VIDMM_ADAPTER_GPUMMU,
         .node_count = REF_NODE_COUNT, .paging_node = REF_NODE_PAGING,
-        .node = {{.engine_type = VIDMM_ENGINE_3D, .gpummu = true, .name = "ref compute"},
-                 {.engine_type = VIDMM_ENGINE_COPY, .gpummu = true, .name = "ref copy"},
+        .node = {{.engine_type = VIDMM_ENGINE_3D, .gpummu = true, .hw_queues = true,
+                  .name = "ref compute"},
+                 {.engine_type = VIDMM_ENGINE_COPY, .gpummu = true, .hw_queues = true, .name = "ref copy"},
                  {.engine_type = VIDMM_ENGINE_OTHER, .gpummu = true, .name = "ref paging"}},
         .mmu_flags = o->mmu_flags, .update_mode = VIDMM_UPDATE_CPU_VIRTUAL,
         .va_bits = f->hw.va_bits, .level_count = f->hw.level_count,
@@ -258,6 +259,7 @@ static vidmm_status ref_query_private(void *kmd, void *data, uint32_t bytes)
 const struct vidmm_kmd_ops *ref_ops(void)
 {
     static const struct vidmm_kmd_ops ops = {
+        .hw = &port_hw_ops,
         .struct_size = sizeof(ops), .abi = VIDMM_KMD_ABI,
         .query_adapter_info = port_query_adapter_info,
         .start_device = port_start_device, .stop_device = port_stop_device,

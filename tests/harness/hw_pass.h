@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* hw_pass.h - for drivers that stand between the core and another driver: hardware scheduling operations that
+ * only pass on. Define HW_NEXT(kmd), the next driver's object, and HW_NEXT_OPS(kmd), its operations, then
+ * include this; hw_pass is the table. Owns nothing. */
+#ifndef TESTS_HARNESS_HW_PASS_H
+#define TESTS_HARNESS_HW_PASS_H
+
+#include <vidmm/kmd.h>
+
+static vidmm_status pass_create_context(void *kmd, struct vidmm_kmd_hw_context *c)
+{
+    return HW_NEXT_OPS(kmd)->create_context(HW_NEXT(kmd), c);
+}
+
+static void pass_destroy_context(void *kmd, void *c) { HW_NEXT_OPS(kmd)->destroy_context(HW_NEXT(kmd), c); }
+
+static vidmm_status pass_create_queue(void *kmd, struct vidmm_kmd_hw_queue *q)
+{
+    return HW_NEXT_OPS(kmd)->create_queue(HW_NEXT(kmd), q);
+}
+
+static void pass_destroy_queue(void *kmd, void *q) { HW_NEXT_OPS(kmd)->destroy_queue(HW_NEXT(kmd), q); }
+
+static vidmm_status pass_submit_command(void *kmd, const struct vidmm_kmd_hw_submit *s)
+{
+    return HW_NEXT_OPS(kmd)->submit_command(HW_NEXT(kmd), s);
+}
+
+static vidmm_status pass_submit_wait(void *kmd, void *q, const struct vidmm_kmd_hw_sync *s, uint32_t n)
+{
+    return HW_NEXT_OPS(kmd)->submit_wait(HW_NEXT(kmd), q, s, n);
+}
+
+static vidmm_status pass_submit_signal(void *kmd, void *q, const struct vidmm_kmd_hw_sync *s, uint32_t n)
+{
+    return HW_NEXT_OPS(kmd)->submit_signal(HW_NEXT(kmd), q, s, n);
+}
+
+static vidmm_status pass_suspend_context(void *kmd, void *c, uint64_t value)
+{
+    return HW_NEXT_OPS(kmd)->suspend_context(HW_NEXT(kmd), c, value);
+}
+
+static void pass_resume_context(void *kmd, void *c) { HW_NEXT_OPS(kmd)->resume_context(HW_NEXT(kmd), c); }
+
+static uint64_t pass_aborted_queue(void *kmd, uint32_t node)
+{
+    return HW_NEXT_OPS(kmd)->aborted_queue(HW_NEXT(kmd), node);
+}
+
+static const struct vidmm_kmd_hw_ops hw_pass = {
+    .create_context = pass_create_context, .destroy_context = pass_destroy_context,
+    .create_queue = pass_create_queue, .destroy_queue = pass_destroy_queue,
+    .submit_command = pass_submit_command, .submit_wait = pass_submit_wait,
+    .submit_signal = pass_submit_signal, .suspend_context = pass_suspend_context,
+    .resume_context = pass_resume_context, .aborted_queue = pass_aborted_queue};
+
+#endif
