@@ -12,7 +12,7 @@ B := build
 PREFIX ?= /usr/local
 RELEASE := --buildtype=release -Dtest_hooks=false -Db_lto=true
 
-#   make quick         only the gcc build and its suite
+#   make quick         only the gcc build and its suite, without the protocol models
 .PHONY: all help test quick demo bench requirements sanitize release install clean
 .NOTPARALLEL:
 
@@ -25,7 +25,7 @@ help:
 
 test:
 	@tools/setup.sh test
-	@tools/run-tests.py gcc clang asan tsan
+	@VIDMM_PROTOCOL=1 tools/run-tests.py gcc clang asan tsan
 
 quick:
 	@tools/setup.sh build
