@@ -34,7 +34,11 @@ struct kmt_object {
     struct list in_parent;      /* in children of the device, or in the process' list */
     union {
         struct { struct vidmm_device *core; struct list children; } device;
-        struct { struct vidmm_context *core; int32_t priority, in_process; bool null_rendering; } context;
+        struct {
+            struct vidmm_context *core; int32_t priority, in_process; bool null_rendering;
+            struct kmt_blob buffers;         /* physical contexts: what the client writes into */
+            struct vidmm_render_sizes sizes; /* of these: command buffer, allocation list, patch list */
+        } context;
         struct { struct vidmm_queue *core; struct kmt_object *sync; } queue;
         struct {
             struct vidmm_fence *core;

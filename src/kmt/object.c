@@ -127,6 +127,7 @@ static void retire_one(struct kmt_object *o, bool core_lives, uint32_t close_fla
     switch (o->kind) {
     case KMT_CONTEXT:
         if (core_lives && o->context.core != NULL) vidmm_context_destroy(o->context.core);
+        kmt_blob_free(o->env, &o->context.buffers);
         break;
     case KMT_QUEUE:
         if (core_lives && o->queue.core != NULL) vidmm_queue_destroy(o->queue.core);

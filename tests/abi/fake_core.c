@@ -227,6 +227,30 @@ vidmm_status vidmm_context_submit(struct vidmm_context *c, uint64_t va, uint32_t
     fake.last_submit_va = va;
     return fails();
 }
+void vidmm_context_sizes(const struct vidmm_context *c, struct vidmm_render_sizes *out)
+{
+    use(c, CONTEXT);
+    *out = (struct vidmm_render_sizes){4096, 64, 128};
+}
+void vidmm_context_resize(struct vidmm_context *c, const struct vidmm_render_sizes *want)
+{
+    (void)want;
+    use(c, CONTEXT);
+}
+uint32_t vidmm_context_pending(const struct vidmm_context *c)
+{
+    use(c, CONTEXT);
+    return 0;
+}
+vidmm_status vidmm_context_render(struct vidmm_context *c, const struct vidmm_render *in)
+{
+    use(c, CONTEXT);
+    volatile uint8_t sum = 0;
+    for (uint32_t i = 0; i < in->command_bytes; i++) sum = (uint8_t)(sum + ((const uint8_t *)in->command)[i]);
+    for (uint32_t i = 0; i < in->list_count; i++) use(in->list[i].open, OPEN);
+    for (uint32_t i = 0; i < in->patch_count; i++) sum = (uint8_t)(sum + in->patch[i].patch_offset);
+    return fails();
+}
 static void use_point(const struct vidmm_point *p, uint64_t add)
 {
     check((p->fence == NULL) != (p->sync == NULL), "a point names one object");

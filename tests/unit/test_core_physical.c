@@ -2,6 +2,7 @@
 /* test_core_physical.c - physical contexts beside virtual ones: what the driver is asked to render, patch and
  * submit, and what is refused. */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "core/obj.h"
 
@@ -227,6 +228,37 @@ static void two_modes_on_one_adapter(void **state)
     for (uint64_t i = 0; i < 50; i++) assert_int_equal(rig_word(&r, a, 8 * i), 1000 + i);
     assert_int_equal(fx_gpu_read(&r.f, va + 8 * 49), 50ull << 32 | 50);
     fx_close(&r.f);
+}
+
+static void submit_behind_guards(void)
+{
+    struct rig r;
+    rig_start(&r);
+    struct vidmm_open *a = rig_alloc(r.f.d, MIB, SEG1 | SYS);
+    uint64_t va = fx_map_all(r.f.q, a);
+    fx_resident(r.f.q, a);
+    fx_run(&r.f);
+    fx_forget(&r.f);
+    uint32_t words = ref_emit_write64(r.f.cmd_cpu, va, 4711);
+    (void)ref_emit_write64(r.f.cmd_cpu + words, va + 8, 4712);
+    assert_int_equal(mprotect(r.f.cmd_cpu, 256 * KIB, PROT_NONE), 0);
+    assert_int_equal(vidmm_context_submit(r.f.c, r.f.cmd_va, words * 16, NULL, 0, 0), VIDMM_OK);
+    fx_run_core(&r.f); /* down to the driver: it is on the node now */
+    assert_int_equal(fx_count(&r.f, EV_SUBMIT), 1);
+    assert_int_equal(mprotect(r.f.cmd_cpu, 256 * KIB, PROT_READ | PROT_WRITE), 0);
+    fx_run(&r.f);
+    assert_int_equal(fx_count(&r.f, EV_RENDER) + fx_count(&r.f, EV_PATCH), 0);
+    assert_int_equal(fx_gpu_read(&r.f, va), 4711);
+    assert_int_equal(fx_gpu_read(&r.f, va + 8), 4712);
+    fx_close(&r.f);
+}
+
+/* Virtual buffers are nobody's business between client and engine: with their pages out of reach from the
+ * call to the engine, whoever looked at them would be killed. */
+static void virtual_buffers_are_never_read(void **state)
+{
+    (void)state;
+    assert_int_equal(fx_in_child(submit_behind_guards), 0);
 }
 
 /* Physical mode is the old scheme: without the two lists of the client there is nothing to patch by. */
@@ -644,6 +676,7 @@ int main(int argc, char **argv)
         VT_TEST(a_stale_address_is_caught, "PHY-02", NULL),
         VT_TEST(places_before_patching, "PHY-11", NULL),
         VT_TEST(two_modes_on_one_adapter, "ADP-03 ADP-09 SUB-01 SUB-02", "ADP-03"),
+        VT_TEST(virtual_buffers_are_never_read, "ADP-09 SUB-02", "ADP-09"),
         VT_TEST(each_buffer_brings_its_lists, "PHY-01", "PHY-01"),
         VT_TEST(a_handle_is_reference_enough, "PHY-03", "PHY-03"),
         VT_TEST(what_allocate_returns_works_in_a_list, "ALC-01", "ALC-01"),
