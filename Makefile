@@ -3,6 +3,7 @@
 #   make               build the library, the command and the tests (build/gcc)
 #   make test          set up, build with gcc and clang, run the suite plain and under the sanitizers
 #   make demo          set up, build, and run the demonstration
+#   make demo-engines  a virtual and a physical node side by side: a table, build/demo-output/engines.png
 #   make bench         measure; writes build/bench.json and prints a table
 #   make requirements  which rows of docs/requirements.tsv are proven; MISSING=1 the rest, BREAK=1 breaks each
 #   make sanitize      only the sanitizer builds of the suite
@@ -13,7 +14,7 @@ PREFIX ?= /usr/local
 RELEASE := --buildtype=release -Dtest_hooks=false -Db_lto=true
 
 #   make quick         only the gcc build and its suite, without the protocol models
-.PHONY: all help test quick demo bench requirements sanitize release install clean
+.PHONY: all help test quick demo demo-engines bench requirements sanitize release install clean
 .NOTPARALLEL:
 
 all:
@@ -43,6 +44,11 @@ demo:
 	@tools/setup.sh demo
 	@$(MAKE) --no-print-directory release
 	@demo/run.sh $(B)/release
+
+demo-engines:
+	@tools/setup.sh engines
+	@$(MAKE) --no-print-directory release
+	@demo/engines.sh $(B)/release $(B)/demo-output
 
 bench:
 	@tools/setup.sh build

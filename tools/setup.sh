@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Prints the one apt-get line that a target needs on Debian 12, and runs it if packages are missing and we are
-# root. Never calls sudo. NO_INSTALL=1 only checks. Use: tools/setup.sh build|test|demo
+# root. Never calls sudo. NO_INSTALL=1 only checks. Use: tools/setup.sh build|test|demo|engines
 #
 # "demo" packages are wished for, not needed: without them the demonstration says so and takes another way.
 set -u
@@ -14,7 +14,8 @@ case "${1-}" in
 build) need=$BUILD wish= ;;
 test) need="$BUILD $TEST" wish= ;;
 demo) need=$BUILD wish=$DEMO ;;
-*) echo "use: tools/setup.sh build|test|demo" >&2; exit 2 ;;
+engines) need="$BUILD gnuplot-nox" wish= ;;
+*) echo "use: tools/setup.sh build|test|demo|engines" >&2; exit 2 ;;
 esac
 
 installed() {
