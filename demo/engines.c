@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* engines.c - a virtual and a physical node side by side on one adapter: the same work on both, with 1 to 1,000
- * allocations referred to by each buffer. Shows how many addresses are patched per submission, and what
- * a submission costs the CPU from the call until the engine has it.
+/* engines.c - a virtual and a physical node side by side on one adapter: the same work on both, with 1 to
+ * 1,000 allocations referred to by each buffer. Shows how many addresses are patched per submission, and
+ * what a submission costs the CPU from the call until the engine has it.
  * Use: engines FILE [ROUNDS]. Writes the figures to FILE (tab separated) and prints them as a table.
  * Exit status 0 only if every byte is where it belongs and the numbers of patches are 0 and all. */
 #define _GNU_SOURCE
@@ -183,7 +183,8 @@ static void measure(struct scene *s, struct point *p, uint32_t rounds)
         qsort(t, rounds, sizeof *t, by_value);
         p->ns[side] = t[rounds / 2];
         p->patches[side] = (double)(s->count.patch_locations - before) / rounds;
-        must(p->patches[side] == (side == 1 ? (double)p->n : 0.0), "the number of patched addresses is wrong");
+        double wanted = side == 1 ? (double)p->n : 0.0;
+        must(p->patches[side] == wanted, "the number of patched addresses is wrong");
     }
     free(t);
 }
