@@ -14,6 +14,8 @@ struct oom {
     uint64_t mapped, reserved;
     void *host;
     struct vidmm_process *process;
+    struct vidmm_sync *sync[2];
+    struct vidmm_context *lane[3];
 };
 
 struct operation {
@@ -204,6 +206,40 @@ static void make_updates(struct oom *o)
     for (int i = 0; i < 3; i++) assert_int_equal(run_update(o), VIDMM_OK);
 }
 
+static vidmm_status run_sync(struct oom *o)
+{
+    const struct vidmm_sync_desc desc = { VIDMM_SYNC_MUTEX, 0, 0 }; /* owned: a stake, too */
+    struct vidmm_sync *s;
+    return vidmm_sync_create(o->c.device, &desc, &s);
+}
+
+static void make_syncs(struct oom *o)
+{
+    const struct vidmm_sync_desc desc = { VIDMM_SYNC_SEMAPHORE, 1, 1 };
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(vidmm_sync_create(o->c.device, &desc, &o->sync[i]), VIDMM_OK);
+}
+
+static vidmm_status run_wait_for(struct oom *o)
+{
+    const struct vidmm_point p[] = { { .sync = o->sync[0] }, { o->c.fence, NULL, 0 },
+                                     { .sync = o->sync[1] } };
+    return vidmm_context_wait_for(o->c.context, p, 3);
+}
+
+static void make_lanes(struct oom *o)
+{
+    make_syncs(o);
+    for (int i = 0; i < 3; i++) o->lane[i] = client_context(&o->c, REF_NODE_COPY);
+}
+
+static vidmm_status run_broadcast(struct oom *o)
+{
+    const struct vidmm_point p[] = { { .sync = o->sync[0] }, { o->c.fence, NULL, 1 },
+                                     { .sync = o->sync[1] } };
+    return vidmm_contexts_signal(&(struct vidmm_signal){ o->lane, 3, p, 3, 0 });
+}
+
 static const struct operation operations[] = {
     { "process_create", run_process, NULL },
     { "device_create", run_device, NULL },
@@ -227,6 +263,9 @@ static const struct operation operations[] = {
     { "make_resident", run_resident, make_open },
     { "context_submit", run_submit, NULL },
     { "context_wait", run_wait, NULL },
+    { "sync_create", run_sync, NULL },
+    { "context_wait_for", run_wait_for, make_syncs },
+    { "contexts_signal", run_broadcast, make_lanes },
     { "context_signal", run_signal, NULL },
 };
 

@@ -95,9 +95,9 @@ bool sim_status(struct sim *s, struct model_answer a, vidmm_status st)
 /* Swarm: each operation is left out in one seed of four, and its weight varies by a factor of eight. */
 static void make_menu(struct sim *s, struct menu *m)
 {
-    const struct sim_op *const tables[] = {ops_object, ops_memory, ops_va, ops_gpu, ops_fault};
+    const struct sim_op *const tables[] = {ops_object, ops_memory, ops_va, ops_gpu, ops_fault, ops_sync};
     memset(m, 0, sizeof(*m));
-    for (uint32_t t = 0; t < 5; t++)
+    for (uint32_t t = 0; t < 6; t++)
         for (const struct sim_op *op = tables[t]; op->name != NULL; op++) {
             uint32_t weight = sim_chance(s, 4) ? 0 : op->weight << sim_below(s, 4);
             m->op[m->count] = op;
@@ -208,6 +208,7 @@ bool sim_run_seed(const struct sim_options *o, uint64_t *hash, struct sim_totals
     sim_world_close(s);
     *hash = world_trace_hash(s->world);
     world_destroy(s->world);
+    sync_free(s);
     free(s->done);
     free(s);
     return true;

@@ -114,6 +114,7 @@ struct sim {
     uint32_t hung_nodes;          /* nodes that hung at some time since the last rest */
     uint32_t tdr_limit;
     char text[256], history[HISTORY][256];
+    struct sync_world *sync;      /* of ops_sync.c */
     jmp_buf out;
 };
 
@@ -144,7 +145,7 @@ void sim_settle(struct sim *);
 /* ops_*.c */
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
 /* Ended by name NULL. */
-extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[];
+extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[], ops_sync[];
 
 struct model_process *pick_process(struct sim *);
 struct model_device *pick_device(struct sim *);             /* any; NULL: none */
@@ -176,5 +177,12 @@ bool hang_packet(struct sim *, struct model_device *);
 void context_forget(struct sim *, struct sim_context *); /* packets are not looked at any more */
 void context_seen(struct sim *, struct sim_context *);
 void read_everything(struct sim *, struct model_device *);
+
+/* ops_sync.c */
+void sync_poll(struct sim *);
+void sync_settle(struct sim *);
+void sync_device_lost(struct sim *, struct model_device *);
+void sync_device_gone(struct sim *, struct model_device *); /* it is being destroyed */
+void sync_free(struct sim *);
 
 #endif

@@ -60,6 +60,7 @@ static void device_ended(struct sim *s, struct model_device *d, enum vidmm_devic
     struct sim_device *sd = sim_of(d);
     check_end(s, d, state);
     model_device_lost(d);
+    sync_device_lost(s, d);
     observe_open_pages(s, d->proc);
     for (uint32_t i = 0; i < d->queue_count; i++)
         if (vidmm_fence_value(vidmm_queue_fence(d->queue[i]->handle)) != UINT64_MAX)
@@ -135,6 +136,7 @@ void sim_poll(struct sim *s)
         for (uint32_t k = 0; k < p->device_count; k++) poll_device(s, p->device[k]);
         for (uint32_t k = 0; k < p->device_count; k++) poll_dying(s, p->device[k]);
     }
+    sync_poll(s);
     for (uint32_t i = 0; i < m->dead_devices; i++) {
         struct model_device *d = m->dead_device[i];
         if (!has_process(s, d->proc)) continue;
@@ -301,6 +303,7 @@ void sim_settle(struct sim *s)
     rest(s);
     each_device(s, release_waits);
     rest(s);
+    sync_settle(s);
     each_device(s, nothing_outstanding);
     s->hung_nodes = 0;
     each_alloc(s, forget_old_work);
