@@ -73,6 +73,10 @@ enum vidmm_adapter_flags { /* DXGK_VIDMMCAPS, same bits */
     VIDMM_ADAPTER_IOMMU = 1u << 7
 };
 
+enum vidmm_sched_flags { /* DXGK_VIDSCHCAPS, same bits */
+    VIDMM_SCHED_NO_64BIT_ATOMICS = 1u << 5 /* monitored fences are 32 bits of memory, see vidmm.h */
+};
+
 struct vidmm_adapter_info { /* DXGK_DRIVERCAPS, PHYSICALADAPTERCAPS, QUERYSEGMENT4, GPUMMUCAPS, ... */
     uint32_t flags;                  /* vidmm_adapter_flags */
     uint32_t segment_count;
@@ -85,6 +89,7 @@ struct vidmm_adapter_info { /* DXGK_DRIVERCAPS, PHYSICALADAPTERCAPS, QUERYSEGMEN
     uint32_t level_count;            /* 2..6; 2 makes the root resizable */
     struct vidmm_level_desc level[VIDMM_LEVELS_MAX];
     uint32_t paging_buffer_bytes;    /* multiple of 4096 */
+    uint32_t sched_flags;            /* vidmm_sched_flags */
     uint32_t submit_depth;           /* packets a node may hold at once, >= 1 */
 };
 

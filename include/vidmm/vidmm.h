@@ -100,6 +100,12 @@ vidmm_status vidmm_device_fault(const struct vidmm_device *, struct vidmm_page_f
 
 /* ---- monitored fences ------------------------------------------------------------------------- */
 
+/* On an adapter with VIDMM_SCHED_NO_64BIT_ATOMICS the value of a fence that the GPU reaches is 32 bits of
+ * memory, and what the GPU writes wraps. Values given here keep their meaning in the lower 32 bits: they are
+ * compared by distance, so that waits and signals go on across the wrap, as long as they are at most
+ * UINT32_MAX / 2 ahead of the present value. What is further away counts as lower. Fences without GPU
+ * access, and those of paging queues, have 64 bits on every adapter. */
+
 enum vidmm_fence_flags { VIDMM_FENCE_NO_SIGNAL = 1u << 4, VIDMM_FENCE_NO_WAIT = 1u << 5,
                          VIDMM_FENCE_NO_MAX_ON_LOSS = 1u << 6, VIDMM_FENCE_NO_GPU_ACCESS = 1u << 7 };
 

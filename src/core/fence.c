@@ -1,26 +1,42 @@
 /* SPDX-License-Identifier: MIT */
-/* fence.c — monitored fences: a 64-bit value in a page that CPU and GPU both reach.
+/* fence.c — monitored fences: a value of 64 or 32 bits in a page that CPU and GPU both reach.
  * Owns: process->fence_pages, device->fences. Calls: bind.c, table.c, span. Keeps: invariant 10 (values).
  * Fence pages are VidMm's own: their addresses come top-down from the upper half of the space (Q49). */
 #include "core/core.h"
 
 #define SLOT_BYTES (VIDMM_PAGE_SIZE / VMM_FENCE_SLOTS)
 
-uint64_t vmm_fence_load(const struct vidmm_fence *f) { return __atomic_load_n(f->value, __ATOMIC_ACQUIRE); }
+/* A narrow fence is never touched as 64 bits. */
+static uint32_t *narrow_of(const struct vidmm_fence *f) { return (uint32_t *)(void *)f->value; }
+
+uint64_t vmm_fence_load(const struct vidmm_fence *f)
+{
+    if (f->narrow) return __atomic_load_n(narrow_of(f), __ATOMIC_ACQUIRE);
+    return __atomic_load_n(f->value, __ATOMIC_ACQUIRE);
+}
 
 void vmm_fence_store(struct vidmm_fence *f, uint64_t value)
 {
-    __atomic_store_n(f->value, value, __ATOMIC_RELEASE);
+    if (f->narrow) __atomic_store_n(narrow_of(f), (uint32_t)value, __ATOMIC_RELEASE);
+    else __atomic_store_n(f->value, value, __ATOMIC_RELEASE);
+}
+
+/* Has `now` come as far as `value`? Of narrow fences only the lower half counts: the shorter way round
+ * tells which of the two is ahead (SUB-17). */
+static bool come_to(const struct vidmm_fence *f, uint64_t now, uint64_t value)
+{
+    if (!f->narrow) return now >= value;
+    return (uint32_t)now - (uint32_t)value <= UINT32_MAX / 2;
+}
+
+bool vmm_fence_reached(const struct vidmm_fence *f, uint64_t value)
+{
+    return f->dying || f->over || come_to(f, vmm_fence_load(f), value);
 }
 
 void vmm_fence_raise(struct vidmm_fence *f, uint64_t value)
 {
     if (!vmm_fence_reached(f, value)) vmm_fence_store(f, value);
-}
-
-bool vmm_fence_reached(const struct vidmm_fence *f, uint64_t value)
-{
-    return f->dying || f->over || vmm_fence_load(f) >= value;
 }
 
 void vmm_fence_end(struct vidmm_fence *f)
@@ -121,6 +137,9 @@ vidmm_status vmm_fence_make(struct vidmm_device *d, uint64_t initial, uint32_t f
     page->used |= 1ull << f->slot;
     f->value = (uint64_t *)(void *)((char *)page->cpu + f->slot * SLOT_BYTES);
     f->gpu_va = flags & VIDMM_FENCE_NO_GPU_ACCESS ? 0 : page->claim->start + f->slot * SLOT_BYTES;
+    f->narrow = (ad->info.sched_flags & VIDMM_SCHED_NO_64BIT_ATOMICS) != 0 &&
+                (flags & (VIDMM_FENCE_NO_GPU_ACCESS | VMM_FENCE_READ_ONLY)) == 0; /* ADP-20 */
+    memset(f->value, 0, sizeof *f->value);
     vmm_fence_store(f, initial);
     list_push_back(&d->fences, &f->on_device);
     *out = f;
@@ -175,7 +194,7 @@ static vidmm_status check_signal(const struct vidmm_fence *f, uint64_t value, ui
     if (f->flags & VIDMM_FENCE_NO_SIGNAL) return VIDMM_ACCESS_DENIED;
     if (f->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (flags & VIDMM_SIGNAL_ALLOW_REWIND) return VIDMM_OK;
-    return value < vmm_fence_load(f) ? VIDMM_INVALID : VIDMM_OK; /* SUB-21 */
+    return come_to(f, value, vmm_fence_load(f)) ? VIDMM_OK : VIDMM_INVALID; /* SUB-21 */
 }
 
 vidmm_status vidmm_fences_signal(struct vidmm_fence *const *fences, const uint64_t *values, uint32_t n,

@@ -189,6 +189,7 @@ struct vidmm_fence {
     uint64_t gpu_va, id;
     uint32_t slot, flags, refs; /* refs: queued packets and updates that name it */
     bool dying;                /* waits on it are satisfied */
+    bool narrow;               /* 32 bits of memory, compared by distance */
     bool over;                 /* its device was lost: so are all waits, and the value stays as it is */
 };
 

@@ -202,6 +202,8 @@ static NTSTATUS fill_answer(const struct kmt_config *f, uint32_t type, union ans
     case KMTQAITYPE_WDDM_2_0_CAPS:
         v->word = info->flags & VIDMM_ADAPTER_GPUMMU ? D3DKMT_WDDM_2_0_CAPS_GpuMmuSupported : 0;
         if (info->flags & VIDMM_ADAPTER_IOMMU) v->word |= D3DKMT_WDDM_2_0_CAPS_IoMmuSupported;
+        if ((info->sched_flags & VIDMM_SCHED_NO_64BIT_ATOMICS) == 0)
+            v->word |= D3DKMT_WDDM_2_0_CAPS_Support64BitAtomics;
         return STATUS_SUCCESS;
     case KMTQAITYPE_PHYSICALADAPTERCOUNT:
         v->word = 1;

@@ -15,14 +15,33 @@ static struct model_user *user_of(struct model_object *o, uint32_t device)
     return &o->user[o->user_count++];
 }
 
-/* A device that has given before it took may be owed less than it took: the order decides. */
-void model_object_device_lost(struct model_object *o, uint32_t device)
+/* How often the steps of a lane take the object and give to it. */
+static void count_steps(const struct model_lane *l, const struct model_object *o, uint64_t *takes,
+                        uint64_t *gives)
+{
+    for (uint32_t i = 0; i < l->count; i++) {
+        const struct model_step *s = &l->step[(l->head + i) % MODEL_STEPS_MAX];
+        for (uint32_t k = 0; k < s->n; k++) {
+            if (s->object[k] != o) continue;
+            *(s->kind == MODEL_STEP_WAIT ? takes : gives) += 1;
+        }
+    }
+}
+
+/* What it holds is what it took less what it gave, but never below 0: of a semaphore the order decides, and
+ * only bounds can be told. A mutex is free afterwards if it was the owner, whatever else got through. */
+void model_object_device_lost(struct model_object *o, uint32_t device, struct model_lane *const *all,
+                              uint32_t n, bool unseen)
 {
     struct model_user *u = user_of(o, device);
-    uint64_t least = u->taken > u->given ? u->taken - u->given : 0;
+    uint64_t takes = 0, gives = 0;
+    for (uint32_t i = 0; i < n && unseen && !o->mutex; i++)
+        if (all[i]->device == device) count_steps(all[i], o, &takes, &gives);
+    int64_t held = (int64_t)u->taken - (int64_t)u->given, least = -(int64_t)takes;
+    if (held > least) least = held;
     if (o->device == device) o->dead = true;
-    o->free += (int64_t)least;
-    if (!o->mutex) o->slack += u->taken - least;
+    o->free += least;
+    if (!o->mutex) o->slack += (uint64_t)((int64_t)(u->taken + gives) - least);
     o->loose = true;
     *u = (struct model_user){device, 0, 0};
 }
@@ -65,6 +84,15 @@ static void drop_head(struct model_lane *l)
     l->count--;
 }
 
+/* 32 bits hold the last of all values that are near it: the one in between is less than 2^31 away. */
+static bool fence_there(const struct model_step *s)
+{
+    if (s->fence == NULL) return true;
+    if (!s->narrow) return __atomic_load_n(s->fence, __ATOMIC_ACQUIRE) >= s->value;
+    uint32_t now = __atomic_load_n((const uint32_t *)(const void *)s->fence, __ATOMIC_ACQUIRE);
+    return (int32_t)(now - (uint32_t)s->value) >= 0;
+}
+
 bool model_step_ready(const struct model_step *s, struct model_object **which)
 {
     if (which != NULL) *which = NULL;
@@ -74,7 +102,7 @@ bool model_step_ready(const struct model_step *s, struct model_object **which)
         if (which != NULL) *which = s->object[i];
         return false;
     }
-    return s->fence == NULL || __atomic_load_n(s->fence, __ATOMIC_ACQUIRE) >= s->value;
+    return fence_there(s);
 }
 
 /* Another lane asked for the same one object at an earlier rest and waits still. */
@@ -106,8 +134,7 @@ static const char *retire(struct model_lane *l, struct model_step *s)
             u->given++;
         }
     }
-    if (s->kind != MODEL_STEP_WAIT || s->fence == NULL) return NULL;
-    return __atomic_load_n(s->fence, __ATOMIC_ACQUIRE) >= s->value ? NULL : "a wait went on before its fence";
+    return s->kind != MODEL_STEP_WAIT || fence_there(s) ? NULL : "a wait went on before its fence";
 }
 
 const char *model_lane_retire(struct model_lane *l, struct model_lane *const *all, uint32_t n)

@@ -37,7 +37,8 @@ struct model_step {
     enum model_step_kind kind;
     uint32_t n;
     struct model_object *object[MODEL_NAMES_MAX];
-    const uint64_t *fence;    /* of a wait: besides, it wants *fence >= value */
+    const uint64_t *fence;    /* of a wait: besides, it wants *fence to have come to value */
+    bool narrow;              /* of 32 bits, which go round */
     uint64_t value;
     struct model_group *group;
     uint64_t since;           /* of a wait: the rest at which it was first seen at the head; 0: not yet */
@@ -55,8 +56,10 @@ void model_lane_queue(struct model_lane *, const struct model_step *);
 const char *model_lane_retire(struct model_lane *, struct model_lane *const *all, uint32_t n);
 /* The lane's device is lost: its steps are cancelled. */
 void model_lane_cancel(struct model_lane *);
-/* What the device holds comes back, now or a little later; its own objects are dead. */
-void model_object_device_lost(struct model_object *, uint32_t device);
+/* What the device holds comes back, now or a little later; its own objects are dead. Before that, its lanes
+ * may have got through any part of what they had queued, if nobody has looked: `unseen`. */
+void model_object_device_lost(struct model_object *, uint32_t device, struct model_lane *const *all,
+                              uint32_t n, bool unseen);
 /* Compares the units that the core shows. */
 const char *model_object_check(struct model_object *, uint32_t shown, bool at_rest);
 /* The lane is at rest: its head must be waiting for good reason. */

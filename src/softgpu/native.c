@@ -57,7 +57,7 @@ static enum softgpu_run start(struct softgpu_engine *e, struct state *s)
     case REF_ATOMIC_ADD64: return result(processor_add64(e, w[1], w[2], &before));
     case REF_WRITE64: return result(processor_store(e, w[1], 8, w[2]));
     case REF_FENCE_WRITE:
-        if (!processor_store(e, w[1], 8, w[2])) return SOFTGPU_RUN_FAULT;
+        if (!processor_store(e, w[1], w[0] >> 32 != 0 ? 4 : 8, w[2])) return SOFTGPU_RUN_FAULT;
         processor_signal_interrupt(e);
         return SOFTGPU_RUN_DONE;
     case REF_FENCE_WAIT: return SOFTGPU_RUN_MORE;
@@ -80,8 +80,10 @@ static enum softgpu_run start(struct softgpu_engine *e, struct state *s)
 static enum softgpu_run wait_fence(struct softgpu_engine *e, const uint64_t *w)
 {
     uint64_t value;
-    if (!processor_load(e, w[1], 8, &value)) return SOFTGPU_RUN_FAULT;
-    return value >= w[2] ? SOFTGPU_RUN_DONE : SOFTGPU_RUN_WAIT;
+    bool narrow = w[0] >> 32 != 0;
+    if (!processor_load(e, w[1], narrow ? 4 : 8, &value)) return SOFTGPU_RUN_FAULT;
+    bool there = narrow ? (uint32_t)value - (uint32_t)w[2] <= UINT32_MAX / 2 : value >= w[2];
+    return there ? SOFTGPU_RUN_DONE : SOFTGPU_RUN_WAIT;
 }
 
 static enum softgpu_run delay(struct softgpu_engine *e, const struct state *s)

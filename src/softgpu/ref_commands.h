@@ -18,7 +18,8 @@ enum ref_op {
     REF_CHECKSUM = 4,    /* src, bytes, result: stores ref_checksum of the bytes at result */
     REF_ATOMIC_ADD64 = 5, /* va, value: atomic among all engines */
     REF_WRITE64 = 6,     /* va, value */
-    REF_FENCE_WRITE = 7, /* va, value: WRITE64 after everything before is visible, then an interrupt */
+    REF_FENCE_WRITE = 7, /* va, value: WRITE64 after everything before is visible, then an interrupt; immediate
+                          * 1: 32 bits, here and for the wait, which compares by distance then */
     REF_FENCE_WAIT = 8,  /* va, value: waits until the word is >= value; other engines go on */
     REF_SPIN = 9,        /* immediate = steps to spend */
     REF_DELAY = 10,      /* ns: waits that long by the GPU's clock */
@@ -83,6 +84,17 @@ static inline uint32_t ref_emit_fence_write(uint64_t *at, uint64_t va, uint64_t 
 static inline uint32_t ref_emit_fence_wait(uint64_t *at, uint64_t va, uint64_t value)
 {
     return ref_emit3(at, ref_header(REF_FENCE_WAIT, 3, 0), va, value);
+}
+
+/* The same for 32 bits: the wait goes on when the value is ahead by less than half of the range. */
+static inline uint32_t ref_emit_fence_write32(uint64_t *at, uint64_t va, uint32_t value)
+{
+    return ref_emit3(at, ref_header(REF_FENCE_WRITE, 3, 1), va, value);
+}
+
+static inline uint32_t ref_emit_fence_wait32(uint64_t *at, uint64_t va, uint32_t value)
+{
+    return ref_emit3(at, ref_header(REF_FENCE_WAIT, 3, 1), va, value);
 }
 
 static inline uint32_t ref_emit_flush(uint64_t *at, uint32_t space, uint64_t start, uint64_t end)

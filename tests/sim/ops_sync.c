@@ -105,18 +105,23 @@ static void drop_object(struct sync_world *w, uint32_t i)
 }
 
 /* The device is in error: nothing of it goes on. Its lanes can only be destroyed. */
-void sync_device_lost(struct sim *s, struct model_device *d)
+static void device_over(struct sim *s, struct model_device *d, bool unseen)
 {
     struct sync_world *w = world_of(s);
-    for (uint32_t i = 0; i < w->objects; i++) model_object_device_lost(&w->object[i]->model, d->id);
+    struct model_lane *all[LANES_MAX];
+    uint32_t n = all_lanes(w, all);
+    for (uint32_t i = 0; i < w->objects; i++)
+        model_object_device_lost(&w->object[i]->model, d->id, all, n, unseen);
     for (uint32_t i = w->lanes; i-- > 0;)
         if (w->lane[i]->dev == d) drop_lane(w, i);
 }
 
+void sync_device_lost(struct sim *s, struct model_device *d) { device_over(s, d, true); }
+
 void sync_device_gone(struct sim *s, struct model_device *d)
 {
     struct sync_world *w = world_of(s);
-    sync_device_lost(s, d);
+    device_over(s, d, false);
     for (uint32_t i = w->objects; i-- > 0;)
         if (w->object[i]->model.device == d->id) drop_object(w, i);
 }
@@ -148,7 +153,9 @@ static void op_lane(struct sim *s)
     sim_say(s, "device %u: create lane %u", d->id, w->next_id + 1);
     sim_observe_tables(s);
     struct vidmm_fence *fence = NULL;
-    if (!sim_status(s, model_fence_create(d, 0), vidmm_fence_create(d->handle, 0, 0, &fence))) return;
+    uint64_t initial = (1ull << 32) - 3 - sim_below(s, 3); /* soon at the end of what 32 bits hold */
+    vidmm_status st = vidmm_fence_create(d->handle, initial, 0, &fence);
+    if (!sim_status(s, model_fence_create(d, 0), st)) return;
     sim_check(s, model_fence_made(d->proc, vidmm_fence_gpu_address(fence)));
     if (!sim_status(s, answer_of(d), vidmm_context_create(d->handle, &desc, &core))) {
         vidmm_fence_destroy(fence);
@@ -157,7 +164,7 @@ static void op_lane(struct sim *s)
     struct lane *l = calloc(1, sizeof(*l));
     if (l == NULL) abort();
     *l = (struct lane){.model = {.device = d->id, .id = ++w->next_id}, .dev = d, .core = core,
-                       .fence = fence};
+                       .fence = fence, .issued = initial};
     w->lane[w->lanes++] = l;
 }
 
@@ -231,6 +238,7 @@ static void add_fence(struct sim *s, const struct lane *l, struct vidmm_point *p
     const struct lane *other = pick_lane(s);
     if (other->dev != l->dev || !sim_chance(s, 3)) return;
     step->fence = vidmm_fence_cpu_address(other->fence);
+    step->narrow = s->ro.no_64bit_atomics;
     step->value = other->issued + sim_below(s, 2);
     sim_say(s, "  and for %llu of lane %u", (unsigned long long)step->value, other->model.id);
     p[(*n)++] = (struct vidmm_point){.fence = other->fence, .value = step->value};

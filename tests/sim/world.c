@@ -30,6 +30,7 @@ static void choose_options(struct sim *s)
     if (sim_chance(s, 4)) o->mmu_flags ^= VIDMM_MMU_ZERO_IN_PTE;
     if (sim_chance(s, 4)) o->mmu_flags ^= VIDMM_MMU_INVALID_NOT_CACHED;
     o->submit_depth = pick32(s, depth, 4);
+    o->no_64bit_atomics = sim_chance(s, 4);
     o->paging_buffer_bytes = sim_chance(s, 2) ? 4096 : 8192;
     o->seed = s->opt.seed;
     o->tlb_bits = 6 + (uint32_t)sim_below(s, 4);

@@ -105,6 +105,7 @@ static void describe(struct vidmm_adapter_info *info, const struct ref_options *
         .mmu_flags = o->mmu_flags, .update_mode = VIDMM_UPDATE_CPU_VIRTUAL,
         .va_bits = f->hw.va_bits, .level_count = f->hw.level_count,
         .paging_buffer_bytes = o->paging_buffer_bytes != 0 ? o->paging_buffer_bytes : 4096,
+        .sched_flags = o->no_64bit_atomics ? VIDMM_SCHED_NO_64BIT_ATOMICS : 0,
         .submit_depth = o->submit_depth != 0 ? o->submit_depth : 4};
     if (o->physical) {
         info->node_count++;

@@ -38,6 +38,7 @@ struct ref_options {
     uint32_t mmu_flags;             /* vidmm_gpummu_flags announced; set by ref_options_default */
     uint32_t paging_buffer_bytes;   /* 0: 4096 */
     uint32_t submit_depth;          /* 0: 4 */
+    bool no_64bit_atomics;          /* fences of 32 bits: the _write32 and _wait32 commands are for them */
     bool physical;                  /* one node more, which knows no virtual addresses */
     bool threads;                   /* engines run by themselves from start_device to stop_device */
     uint64_t seed;
