@@ -18,8 +18,8 @@ enum ref_op {
     REF_CHECKSUM = 4,    /* src, bytes, result: stores ref_checksum of the bytes at result */
     REF_ATOMIC_ADD64 = 5, /* va, value: atomic among all engines */
     REF_WRITE64 = 6,     /* va, value */
-    REF_FENCE_WRITE = 7, /* va, value: WRITE64 after everything before is visible, then an interrupt; immediate
-                          * 1: 32 bits, here and for the wait, which compares by distance then */
+    REF_FENCE_WRITE = 7, /* va, value: WRITE64 after everything before is visible, then an interrupt. With
+                          * immediate 1, here and below: 32 bits; the wait compares by distance then */
     REF_FENCE_WAIT = 8,  /* va, value: waits until the word is >= value; other engines go on */
     REF_SPIN = 9,        /* immediate = steps to spend */
     REF_DELAY = 10,      /* ns: waits that long by the GPU's clock */

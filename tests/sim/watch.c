@@ -70,7 +70,8 @@ static void device_ended(struct sim *s, struct model_device *d, enum vidmm_devic
         uint64_t v = vidmm_fence_value(sd->fence[i].core);
         bool stays = (sd->fence[i].flags & VIDMM_FENCE_NO_MAX_ON_LOSS) != 0;
         bool narrow = s->ro.no_64bit_atomics && (sd->fence[i].flags & VIDMM_FENCE_NO_GPU_ACCESS) == 0;
-        if ((v == (narrow ? UINT32_MAX : UINT64_MAX)) == stays) sim_fail(s, "fence %u of lost device %u", sd->fence[i].id, d->id);
+        bool most = v == (narrow ? UINT32_MAX : UINT64_MAX);
+        if (most == stays) sim_fail(s, "fence %u of lost device %u", sd->fence[i].id, d->id);
     }
 }
 

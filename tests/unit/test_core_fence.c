@@ -59,8 +59,9 @@ static void values_are_compared_by_distance(void **state)
     static const struct { uint64_t now, value; bool reached; } table[] = {
         {0, 0, true}, {0, 1, false}, {5, 4, true}, {WRAP - 1, WRAP, false}, {WRAP, WRAP - 1, true},
         {0, WRAP - 1, true}, {WRAP - 1, 0, false}, {WRAP - 1, 0x7ffffffe, false},
-        {0, 0x7fffffff, false}, {0, 0x80000000, false}, {0, 0x80000001, true}, {0xfffffff0, 0x7fffffef, false},
-        {0x7fffffff, 0, true}, {10, 2 * WRAP + 11, false}, {10, 2 * WRAP + 10, true},
+        {0, 0x7fffffff, false}, {0, 0x80000000, false}, {0, 0x80000001, true},
+        {0xfffffff0, 0x7fffffef, false}, {0x7fffffff, 0, true},
+        {10, 2 * WRAP + 11, false}, {10, 2 * WRAP + 10, true},
     };
     struct fx f;
     (void)state;
