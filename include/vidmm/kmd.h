@@ -43,6 +43,7 @@ struct vidmm_node_desc { /* DXGK_NODEMETADATA */
     uint32_t engine_type;
     bool gpummu, iommu;    /* address models the node serves */
     bool physical;         /* the node knows no virtual addresses: Render, Patch and SubmitCommand only */
+    bool user_submission;  /* rings and doorbells (UserModeSubmissionSupported); needs hw_queues */
     bool hw_queues;        /* hardware scheduling (HwQueueSupported); needs ops.hw */
     char name[32];
 };

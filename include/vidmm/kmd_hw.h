@@ -40,8 +40,16 @@ struct vidmm_kmd_hw_submit {
 
 struct vidmm_kmd_hw_sync { uint64_t va, value; }; /* a monitored fence, by the context's space */
 
-/* All or none. Entries of a queue execute in order. submit_*: VIDMM_OK, VIDMM_NO_MEMORY, VIDMM_INVALID;
- * on failure nothing was queued. */
+/* The device reads the ring by the context's space, whenever user mode has written `word`. */
+struct vidmm_kmd_doorbell {
+    void *queue;
+    uint64_t *word;                 /* CPU address, valid until disconnected */
+    uint64_t ring_va, control_va;
+    uint32_t ring_entries;
+};
+
+/* All or none, but for the doorbells. Entries of a queue execute in order. submit_*: VIDMM_OK,
+ * VIDMM_NO_MEMORY, VIDMM_INVALID; on failure nothing was queued. */
 struct vidmm_kmd_hw_ops {
     vidmm_status (*create_context)(void *kmd, struct vidmm_kmd_hw_context *);
     /* Suspended, and without queues. Nothing is reported for it afterwards. */
@@ -62,6 +70,13 @@ struct vidmm_kmd_hw_ops {
     vidmm_status (*suspend_context)(void *kmd, void *context, uint64_t value);
     /* What was interrupted goes on where it stopped. */
     void (*resume_context)(void *kmd, void *context);
+    /* Doorbells: needed if a node has user_submission. `doorbells` of them can be connected at once. What was
+     * written to the word before connect_doorbell or after disconnect_doorbell is not noticed; what was
+     * noticed executes. queue_pending: is there noticed work that has not executed? */
+    uint32_t doorbells;
+    vidmm_status (*connect_doorbell)(void *kmd, const struct vidmm_kmd_doorbell *);
+    void (*disconnect_doorbell)(void *kmd, void *queue);
+    bool (*queue_pending)(void *kmd, void *queue);
     /* After reset_engine: id of the queue whose entry was cut short; 0: none was. */
     uint64_t (*aborted_queue)(void *kmd, uint32_t node);
 };

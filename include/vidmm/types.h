@@ -42,6 +42,7 @@ struct vidmm_device;  /* unit of the residency list, of suspension and of the er
 struct vidmm_context; /* an ordered stream of packets on one node */
 struct vidmm_hwcontext; /* an address space on a node that schedules itself */
 struct vidmm_hwqueue; /* a queue that the device reads: entries start without VidMm */
+struct vidmm_doorbell; /* how user mode tells a hardware queue of work in its ring */
 struct vidmm_queue;   /* a device paging queue: FIFO of requests with a monitored fence */
 struct vidmm_open;    /* one device's reference to an allocation */
 struct vidmm_fence;   /* a monitored fence */

@@ -117,6 +117,9 @@ static const char *check_info(const struct vidmm_adapter *ad)
     for (uint32_t i = 0; why == NULL && i < in->node_count; i++) {
         if (in->node[i].hw_queues && ad->ops->hw == NULL)
             why = "a node with hardware queues needs the operations for them";
+        else if (in->node[i].user_submission && (!in->node[i].hw_queues || ad->ops->hw->doorbells == 0 ||
+                                                 ad->ops->hw->connect_doorbell == NULL))
+            why = "a node with user-mode submission needs hardware queues and doorbells";
     }
     if (why == NULL && BROKEN(ad, PT_02) && in->level_count == 2) why = "broken on purpose";
     return why;
@@ -152,6 +155,7 @@ static void init_lists(struct vidmm_adapter *ad)
     list_init(&ad->companions);
     list_init(&ad->waiters);
     list_init(&ad->hwcontexts);
+    list_init(&ad->doorbells);
     list_init(&ad->flush_spaces);
     list_init(&ad->limbo);
     for (int i = 0; i < 3; i++) list_init(&ad->active[i]);

@@ -243,7 +243,7 @@ bool vmm_open_step(struct vidmm_open *op)
     struct vidmm_adapter *ad = op->dev->proc->ad;
     struct vmm_space *sp = &op->dev->proc->space;
     if (op->dying == 1) {
-        if (op->pending > 0 || op->refs > 0 || ad->move.al == op->al) return false;
+        if (op->pins > 0 || op->pending > 0 || op->refs > 0 || ad->move.al == op->al) return false;
         if (op->in_use && vmm_packets_before(op->dev, op->close_seq)) return false;
         vmm_updates_forget(op); /* TIL-28 */
         vmm_required_drop(op);

@@ -84,6 +84,7 @@ bool vmm_companions_step(struct vidmm_adapter *);
 /* resid.c */
 bool vmm_resident_execute(struct vmm_request *);
 bool vmm_tables_may_grow(struct vidmm_adapter *, struct vmm_segment *, uint32_t pages);
+void vmm_resident_release(struct vidmm_open *); /* a pin goes */
 void vmm_required_drop(struct vidmm_open *);   /* count to 0, off the list */
 bool vmm_lingering_step(struct vidmm_adapter *);
 bool vmm_resid_may_stop(const struct vmm_alloc *, const struct vidmm_device *); /* the age rule */
@@ -153,6 +154,10 @@ bool vmm_hw_step_dying(struct vidmm_device *);
 void vmm_hw_destroy_all(struct vidmm_device *);
 void vmm_hw_node_reset(struct vidmm_adapter *, uint32_t node); /* reset_engine was called: all suspended */
 void vmm_hw_gate(struct vmm_space *); /* entries handed over from now on wait for space.gate_seq */
+void vmm_doorbell_abort(struct vidmm_hwqueue *);            /* doorbell.c: the device is lost */
+void vmm_doorbell_suspended(struct vidmm_hwqueue *, bool);  /* the status that user mode sees */
+bool vmm_doorbell_pending(const struct vidmm_hwqueue *);
+bool vmm_doorbell_step_dying(struct vidmm_hwqueue *);
 bool vmm_hw_has_work(const struct vidmm_device *);
 bool vmm_hw_before(const struct vidmm_device *, uint64_t seq); /* an unfinished entry accepted earlier */
 struct vidmm_device *vmm_hw_owner(const struct vidmm_adapter *, uint64_t queue_id); /* NULL: gone */

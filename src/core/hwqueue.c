@@ -100,6 +100,8 @@ static void set_state(struct vidmm_hwcontext *c, enum vmm_hw_state state)
     bool was = c->state != HW_SUSPENDED, is = state != HW_SUSPENDED;
     c->state = (uint8_t)state;
     c->since = UINT64_MAX; /* the next step writes the time down */
+    LIST_FOREACH(it, &c->queues)
+        vmm_doorbell_suspended(list_entry(it, struct vidmm_hwqueue, on_context), state != HW_RUNNING);
     if (is && !was) c->dev->running++;
     if (was && !is) c->dev->running--;
 }
@@ -185,8 +187,9 @@ static bool watched(const struct vidmm_hwcontext *c)
 {
     if (c->state != HW_RUNNING || c->ad->tdr_level == VIDMM_TDR_OFF) return false;
     LIST_FOREACH(it, &c->queues) {
-        const struct vmm_hwentry *e = front(list_entry(it, struct vidmm_hwqueue, on_context));
-        if (e != NULL && e->kind == PACKET_EXEC) return true;
+        const struct vidmm_hwqueue *q = list_entry(it, struct vidmm_hwqueue, on_context);
+        const struct vmm_hwentry *e = front(q);
+        if ((e != NULL && e->kind == PACKET_EXEC) || vmm_doorbell_pending(q)) return true;
     }
     return false;
 }
@@ -279,6 +282,8 @@ void vmm_hw_stop(struct vidmm_device *d)
     LIST_FOREACH(it, &d->hwcontexts) {
         struct vidmm_hwcontext *c = list_entry(it, struct vidmm_hwcontext, on_device);
         if (c->state == HW_RUNNING && !c->ad->lost) suspend(c);
+        if (d->state == VIDMM_DEVICE_ACTIVE) continue; /* only a gate */
+        LIST_FOREACH(qi, &c->queues) vmm_doorbell_abort(list_entry(qi, struct vidmm_hwqueue, on_context));
     }
 }
 
@@ -312,8 +317,9 @@ bool vmm_hw_has_work(const struct vidmm_device *d)
 {
     LIST_FOREACH(ci, &d->hwcontexts) {
         LIST_FOREACH(qi, &list_entry(ci, struct vidmm_hwcontext, on_device)->queues) {
-            struct vmm_hwentry *e = front(list_entry(qi, struct vidmm_hwqueue, on_context));
-            if (e != NULL && can_go_on(e)) return true;
+            const struct vidmm_hwqueue *q = list_entry(qi, struct vidmm_hwqueue, on_context);
+            struct vmm_hwentry *e = front(q);
+            if ((e != NULL && can_go_on(e)) || vmm_doorbell_pending(q)) return true;
         }
     }
     return false;
@@ -424,12 +430,15 @@ vidmm_status vidmm_hwqueue_create(struct vidmm_hwcontext *c, const struct vidmm_
 {
     struct vidmm_adapter *ad = c->ad;
     if (c->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    if (c->dying || in->flags != 0) return VIDMM_INVALID;
+    bool user = (in->flags & VIDMM_HWQUEUE_USER_SUBMISSION) != 0;
+    if (c->dying || (in->flags & ~(uint32_t)VIDMM_HWQUEUE_USER_SUBMISSION)) return VIDMM_INVALID;
+    if (user && !ad->info.node[c->node].user_submission) return VIDMM_NOT_SUPPORTED; /* SUB-27 */
     if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
     struct vidmm_hwqueue *q = vmm_new(ad, sizeof *q);
     if (q == NULL) return VIDMM_NO_MEMORY;
     q->ad = ad;
     q->ctx = c;
+    q->user = user;
     list_init(&q->entries);
     vidmm_status st = make_queue(c, in, q);
     if (st != VIDMM_OK) {
@@ -444,7 +453,9 @@ vidmm_status vidmm_hwqueue_create(struct vidmm_hwcontext *c, const struct vidmm_
 static bool queue_step_dying(struct vidmm_hwqueue *q)
 {
     struct vidmm_adapter *ad = q->ad;
-    if (!q->dying || !list_empty(&q->entries)) return false;
+    bool progress = vmm_doorbell_step_dying(q);
+    if (!q->dying || !list_empty(&q->entries) || q->doorbell != NULL) return progress;
+    if (q->user && !q->ctx->abandoned && vmm_doorbell_pending(q)) return progress;
     ops_of(ad)->destroy_queue(ad->kmd, q->kmd_queue);
     list_remove(&q->on_context);
     vmm_fence_drop(q->progress);
@@ -455,6 +466,7 @@ static bool queue_step_dying(struct vidmm_hwqueue *q)
 void vidmm_hwqueue_destroy(struct vidmm_hwqueue *q)
 {
     q->dying = true;
+    if (q->doorbell != NULL) vidmm_doorbell_destroy(q->doorbell);
     (void)retire(q);
     (void)queue_step_dying(q);
 }
@@ -487,7 +499,7 @@ vidmm_status vidmm_hwqueue_submit(struct vidmm_hwqueue *q, uint64_t va, uint32_t
     struct vidmm_kmd_hw_submit s = { .queue = q->kmd_queue, .va = va, .bytes = bytes, .progress = progress,
                                      .private_data = private_data, .private_size = private_size };
     if (q->ctx->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    if (q->dying || (private_size > 0 && private_data == NULL)) return VIDMM_INVALID;
+    if (q->dying || q->user || (private_size > 0 && private_data == NULL)) return VIDMM_INVALID; /* SUB-27 */
     if (progress <= q->last_progress || progress == UINT64_MAX) return VIDMM_INVALID; /* SUB-24 */
     if (private_size > q->ctx->submit_private_max) return VIDMM_LIMIT;
     struct vmm_hwentry *e = entry_new(q, PACKET_EXEC, 0);
@@ -507,7 +519,7 @@ static vidmm_status check_sync(const struct vidmm_hwqueue *q, struct vidmm_fence
                                uint32_t forbidden)
 {
     if (q->ctx->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    if (q->dying || n == 0 || n > VIDMM_WAIT_OBJECTS_MAX) return VIDMM_INVALID;
+    if (q->dying || q->user || n == 0 || n > VIDMM_WAIT_OBJECTS_MAX) return VIDMM_INVALID;
     for (uint32_t i = 0; i < n; i++) {
         const struct vidmm_fence *f = fences[i];
         if (f->dying || f->dev->proc != q->ctx->dev->proc || f->gpu_va == 0) return VIDMM_INVALID;

@@ -325,11 +325,23 @@ struct vidmm_hwqueue {
     struct vidmm_hwcontext *ctx;
     struct vidmm_fence *progress;
     void *kmd_queue;
+    struct vidmm_doorbell *doorbell; /* NULL: none */
+    bool user;                 /* work comes by doorbell only */
     uint64_t last_progress;    /* of the newest submission */
     uint64_t submitted;        /* entries handed over */
     uint64_t id;
     bool dying;
     _Atomic uint64_t retired;  /* of them, executed; written by any thread */
+};
+
+struct vidmm_doorbell {
+    struct list on_adapter;    /* in adapter.doorbells while connected, the one used last at the end */
+    struct vidmm_hwqueue *queue;
+    struct vidmm_doorbell_desc desc;
+    uint64_t frame;            /* its page: the word that user mode writes, and the status */
+    uint64_t *word;
+    uint32_t *status;          /* vidmm_doorbell_status */
+    bool dying;
 };
 
 struct vmm_inbox {             /* written by any thread, read by the owner */
@@ -399,7 +411,8 @@ struct vidmm_open {
     struct vmm_alloc *al;
     uint64_t id, close_seq;    /* packets with a smaller seq may still use it */
     uint64_t wait_seq;
-    uint32_t resident;         /* MakeResident calls minus Evict calls (inv. 8) */
+    uint32_t resident;         /* MakeResident calls minus Evict calls (inv. 8), and pins */
+    uint32_t pins;             /* doorbells whose ring or control it is: it can neither go nor be destroyed */
     uint8_t plan, trial;       /* memory only: segment that admission has found for it (inv. 9) */
     uint64_t mark;             /* of the array walk that saw it last */
     uint32_t pending;          /* queued map requests that name it */
@@ -506,6 +519,8 @@ struct vidmm_adapter {
     struct list processes, allocs, dying_opens, lingering;
     struct list waiters;       /* waits for mutexes and semaphores, longest first */
     struct list hwcontexts;    /* of all devices, oldest first */
+    struct list doorbells;     /* connected */
+    uint32_t doorbell_count;   /* of them */
     struct list active[3];     /* queues with requests, by priority */
     struct list companions;    /* with queued updates, in the order in which they began */
     uint32_t aperture;         /* segment id, when a node is physical; else 0 */

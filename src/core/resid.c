@@ -77,6 +77,13 @@ static void evict_last(struct vidmm_open *op, bool unwritten)
     else unlist(op);
 }
 
+/* One count less that was not the client's. Needs no memory. */
+void vmm_resident_release(struct vidmm_open *op)
+{
+    if (op->resident == 0 || --op->resident > 0) return;
+    evict_last(op, false);
+}
+
 bool vmm_lingering_step(struct vidmm_adapter *ad)
 {
     bool progress = false;
@@ -260,7 +267,8 @@ vidmm_status vidmm_evict(struct vidmm_device *d, struct vidmm_open *const *opens
     if (n > VIDMM_LIST_MAX) return VIDMM_LIMIT;
     if (flags & ~(VIDMM_EVICT_ONLY_IF_NECESSARY | VIDMM_EVICT_NOT_WRITTEN_TO)) return VIDMM_INVALID;
     for (; done < n && st == VIDMM_OK; done++) { /* count down first: one open may be named several times */
-        if (opens[done]->dev != d || opens[done]->dying || opens[done]->resident == 0) st = VIDMM_INVALID;
+        bool counted = opens[done]->resident > opens[done]->pins;
+        if (opens[done]->dev != d || opens[done]->dying || !counted) st = VIDMM_INVALID;
         else opens[done]->resident--;
     }
     if (st != VIDMM_OK) {

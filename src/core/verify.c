@@ -425,16 +425,33 @@ static void check_hwqueue(struct walk *w, const struct vidmm_hwqueue *q)
         hold(w, e->number == number--, 23, "an entry of a hardware queue is not counted");
     }
     bool lost = q->ctx->dev->state != VIDMM_DEVICE_ACTIVE;
-    hold(w, lost || at <= q->last_progress, 23, "a progress fence shows what was never submitted");
+    hold(w, lost || q->user || at <= q->last_progress, 23, "a progress fence shows what was never submitted");
     hold(w, atomic_load_explicit(&q->retired, memory_order_acquire) <= q->submitted, 23,
          "a hardware queue retired more than it got");
+}
+
+static void check_doorbell(struct walk *w, const struct vidmm_hwqueue *q)
+{
+    const struct vidmm_doorbell *d = q->doorbell;
+    if (d == NULL) return;
+    bool active = q->ctx->dev->state == VIDMM_DEVICE_ACTIVE, up = list_is_linked(&d->on_adapter);
+    uint32_t status = __atomic_load_n(d->status, __ATOMIC_RELAXED);
+    hold(w, d->desc.ring->pins > 0 && d->desc.control->pins > 0, 24, "the ring of a doorbell may go");
+    hold(w, active || (!up && status == VIDMM_DOORBELL_DISCONNECTED_ABORT), 24,
+         "a doorbell of a lost device is connected");
+    hold(w, up == (status <= VIDMM_DOORBELL_CONNECTED_NOTIFY), 24, "the status of a doorbell is wrong");
+    hold(w, !up || (status == VIDMM_DOORBELL_CONNECTED) == (q->ctx->state == HW_RUNNING), 24,
+         "a doorbell does not tell that its context is suspended");
 }
 
 static uint32_t check_hwcontext(struct walk *w, const struct vidmm_hwcontext *c)
 {
     const struct vidmm_device *d = c->dev;
     bool may = d->state == VIDMM_DEVICE_ACTIVE;
-    LIST_FOREACH(it, &c->queues) check_hwqueue(w, list_entry(it, struct vidmm_hwqueue, on_context));
+    LIST_FOREACH(it, &c->queues) {
+        check_hwqueue(w, list_entry(it, struct vidmm_hwqueue, on_context));
+        check_doorbell(w, list_entry(it, struct vidmm_hwqueue, on_context));
+    }
     hold(w, may || c->state != HW_RUNNING, 22, "a hardware context of a lost device was not stopped");
     hold(w, c->state == HW_SUSPENDED || c->root_version == d->proc->space.tables.root_version, 22,
          "a hardware context executes under an old root");
@@ -663,6 +680,7 @@ static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
             h = hash_u64(h, q->id);
             h = hash_u64(h, q->submitted);
             h = hash_u64(h, q->last_progress);
+            if (q->doorbell != NULL) h = hash_u64(h, *q->doorbell->status);
         }
     }
     LIST_FOREACH(it, &d->queues) {

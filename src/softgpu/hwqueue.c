@@ -10,6 +10,7 @@
 #include "softgpu/gpu.h"
 #include "softgpu/hwqueue.h"
 #include "softgpu/processor.h"
+#include "softgpu/ring.h"
 
 #define BULK_SAVED offsetof(struct bulk, prepared) /* the rest describes an access in flight */
 
@@ -21,6 +22,10 @@ struct softgpu_hwqueue {
     struct softgpu_hwentry *entries; /* a ring; under queue_lock */
     uint32_t max, head, count;
     uint64_t retired;
+    struct softgpu_door door;       /* of a ring; word NULL: not connected */
+    uint64_t seen, get;             /* the word when it was last looked at; ring entries executed */
+    bool rung, fetched;             /* there may be work in the ring; its next entry has been read */
+    struct softgpu_hwentry ring_entry;
     bool begun;                     /* the first entry has started; its state is below or in the engine */
     uint64_t cpu_state[ARRAY_COUNT(((struct softgpu_engine *)0)->cpu_state)];
     uint8_t bulk[BULK_SAVED];
@@ -64,6 +69,7 @@ struct softgpu_hwentry *softgpu_hwqueue_close(struct softgpu *g, struct softgpu_
     struct softgpu_hwqueue **at = &e->hw_queues;
     while (*at != NULL && *at != q) at = &(*at)->next;
     if (*at == q) *at = q->next;
+    if (q->door.word != NULL) atomic_fetch_sub(&e->doors, 1);
     if (e->hw_last == q) e->hw_last = NULL;
     atomic_fetch_sub(&e->hw_count, 1);
     lock_drop(&e->queue_lock);
@@ -123,6 +129,41 @@ void softgpu_hwcontext_resume(struct softgpu *g, struct softgpu_hwcontext *c)
     wake(g, e);
 }
 
+static bool door_moved(const struct softgpu_hwqueue *q)
+{
+    return q->door.word != NULL && __atomic_load_n(q->door.word, __ATOMIC_ACQUIRE) != q->seen;
+}
+
+void softgpu_hwqueue_connect(struct softgpu *g, struct softgpu_hwqueue *q, const struct softgpu_door *d)
+{
+    struct softgpu_engine *e = engine_of(g, q->context);
+    lock_take(&e->queue_lock);
+    q->door = *d;
+    q->seen = __atomic_load_n(d->word, __ATOMIC_ACQUIRE); /* rung while nobody listened: not heard */
+    atomic_fetch_add(&e->doors, 1);
+    lock_drop(&e->queue_lock);
+    wake(g, e); /* from now on it polls */
+}
+
+void softgpu_hwqueue_disconnect(struct softgpu *g, struct softgpu_hwqueue *q)
+{
+    struct softgpu_engine *e = engine_of(g, q->context);
+    lock_take(&e->queue_lock);
+    q->rung = q->rung || door_moved(q);
+    if (q->door.word != NULL) atomic_fetch_sub(&e->doors, 1);
+    q->door.word = NULL;
+    lock_drop(&e->queue_lock);
+}
+
+bool softgpu_hwqueue_pending(struct softgpu *g, struct softgpu_hwqueue *q)
+{
+    struct softgpu_engine *e = engine_of(g, q->context);
+    lock_take(&e->queue_lock);
+    bool pending = q->rung || door_moved(q);
+    lock_drop(&e->queue_lock);
+    return pending;
+}
+
 uint64_t softgpu_hwqueue_aborted(struct softgpu *g, uint32_t node)
 {
     struct softgpu_engine *e = &g->engine[node];
@@ -134,7 +175,10 @@ uint64_t softgpu_hwqueue_aborted(struct softgpu *g, uint32_t node)
 
 /* ---- which queue: under queue_lock ---------------------------------------------------------------- */
 
-static bool runnable(const struct softgpu_hwqueue *q) { return q->context->running && q->count != 0; }
+static bool runnable(const struct softgpu_hwqueue *q)
+{
+    return q->context->running && (q->count != 0 || q->rung || door_moved(q));
+}
 
 bool engine_hw_runnable(const struct softgpu_engine *e)
 {
@@ -156,6 +200,13 @@ static struct softgpu_hwqueue *next_queue(const struct softgpu_engine *e)
 
 /* ---- in and out of the engine: under run ---------------------------------------------------------- */
 
+static struct softgpu_hwentry look_again(struct softgpu_hwqueue *q)
+{
+    if (door_moved(q)) q->seen = __atomic_load_n(q->door.word, __ATOMIC_ACQUIRE);
+    q->rung = true;
+    return (struct softgpu_hwentry){.kind = HWENTRY_RING};
+}
+
 static bool take_next(struct softgpu_engine *e)
 {
     lock_take(&e->queue_lock);
@@ -164,6 +215,7 @@ static bool take_next(struct softgpu_engine *e)
     if (q != NULL) {
         e->hw_last = q;
         e->hw_entry = q->entries[q->head];
+        if (q->count == 0) e->hw_entry = q->fetched ? q->ring_entry : look_again(q);
     }
     lock_drop(&e->queue_lock);
     return q != NULL;
@@ -219,14 +271,17 @@ static void complete(struct softgpu_engine *e)
     struct softgpu *g = e->gpu;
     struct softgpu_hwqueue *q = e->hw;
     lock_take(&e->queue_lock);
-    q->head = (q->head + 1) & (q->max - 1);
-    q->count--;
+    bool ring = q->fetched;
+    if (!ring) q->head = (q->head + 1) & (q->max - 1);
+    if (!ring) q->count--;
+    q->get += ring;
+    q->fetched = false;
     q->begun = false;
     lock_drop(&e->queue_lock);
     if (e->hw_entry.kind == HWENTRY_EXEC) atomic_fetch_add_explicit(&e->packets, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&e->progress, 1, memory_order_relaxed);
     devmem_release();
-    if (e->hw_entry.last) g->irq.queue_retired(g->irq.ctx, q->owner, ++q->retired);
+    if (e->hw_entry.last && !ring) g->irq.queue_retired(g->irq.ctx, q->owner, ++q->retired);
     release(e);
 }
 
@@ -276,13 +331,57 @@ static enum softgpu_run wait_word(struct softgpu_engine *e)
     return now >= e->hw_entry.value ? SOFTGPU_RUN_DONE : SOFTGPU_RUN_WAIT;
 }
 
+/* Nothing new: the ring has been looked at, and is again when the word changes. */
+static enum softgpu_run ring_empty(struct softgpu_engine *e)
+{
+    lock_take(&e->queue_lock);
+    e->hw->rung = false;
+    e->hw->begun = false;
+    lock_drop(&e->queue_lock);
+    return SOFTGPU_RUN_WAIT;
+}
+
+/* Reads the next entry of the ring, which is then executed like one that was handed over. */
+static enum softgpu_run fetch_ring(struct softgpu_engine *e)
+{
+    struct softgpu_hwqueue *q = e->hw;
+    struct softgpu_ring_entry in;
+    uint64_t put;
+    if (!processor_load(e, q->door.control_va, 8, &put)) return SOFTGPU_RUN_FAULT;
+    if (put == q->get) return ring_empty(e);
+    uint64_t at = q->door.ring_va + (q->get & (q->door.entries - 1)) * sizeof(in);
+    if (!processor_read(e, at, &in, sizeof(in))) return SOFTGPU_RUN_FAULT;
+    if (in.bytes > UINT32_MAX || ((in.va | in.bytes) & 7) != 0) {
+        processor_error(e, at, SOFTGPU_ERROR_ALIGNMENT);
+        return SOFTGPU_RUN_FAULT;
+    }
+    q->ring_entry = (struct softgpu_hwentry){.kind = HWENTRY_EXEC, .va = in.va, .bytes = (uint32_t)in.bytes,
+                                             .value = in.progress};
+    lock_take(&e->queue_lock);
+    q->fetched = true;
+    lock_drop(&e->queue_lock);
+    e->hw_entry = q->ring_entry;
+    e->packet.va = in.va;
+    e->packet.bytes = (uint32_t)in.bytes;
+    memset(e->cpu_state, 0, sizeof(e->cpu_state));
+    if (e->processor != NULL) e->processor->begin(e);
+    return SOFTGPU_RUN_MORE;
+}
+
+static enum softgpu_run finish(struct softgpu_engine *e)
+{
+    struct softgpu_hwqueue *q = e->hw;
+    if (q->fetched && !processor_store(e, q->door.control_va + 8, 8, q->get + 1)) return SOFTGPU_RUN_FAULT;
+    return raise_word(e, q->progress_va, e->hw_entry.value);
+}
+
 static enum softgpu_run execute(struct softgpu_engine *e)
 {
+    if (e->hw_entry.kind == HWENTRY_RING) return fetch_ring(e);
     if (e->hw_entry.kind == HWENTRY_WAIT) return wait_word(e);
     if (e->hw_entry.kind == HWENTRY_SIGNAL) return raise_word(e, e->hw_entry.va, e->hw_entry.value);
     enum softgpu_run r = e->processor != NULL ? e->processor->step(e) : SOFTGPU_RUN_DONE;
-    if (r == SOFTGPU_RUN_DONE) r = raise_word(e, e->hw->progress_va, e->hw_entry.value);
-    return r;
+    return r == SOFTGPU_RUN_DONE ? finish(e) : r;
 }
 
 static enum softgpu_step entry_step(struct softgpu_engine *e)

@@ -14,7 +14,7 @@ struct softgpu_hwcontext {
     bool running, answer;           /* answer: the engine owes a suspension interrupt */
 };
 
-enum softgpu_hwentry_kind { HWENTRY_EXEC, HWENTRY_WAIT, HWENTRY_SIGNAL };
+enum softgpu_hwentry_kind { HWENTRY_EXEC, HWENTRY_WAIT, HWENTRY_SIGNAL, HWENTRY_RING /* look into it */ };
 
 struct softgpu_hwentry {
     uint32_t kind;
@@ -44,6 +44,12 @@ bool softgpu_hwqueue_push(struct softgpu *, struct softgpu_hwqueue *, const stru
 /* Moves to a larger array and gives the old one back. */
 struct softgpu_hwentry *softgpu_hwqueue_grow(struct softgpu *, struct softgpu_hwqueue *,
                                              struct softgpu_hwentry *, uint32_t *max);
+
+/* Connects the queue to a word of host memory: whenever it changes, the ring is looked at (ring.h). */
+struct softgpu_door { uint64_t *word; uint64_t ring_va, control_va; uint32_t entries; };
+void softgpu_hwqueue_connect(struct softgpu *, struct softgpu_hwqueue *, const struct softgpu_door *);
+void softgpu_hwqueue_disconnect(struct softgpu *, struct softgpu_hwqueue *);
+bool softgpu_hwqueue_pending(struct softgpu *, struct softgpu_hwqueue *); /* rung, and not all executed */
 
 /* Id of the queue that the last reset cut short; 0: none. */
 uint64_t softgpu_hwqueue_aborted(struct softgpu *, uint32_t node);

@@ -6,6 +6,7 @@
 #include "softgpu/port.h"
 
 #define ENTRIES_MIN 16u
+#define DOORBELLS 4u /* few, so that they are fought for */
 
 static void *take(struct port *p, uint64_t bytes) { return p->platform->alloc(p->platform->ctx, bytes, 16); }
 
@@ -121,8 +122,31 @@ static uint64_t aborted_queue(void *kmd, uint32_t node)
     return softgpu_hwqueue_aborted(p->gpu, node);
 }
 
+static vidmm_status connect_doorbell(void *kmd, const struct vidmm_kmd_doorbell *d)
+{
+    struct port *p = kmd;
+    struct softgpu_door door = {.word = d->word, .ring_va = d->ring_va, .control_va = d->control_va,
+                                .entries = d->ring_entries};
+    softgpu_hwqueue_connect(p->gpu, d->queue, &door);
+    return VIDMM_OK;
+}
+
+static void disconnect_doorbell(void *kmd, void *queue)
+{
+    struct port *p = kmd;
+    softgpu_hwqueue_disconnect(p->gpu, queue);
+}
+
+static bool queue_pending(void *kmd, void *queue)
+{
+    struct port *p = kmd;
+    return softgpu_hwqueue_pending(p->gpu, queue);
+}
+
 const struct vidmm_kmd_hw_ops port_hw_ops = {
     .create_context = create_context, .destroy_context = destroy_context,
     .create_queue = create_queue, .destroy_queue = destroy_queue,
     .submit_command = submit_command, .submit_wait = submit_wait, .submit_signal = submit_signal,
-    .suspend_context = suspend_context, .resume_context = resume_context, .aborted_queue = aborted_queue};
+    .suspend_context = suspend_context, .resume_context = resume_context, .aborted_queue = aborted_queue,
+    .doorbells = DOORBELLS, .connect_doorbell = connect_doorbell,
+    .disconnect_doorbell = disconnect_doorbell, .queue_pending = queue_pending};

@@ -36,13 +36,21 @@ static uint64_t wait_span(struct softgpu_engine *e)
     return wakeup > now ? min_u64(wakeup - now, POLL_STOPPED_NS) : 0;
 }
 
+/* Nobody tells the engine that a doorbell was rung: it looks. */
+static bool wait_for_doors(struct softgpu_engine *e)
+{
+    if (atomic_load(&e->doors) == 0) return false;
+    timed_wait(e, POLL_NS);
+    return true;
+}
+
 static void wait_for_work(struct softgpu_engine *e, enum softgpu_step last)
 {
     uint64_t span = last == SOFTGPU_WAITING ? wait_span(e) : 0;
     lock_take(&e->queue_lock);
     if (last == SOFTGPU_IDLE) {
         while (e->count == 0 && !engine_hw_runnable(e) && !atomic_load(&e->stop) && !atomic_load(&e->preempt))
-            (void)pthread_cond_wait(&e->wake, &e->queue_lock.mutex);
+            if (!wait_for_doors(e)) (void)pthread_cond_wait(&e->wake, &e->queue_lock.mutex);
     } else if (span != 0 && !atomic_load(&e->stop)) {
         timed_wait(e, span);
     }

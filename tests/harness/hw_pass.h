@@ -48,11 +48,28 @@ static uint64_t pass_aborted_queue(void *kmd, uint32_t node)
     return HW_NEXT_OPS(kmd)->aborted_queue(HW_NEXT(kmd), node);
 }
 
+static vidmm_status pass_connect_doorbell(void *kmd, const struct vidmm_kmd_doorbell *d)
+{
+    return HW_NEXT_OPS(kmd)->connect_doorbell(HW_NEXT(kmd), d);
+}
+
+static void pass_disconnect_doorbell(void *kmd, void *q)
+{
+    HW_NEXT_OPS(kmd)->disconnect_doorbell(HW_NEXT(kmd), q);
+}
+
+static bool pass_queue_pending(void *kmd, void *q)
+{
+    return HW_NEXT_OPS(kmd)->queue_pending(HW_NEXT(kmd), q);
+}
+
 static const struct vidmm_kmd_hw_ops hw_pass = {
     .create_context = pass_create_context, .destroy_context = pass_destroy_context,
     .create_queue = pass_create_queue, .destroy_queue = pass_destroy_queue,
     .submit_command = pass_submit_command, .submit_wait = pass_submit_wait,
     .submit_signal = pass_submit_signal, .suspend_context = pass_suspend_context,
-    .resume_context = pass_resume_context, .aborted_queue = pass_aborted_queue};
+    .resume_context = pass_resume_context, .aborted_queue = pass_aborted_queue,
+    .doorbells = 4, .connect_doorbell = pass_connect_doorbell,
+    .disconnect_doorbell = pass_disconnect_doorbell, .queue_pending = pass_queue_pending};
 
 #endif

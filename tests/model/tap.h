@@ -38,7 +38,7 @@ struct tap_context {
 
 /* Hardware scheduling, as it passed: counts, and the newest of each. */
 struct tap_hw {
-    uint64_t commands, waits, signals, suspends, resumes, private_bytes;
+    uint64_t commands, waits, signals, suspends, resumes, private_bytes, connects, disconnects;
     struct vidmm_kmd_hw_queue queue;
     struct vidmm_kmd_hw_submit submit;
     struct vidmm_kmd_hw_sync sync;

@@ -77,8 +77,30 @@ static uint64_t aborted_queue(void *kmd, uint32_t node)
     return next(t)->aborted_queue(t->inner_kmd, node);
 }
 
+static vidmm_status connect_doorbell(void *kmd, const struct vidmm_kmd_doorbell *d)
+{
+    struct tap *t = kmd;
+    t->hw.connects++;
+    return next(t)->connect_doorbell(t->inner_kmd, d);
+}
+
+static void disconnect_doorbell(void *kmd, void *queue)
+{
+    struct tap *t = kmd;
+    t->hw.disconnects++;
+    next(t)->disconnect_doorbell(t->inner_kmd, queue);
+}
+
+static bool queue_pending(void *kmd, void *queue)
+{
+    struct tap *t = kmd;
+    return next(t)->queue_pending(t->inner_kmd, queue);
+}
+
 const struct vidmm_kmd_hw_ops tap_hw_ops = {
     .create_context = create_context, .destroy_context = destroy_context,
     .create_queue = create_queue, .destroy_queue = destroy_queue,
     .submit_command = submit_command, .submit_wait = submit_wait, .submit_signal = submit_signal,
-    .suspend_context = suspend_context, .resume_context = resume_context, .aborted_queue = aborted_queue};
+    .suspend_context = suspend_context, .resume_context = resume_context, .aborted_queue = aborted_queue,
+    .doorbells = 4, .connect_doorbell = connect_doorbell, .disconnect_doorbell = disconnect_doorbell,
+    .queue_pending = queue_pending};

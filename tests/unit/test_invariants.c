@@ -642,6 +642,38 @@ static void hardware_contexts_follow_their_device(void **state)
     scene_close(&s);
 }
 
+/* ---- 24: doorbells -------------------------------------------------------------------------------- */
+
+static void doorbells_tell_the_truth(void **state)
+{
+    struct scene s;
+    struct vidmm_hwcontext *c;
+    struct vidmm_hwcontext_desc cd = {.node = REF_NODE_COMPUTE};
+    struct vidmm_hwqueue *q;
+    struct vidmm_hwqueue_desc qd = {.flags = VIDMM_HWQUEUE_USER_SUBMISSION};
+    struct vidmm_doorbell *d;
+    struct vidmm_doorbell_desc dd = {.ring_va = BASE + RANGE, .control_va = BASE + RANGE, .ring_entries = 8};
+    (void)state;
+    scene_open(&s, REF_FORMAT_A);
+    dd.ring = dd.control = s.sys;
+    assert_int_equal(vidmm_hwcontext_create(s.f.d, &cd, &c), VIDMM_OK);
+    assert_int_equal(vidmm_hwqueue_create(c, &qd, &q), VIDMM_OK);
+    assert_int_equal(vidmm_doorbell_create(q, &dd, &d), VIDMM_OK);
+    assert_int_equal(vidmm_doorbell_connect(d), VIDMM_OK);
+    fx_run(&s.f);
+    content(&s);
+    s.sys->pins = 0;
+    objects(&s, 24);
+    s.sys->pins = 2;
+    *d->status = VIDMM_DOORBELL_CONNECTED_NOTIFY;    /* its context runs */
+    objects(&s, 24);
+    *d->status = VIDMM_DOORBELL_DISCONNECTED_RETRY;
+    objects(&s, 24);
+    *d->status = VIDMM_DOORBELL_CONNECTED;
+    content(&s);
+    scene_close(&s);
+}
+
 int main(int argc, char **argv)
 {
     static const struct vt_case cases[] = {
@@ -663,6 +695,7 @@ int main(int argc, char **argv)
         VT_TEST(nobody_is_forgotten, "INV-17", NULL),
         VT_TEST(freed_pages_are_void_for_queued_maps, "INV-18", NULL),
         VT_TEST(a_lost_adapter_holds_nothing, "INV-19", NULL),
+        VT_TEST(doorbells_tell_the_truth, "INV-24", NULL),
         VT_TEST(hardware_contexts_follow_their_device, "INV-22 INV-23", NULL),
     };
     return vt_main(argc, argv, "invariants", cases, VT_COUNT(cases));

@@ -98,7 +98,7 @@ static void describe(struct vidmm_adapter_info *info, const struct ref_options *
     *info = (struct vidmm_adapter_info){
         .flags = VIDMM_ADAPTER_VIRTUAL_ADDRESSING | VIDMM_ADAPTER_GPUMMU,
         .node_count = REF_NODE_COUNT, .paging_node = REF_NODE_PAGING,
-        .node = {{.engine_type = VIDMM_ENGINE_3D, .gpummu = true, .hw_queues = true,
+        .node = {{.engine_type = VIDMM_ENGINE_3D, .gpummu = true, .hw_queues = true, .user_submission = true,
                   .name = "ref compute"},
                  {.engine_type = VIDMM_ENGINE_COPY, .gpummu = true, .hw_queues = true, .name = "ref copy"},
                  {.engine_type = VIDMM_ENGINE_OTHER, .gpummu = true, .name = "ref paging"}},
