@@ -60,28 +60,24 @@ static void handle_fault(struct vidmm_adapter *ad, uint32_t node)
         vmm_engine_recover(ad, node, &fault);
 }
 
-static bool handle_preempted(struct vidmm_adapter *ad, uint32_t node)
+/* Read in the opposite order of what a driver reports: completed, then a fault, then that the node has
+ * stopped. A fault goes before the answer of a node that stopped behind it: its packet is still there. */
+static bool inbox_step(struct vidmm_adapter *ad, uint32_t node)
 {
     struct vmm_inbox *in = &ad->node[node].inbox;
-    if (!atomic_exchange_explicit(&in->preempted, false, memory_order_acquire)) return false;
-    vmm_node_complete(ad, node, atomic_load_explicit(&in->completed, memory_order_acquire));
-    vmm_tdr_preempted(ad, node);
-    return true;
+    bool stopped = atomic_exchange_explicit(&in->preempted, false, memory_order_acquire);
+    bool faulted = atomic_load_explicit(&in->fault_state, memory_order_acquire) == 2;
+    uint64_t done = atomic_load_explicit(&in->completed, memory_order_acquire);
+    bool progress = done > ad->node[node].completed && vmm_node_complete(ad, node, done);
+    if (faulted) handle_fault(ad, node);
+    else if (stopped) vmm_tdr_preempted(ad, node);
+    return progress || faulted || stopped;
 }
 
 bool vmm_inbox_step(struct vidmm_adapter *ad)
 {
     bool progress = false;
     if (atomic_load_explicit(&ad->removal, memory_order_acquire)) vmm_adapter_remove(ad);
-    for (uint32_t i = 0; i < ad->info.node_count && !ad->lost; i++) {
-        struct vmm_inbox *in = &ad->node[i].inbox;
-        bool faulted = atomic_load_explicit(&in->fault_state, memory_order_acquire) == 2;
-        uint64_t done = atomic_load_explicit(&in->completed, memory_order_acquire);
-        if (done > ad->node[i].completed) progress |= vmm_node_complete(ad, i, done);
-        progress |= handle_preempted(ad, i);
-        if (!faulted) continue;
-        handle_fault(ad, i);
-        progress = true;
-    }
+    for (uint32_t i = 0; i < ad->info.node_count && !ad->lost; i++) progress |= inbox_step(ad, i);
     return progress;
 }

@@ -120,9 +120,10 @@ static uint64_t status_of(const struct vidmm_adapter *ad, uint32_t node)
 
 static void timed_out(struct vidmm_adapter *ad, uint32_t node)
 {
-    struct vmm_packet *front = vmm_node_front(&ad->node[node]);
-    struct vidmm_device *owner = front->ctx != NULL ? front->ctx->dev : NULL;
-    if (too_often(ad) || owner == NULL)
+    const struct vmm_packet *front = vmm_node_front(&ad->node[node]);
+    bool system = front != NULL && front->ctx == NULL;
+    struct vidmm_device *owner = front != NULL && !system ? front->ctx->dev : NULL;
+    if (too_often(ad) || system)
         vmm_adapter_reset(ad, owner, VIDMM_DEVICE_HUNG, NULL);
     else
         vmm_engine_recover(ad, node, NULL);
@@ -151,6 +152,11 @@ static bool watch(struct vidmm_adapter *ad, uint32_t node)
 {
     struct vmm_node *n = &ad->node[node];
     const struct vmm_packet *front = vmm_node_front(n);
+    bool asked = n->preempt_until != 0, watched = ad->tdr_level != VIDMM_TDR_OFF;
+    if (front == NULL && asked && watched && ad->now >= n->preempt_until) {
+        timed_out(ad, node); /* everything has completed, but the answer has not come */
+        return true;
+    }
     if (front == NULL || front->fence_id != n->front_id) {
         n->front_id = front != NULL ? front->fence_id : 0;
         n->front_began = ad->now;
@@ -158,9 +164,7 @@ static bool watch(struct vidmm_adapter *ad, uint32_t node)
         if (front != NULL) n->front_status = status_of(ad, node);
         return false;
     }
-    bool asked = n->preempt_until != 0;
-    if (ad->tdr_level == VIDMM_TDR_OFF) return false;
-    if (ad->now < (asked ? n->preempt_until : n->front_since + ad->tdr_delay)) return false;
+    if (!watched || ad->now < (asked ? n->preempt_until : n->front_since + ad->tdr_delay)) return false;
     uint64_t status = asked ? n->front_status : status_of(ad, node);
     if (status != n->front_status) { /* slow, but alive */
         n->front_status = status;
@@ -207,8 +211,8 @@ uint64_t vmm_tdr_deadline(const struct vidmm_adapter *ad)
     if (ad->tdr_level == VIDMM_TDR_OFF) return next;
     for (uint32_t i = 0; i < ad->info.node_count; i++) {
         const struct vmm_node *n = &ad->node[i];
-        if (n->running_count == 0) continue;
-        next = min_u64(next, n->preempt_until != 0 ? n->preempt_until : n->front_since + ad->tdr_delay);
+        if (n->preempt_until != 0) next = min_u64(next, n->preempt_until);
+        else if (n->running_count != 0) next = min_u64(next, n->front_since + ad->tdr_delay);
     }
     return next;
 }

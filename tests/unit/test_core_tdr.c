@@ -154,6 +154,70 @@ static void a_slow_packet_is_left_alone(void **state)
     fx_close(&f);
 }
 
+static vidmm_status never_answers(void *kmd, uint32_t node)
+{
+    (void)kmd;
+    (void)node;
+    return VIDMM_OK;
+}
+
+static void deaf(struct vidmm_kmd_ops *o) { o->preempt_command = never_answers; }
+
+/* What was on the node completes while its answer is awaited, and the answer never comes: nothing may be
+ * submitted until then, so there is a deadline also for a node on which nothing is left. */
+static void an_idle_node_that_never_answers_is_reset(void **state)
+{
+    struct fx f;
+    struct vidmm_fence *gate;
+    (void)state;
+    fx_init(&f, REF_FORMAT_A);
+    f.hooks.ops = deaf;
+    fx_start(&f);
+    assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
+    fx_wait_packet(&f, f.c, vidmm_fence_gpu_address(gate), 1);
+    pass(&f, 2000 * MS);
+    assert_int_not_equal(f.ad->node[REF_NODE_COMPUTE].preempt_until, 0);
+    assert_int_equal(vidmm_fence_signal(gate, 1), VIDMM_OK);
+    fx_run(&f);
+    assert_int_equal(vidmm_context_pending(f.c), 0);
+    fx_forget(&f);
+    fx_fill(&f, f.c, f.cmd_va + SPOT, 0x66666666, 8);
+    fx_run(&f);
+    assert_int_equal(vidmm_run(f.ad, f.now), f.now + 500 * MS);
+    pass(&f, 500 * MS);
+    assert_int_equal(fx_count(&f, EV_RESET), 1);
+    assert_int_equal(word_at_spot(&f), 0x6666666666666666ull);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(f.count.adapter_resets, 0);
+    fx_close(&f);
+}
+
+/* The packet faults while its node is being stopped, and the driver reports both before anybody looks: it is
+ * a fault of that packet, as if it had come alone. */
+static void a_fault_comes_before_the_answer(void **state)
+{
+    struct fx f;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct peer other = fx_peer(f.p);
+    hang(&f, other.c);
+    fx_fill(&f, f.c, f.cmd_va + SPOT, 0x77777777, 8);
+    fx_run(&f);
+    pass(&f, 2000 * MS);
+    const struct vmm_node *n = &f.ad->node[REF_NODE_COMPUTE];
+    assert_int_not_equal(n->preempt_until, 0);
+    const struct vmm_packet *front = list_entry(list_first(&n->running), struct vmm_packet, link);
+    struct vidmm_page_fault fault = {.node = REF_NODE_COMPUTE, .va = 0x123000, .fence_id = front->fence_id};
+    vidmm_notify_page_fault(f.ad, &fault);
+    vidmm_notify_preempted(f.ad, REF_NODE_COMPUTE);
+    fx_run(&f);
+    assert_int_equal(f.count.adapter_resets, 0);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_PAGE_FAULT);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(word_at_spot(&f), 0x7777777777777777ull);
+    fx_close(&f);
+}
+
 static void cannot_preempt(struct vidmm_kmd_ops *o) { o->preempt_command = NULL; }
 
 /* Settings: the delay, no timeouts at all, and a machine that shall stop at the first. */
@@ -673,6 +737,8 @@ int main(int argc, char **argv)
         VT_TEST(a_packet_that_waits_for_ever_is_stopped, "FLT-12", NULL),
         VT_TEST(a_slow_packet_is_left_alone, "", NULL),
         VT_TEST(paging_packets_are_resubmitted_first, "FLT-15", NULL),
+        VT_TEST(an_idle_node_that_never_answers_is_reset, "FLT-12 FLT-16 INV-19", NULL),
+        VT_TEST(a_fault_comes_before_the_answer, "FLT-08 FLT-11 FLT-12", NULL),
         VT_TEST(levels_and_delay, "FLT-16", NULL),
         VT_TEST(bad_settings_are_refused, "", NULL),
         VT_TEST(an_aborted_fence_outside_the_window_is_fatal, "FLT-13", NULL),
