@@ -247,8 +247,8 @@ void vidmm_open_placement(const struct vidmm_open *, struct vidmm_placement_info
 
 /* CPU access (Lock2). VIDMM_OK: *cpu is valid until the last unlock, whatever moves.
  * VIDMM_PENDING: content is on its way to system memory; wait for vidmm_open_lock_ready, *cpu is
- * already right. VIDMM_BUSY: resident in memory the CPU cannot see, without another place to go.
- * VIDMM_DEVICE_LOST. Locks nest. */
+ * already right (a device that is not active by then may have lost the content on the way). VIDMM_BUSY:
+ * resident in memory the CPU cannot see, without another place to go. VIDMM_DEVICE_LOST. Locks nest. */
 vidmm_status vidmm_open_lock(struct vidmm_open *, void **cpu);
 bool vidmm_open_lock_ready(const struct vidmm_open *);
 /* VIDMM_INVALID: not locked. */

@@ -299,6 +299,7 @@ struct vidmm_counters *vidmm_adapter_counters(struct vidmm_adapter *ad) { return
 
 vidmm_status vidmm_adapter_query_private(struct vidmm_adapter *ad, void *data, uint32_t bytes)
 {
+    if (ad->lost) return VIDMM_DEVICE_LOST;
     if (ad->ops->query_private == NULL) return VIDMM_NOT_SUPPORTED;
     return ad->ops->query_private(ad->kmd, data, bytes);
 }

@@ -337,9 +337,10 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
     return VIDMM_PENDING;
 }
 
-bool vidmm_open_lock_ready(const struct vidmm_open *op) 
+bool vidmm_open_lock_ready(const struct vidmm_open *op)
 {
-    return op->dying || at_home(op->dev->proc->ad, op->al);
+    const struct vidmm_adapter *ad = op->dev->proc->ad;
+    return op->dying || ad->lost || at_home(ad, op->al);
 }
 
 vidmm_status vidmm_open_unlock(struct vidmm_open *op)

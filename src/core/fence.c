@@ -31,7 +31,7 @@ static bool come_to(const struct vidmm_fence *f, uint64_t now, uint64_t value)
 
 bool vmm_fence_reached(const struct vidmm_fence *f, uint64_t value)
 {
-    return f->dying || f->over || come_to(f, vmm_fence_load(f), value);
+    return f->dying || f->over || f->dev->proc->ad->lost || come_to(f, vmm_fence_load(f), value);
 }
 
 void vmm_fence_raise(struct vidmm_fence *f, uint64_t value)

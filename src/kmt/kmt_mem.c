@@ -210,6 +210,10 @@ NTSTATUS kmt_lock2(struct kmt_call *c)
         if (!there) return STATUS_DEVICE_REMOVED;
         if (dead) return STATUS_INVALID_PARAMETER;
         status = STATUS_SUCCESS;
+        if (vidmm_device_state(o->parent->device.core) != VIDMM_DEVICE_ACTIVE) { /* so may be the content */
+            unlock(o);
+            return STATUS_DEVICE_REMOVED;
+        }
     }
     if (status < 0) return status;
     a->pData = (uintptr_t)cpu;

@@ -142,7 +142,7 @@ void vidmm_device_destroy(struct vidmm_device *d) { destroy(use(d, DEVICE)); }
 enum vidmm_device_state vidmm_device_state(const struct vidmm_device *d)
 {
     use(d, DEVICE);
-    return VIDMM_DEVICE_ACTIVE;
+    return fake.lost ? VIDMM_DEVICE_RESET : VIDMM_DEVICE_ACTIVE;
 }
 vidmm_status vidmm_device_mark(struct vidmm_device *d)
 {

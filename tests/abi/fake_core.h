@@ -15,6 +15,7 @@ struct fake {
     vidmm_status fail_status;
     bool owned;             /* between enter and leave */
     bool removed;           /* enter answers false */
+    bool lost;              /* devices are in error */
     bool pending;           /* asynchronous services answer PENDING */
     uint64_t wait_steps;    /* of the last wait */
     void (*on_wait)(void);  /* called once per step of a wait: another client acts */

@@ -542,6 +542,31 @@ static void locks_die_with_their_handle(void **state)
     end();
 }
 
+static void lose_devices(void) { fake.lost |= fake.wait_steps == 2; }
+
+/* The bytes will not come any more: the client hears of it, and holds no lock. */
+static void a_lock_ends_with_its_device(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE device = create_device(open_adapter());
+    D3DKMT_CREATEALLOCATION a = {.hDevice = device};
+    assert_int_equal(create_allocations(&a, 1), STATUS_SUCCESS);
+    D3DKMT_LOCK2 l = {.hDevice = device, .hAllocation = allocation(0)};
+    assert_int_equal(CALL(Lock2, &l), STATUS_SUCCESS);
+    const void *cpu = (void *)(uintptr_t)l.pData;
+    fake.pending = true;
+    assert_int_equal(CALL(Lock2, &l), STATUS_SUCCESS);
+    assert_int_equal(fake_locks(cpu), 2);
+    fake.on_wait = lose_devices;
+    l.pData = 0;
+    assert_int_equal(CALL(Lock2, &l), STATUS_DEVICE_REMOVED);
+    fake.on_wait = NULL;
+    assert_int_equal(l.pData, 0);
+    assert_int_equal(fake_locks(cpu), 2);
+    end();
+}
+
 /* ---- tile updates ------------------------------------------------------------------------------- */
 
 struct tile_names { D3DKMT_HANDLE device, context, fence, allocation; };
@@ -749,6 +774,7 @@ static const struct vt_case cases[] = {
     VT_TEST(driver_store_path, "", NULL),
     VT_TEST(shared_resource, "", NULL),
     VT_TEST(locks_die_with_their_handle, "", NULL),
+    VT_TEST(a_lock_ends_with_its_device, "FLT-10", NULL),
     VT_TEST(tile_updates_reach_the_core, "TIL-16", NULL),
     VT_TEST(tile_updates_are_refused, "", NULL),
     VT_TEST(the_129th_update_waits, "TIL-19", NULL),

@@ -620,6 +620,7 @@ static void all_calls_are_refused(struct fx *f, struct vidmm_open *op, struct vi
     assert_int_equal(vidmm_context_wait(f->c, &fence, &value, 1), VIDMM_DEVICE_LOST);
     assert_int_equal(vidmm_context_signal(f->c, &fence, &value, 1), VIDMM_DEVICE_LOST);
     assert_int_equal(vidmm_adapter_escape(f->ad, NULL, 0), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_adapter_query_private(f->ad, &value, sizeof value), VIDMM_DEVICE_LOST);
 }
 
 static void only_cleanup_reaches_the_driver(const struct fx *f)
@@ -668,6 +669,34 @@ static void a_removed_adapter_refuses_and_cleans_up(void **state)
         only_cleanup_reaches_the_driver(&f);
         fx_close(&f);
     }
+}
+
+/* Whoever waits for bytes that cannot come any more, or for a fence that keeps its value, does not wait
+ * for ever, also if its device was lost before. */
+static void waits_end_with_the_adapter(void **state)
+{
+    struct fx f;
+    struct vidmm_fence *keeps;
+    void *cpu;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct peer other = fx_peer(f.p);
+    struct vidmm_open *op = fx_alloc(f.d, MIB, SEG1 | SYS, 1);
+    fx_resident(f.q, op);
+    assert_int_equal(vidmm_fence_create(other.d, 7, VIDMM_FENCE_NO_MAX_ON_LOSS, &keeps), VIDMM_OK);
+    bad_packet(&f, other.c);
+    fx_run(&f);
+    assert_int_equal(fx_place(op).segment, 1);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_PAGE_FAULT);
+    assert_false(vidmm_fence_reached(keeps, 8));
+    assert_int_equal(vidmm_open_lock(op, &cpu), VIDMM_PENDING);
+    assert_false(vidmm_open_lock_ready(op));
+    vidmm_adapter_remove(f.ad);
+    fx_run(&f);
+    assert_true(vidmm_open_lock_ready(op));
+    assert_true(vidmm_fence_reached(keeps, 8));
+    assert_int_equal(vidmm_fence_value(keeps), 7);
+    fx_close(&f);
 }
 
 /* A device in error: the driver hears of each packet that will not come any more. */
@@ -750,6 +779,7 @@ int main(int argc, char **argv)
         VT_TEST(too_many_engine_resets_reset_the_adapter, "FLT-16", NULL),
         VT_TEST(a_restart_that_fails_removes_the_adapter, "", NULL),
         VT_TEST(a_removed_adapter_refuses_and_cleans_up, "FLT-20", NULL),
+        VT_TEST(waits_end_with_the_adapter, "FLT-20", NULL),
         VT_TEST(cancelled_packets_are_told, "SUB-34", NULL),
         VT_TEST(a_marked_device_is_in_error, "FLT-21", NULL),
     };
