@@ -63,15 +63,28 @@ static bool shown_conflicts(const struct shown *s, struct range at, struct range
            values_conflict(part_of(s, high), s->has, asked, wants);
 }
 
+/* A queued copy is going to read some of it. */
+static bool copy_queued(const struct vmm_space *sp, struct range at)
+{
+    LIST_FOREACH(it, &sp->pending) {
+        const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
+        if (!r->copy) continue;
+        if (range_overlaps((struct range){ r->source, r->source + range_size(r->range) }, at)) return true;
+    }
+    return false;
+}
+
 /* Unique driver protection (bit 63, VA-36..38): no other address may show the same pages with another value.
- */
+ * Where VidMm shows a pool to itself does not count. */
 bool vmm_map_conflicts(const struct vmm_space *sp, const struct vidmm_map *in, struct range at)
 {
     struct range asked = { in->offset, in->offset + in->bytes };
     uint64_t wants = in->driver_protection;
     if (!(wants >> 63) && in->open->al->unique == 0) return false;
+    if (copy_queued(sp, at)) at.end = at.start; /* what is replaced there will still be shown elsewhere */
     LIST_FOREACH(it, &in->open->al->bindings) {
         const struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
+        if (b == b->open->pool) continue;
         struct shown s = { { b->node.key, b->end }, b->offset, b->driver_protection };
         if (shown_conflicts(&s, b->space == sp ? at : (struct range){ 0, 0 }, asked, wants)) return true;
     }
