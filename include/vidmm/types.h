@@ -24,7 +24,7 @@
 #define VIDMM_ALLOC_PAGES_MAX (1ull << 28)   /* 1 TiB */
 #define VIDMM_LIST_MAX 16384u          /* objects in one array call */
 #define VIDMM_UPDATES_MAX 128u         /* tile updates queued in one context */
-#define VIDMM_COPY_PAGES_MAX (1u << 18) /* pages one COPY of a tile update may span: 1 GiB */
+#define VIDMM_COPY_PAGES_MAX (1u << 18) /* pages all COPYs of one tile update may span: 1 GiB */
 #define VIDMM_RENDER_BYTES_MAX (1u << 20)    /* command buffer of a physical context */
 #define VIDMM_RENDER_LIST_MAX 16384u         /* its allocation list */
 #define VIDMM_RENDER_PATCHES_MAX 65536u      /* its patch-location list */

@@ -29,7 +29,7 @@ vidmm_status vmm_companion_make(struct vidmm_context *c)
     vidmm_status st = ad->ops->create_context(ad->kmd, &kc);
     if (st != VIDMM_OK) {
         vmm_delete(ad, k, sizeof *k);
-        return st;
+        return st == VIDMM_NO_MEMORY ? st : VIDMM_FAILED; /* BUSY would mean: again when an update is done */
     }
     struct vmm_table *root = sp->tables.root; /* of the privileged space: it never changes */
     ad->ops->set_root_page_table(ad->kmd, kc.handle,

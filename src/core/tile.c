@@ -10,6 +10,7 @@ struct update_call {
     struct vidmm_fence *fence;
     const struct vidmm_tile_op *op;
     uint32_t n, parts;
+    uint64_t copies; /* pages */
     uint64_t value, mark;
     bool no_wait;
     const struct span *target, *source; /* the reservations, as far as known */
@@ -49,7 +50,7 @@ static vidmm_status decode_map(struct update_call *c, const struct vidmm_tile_op
     if (!is_aligned(op->offset | shown, VIDMM_PAGE_SIZE) || shown > op->bytes || op->bytes % shown != 0)
         return VIDMM_INVALID; /* TIL-21 */
     if (!range_end(op->offset, shown, &end) || end > vmm_alloc_bytes(op->open->al)) return VIDMM_INVALID;
-    if (op->bytes / shown > VIDMM_LIST_MAX - c->parts) return VIDMM_LIMIT;
+    if (op->bytes / shown - 1 > VIDMM_LIST_MAX - c->parts) return VIDMM_LIMIT;
     c->parts += (uint32_t)(op->bytes / shown) - 1;
     return VIDMM_OK;
 }
@@ -66,7 +67,8 @@ static vidmm_status decode_op(struct update_call *c, const struct vidmm_tile_op 
     case VIDMM_TILE_MAP_PROTECT: return decode_map(c, op);
     case VIDMM_TILE_UNMAP: return decode_unmap(c, op);
     case VIDMM_TILE_COPY:
-        if (op->bytes >> VIDMM_PAGE_SHIFT > VIDMM_COPY_PAGES_MAX) return VIDMM_LIMIT;
+        c->copies += op->bytes >> VIDMM_PAGE_SHIFT;
+        if (c->copies > VIDMM_COPY_PAGES_MAX) return VIDMM_LIMIT; /* of the call: each page takes memory */
         return in_reservation(space_of(c), op->source, op->bytes, &c->source);
     default: return VIDMM_INVALID;
     }
