@@ -99,11 +99,21 @@ static bool step_children(struct vidmm_device *d)
     return progress;
 }
 
+/* Not before its last packet has left the engines: that one may still be inside what a mutex guards, and may
+ * write a fence that is at its maximum. */
+static bool settle(struct vidmm_device *d)
+{
+    bool first = !d->settled;
+    if (d->state == VIDMM_DEVICE_ACTIVE || d->running > 0) return false;
+    if (first) vmm_device_release_waiters(d);
+    d->settled = true;
+    return vmm_device_release_held(d) || first;
+}
+
 bool vmm_device_step(struct vidmm_device *d)
 {
     bool progress = step_children(d);
-    /* Not before its last packet has left the engines: that one may still be inside what a mutex guards. */
-    if (d->state != VIDMM_DEVICE_ACTIVE && d->running == 0) progress |= vmm_device_release_held(d);
+    progress |= settle(d);
     bool empty = list_empty(&d->contexts) && list_empty(&d->hwcontexts) && list_empty(&d->queues);
     if (!d->dying || !empty || !list_empty(&d->opens)) return progress;
     LIST_FOREACH_SAFE(it, tmp, &d->fences) vmm_fence_drop(list_entry(it, struct vidmm_fence, on_device));

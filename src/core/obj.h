@@ -455,6 +455,7 @@ struct vidmm_device {
     uint32_t running;          /* packets on engines, and hardware contexts that are not suspended */
     uint8_t state;             /* vidmm_device_state */
     bool dying;
+    bool settled;              /* in error, and nothing of it is on an engine any more */
     bool quantum;              /* owed one packet before its memory may be taken again */
     struct vidmm_page_fault fault;
 };

@@ -218,6 +218,36 @@ static void a_fault_comes_before_the_answer(void **state)
     fx_close(&f);
 }
 
+/* A lost device's packet on another engine goes on, and writes a fence of the device after that was given its
+ * maximum: who waits for the fence in a command buffer would wait for ever, and be taken for hung. */
+static void fences_stay_at_their_maximum(void **state)
+{
+    struct fx f;
+    struct vidmm_fence *gate, *late;
+    struct vidmm_context *copy;
+    struct vidmm_context_desc desc = {.node = REF_NODE_COPY};
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct peer other = fx_peer(f.p);
+    assert_int_equal(vidmm_context_create(other.d, &desc, &copy), VIDMM_OK);
+    assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
+    assert_int_equal(vidmm_fence_create(other.d, 0, 0, &late), VIDMM_OK);
+    (void)ref_emit_fence_wait(fx_words(&f, 3), vidmm_fence_gpu_address(gate), 1);
+    (void)ref_emit_write64(fx_words(&f, 3), vidmm_fence_gpu_address(late), 5);
+    fx_submit(&f, copy);
+    fx_run(&f);
+    bad_packet(&f, other.c);
+    fx_run(&f);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_PAGE_FAULT);
+    assert_int_equal(vidmm_fence_value(late), UINT64_MAX);
+    assert_int_equal(vidmm_context_pending(copy), 1);
+    assert_int_equal(vidmm_fence_signal(gate, 1), VIDMM_OK);
+    fx_run(&f);
+    assert_int_equal(vidmm_context_pending(copy), 0);
+    assert_int_equal(vidmm_fence_value(late), UINT64_MAX);
+    fx_close(&f);
+}
+
 static void cannot_preempt(struct vidmm_kmd_ops *o) { o->preempt_command = NULL; }
 
 /* Settings: the delay, no timeouts at all, and a machine that shall stop at the first. */
@@ -768,6 +798,7 @@ int main(int argc, char **argv)
         VT_TEST(paging_packets_are_resubmitted_first, "FLT-15", NULL),
         VT_TEST(an_idle_node_that_never_answers_is_reset, "FLT-12 FLT-16 INV-19", NULL),
         VT_TEST(a_fault_comes_before_the_answer, "FLT-08 FLT-11 FLT-12", NULL),
+        VT_TEST(fences_stay_at_their_maximum, "SUB-20", NULL),
         VT_TEST(levels_and_delay, "FLT-16", NULL),
         VT_TEST(bad_settings_are_refused, "", NULL),
         VT_TEST(an_aborted_fence_outside_the_window_is_fatal, "FLT-13", NULL),
