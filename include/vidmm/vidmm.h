@@ -165,7 +165,7 @@ vidmm_status vidmm_context_create(struct vidmm_device *, const struct vidmm_cont
 /* Queued packets finish first. */
 void vidmm_context_destroy(struct vidmm_context *);
 /* The command buffer is named by address alone; it is never read here. VIDMM_INVALID: also
- * for a physical context.  * VIDMM_DEVICE_LOST, VIDMM_NO_MEMORY, VIDMM_LIMIT (private data). */
+ * for a physical context. VIDMM_DEVICE_LOST, VIDMM_NO_MEMORY, VIDMM_LIMIT (private data). */
 vidmm_status vidmm_context_submit(struct vidmm_context *, uint64_t va, uint32_t bytes,
                                   const void *private_data, uint32_t private_size, uint32_t flags);
 

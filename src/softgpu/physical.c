@@ -48,7 +48,7 @@ bool processor_map_aperture(struct softgpu_engine *e, uint64_t page, uint64_t pa
     struct softgpu *g = e->gpu;
     if (page > g->aperture.pages || pages > g->aperture.pages - page) return false;
     for (uint64_t i = 0; i < pages; i++) {
-        struct gpu_aperture_page *a = aperture_page(g, page + i);
+        struct gpu_aperture_page *a = &g->aperture.table[page + i];
         atomic_store_explicit(&a->frame, same ? frame : frame + i, memory_order_relaxed);
         (void)atomic_fetch_add_explicit(&a->epoch, 1, memory_order_release);
     }
