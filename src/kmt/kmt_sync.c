@@ -59,7 +59,8 @@ static vidmm_status make_core(struct vidmm_device *device, D3DKMT_CREATESYNCHRON
         desc = (struct vidmm_sync_desc){VIDMM_SYNC_SEMAPHORE, a->Info.Semaphore.InitialCount,
                                         a->Info.Semaphore.MaxCount};
         return vidmm_sync_create(device, &desc, &o->sync.object);
-    case SYNC_CPU_NOTIFICATION:
+    case SYNC_CPU_NOTIFICATION: /* the core has no part in it, and would refuse */
+        if (vidmm_device_state(device) != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
         o->sync.event = a->Info.CPUNotification.Event;
         return VIDMM_OK;
     default: /* the first value is at the same place for both types of fence */

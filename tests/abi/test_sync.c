@@ -339,12 +339,33 @@ static void cpu_notifications(void **state)
     close(fd);
 }
 
+/* Nothing is made on a device that is lost, whatever kind it is. */
+static void a_lost_device_makes_no_objects(void **state)
+{
+    (void)state;
+    begin();
+    int fd = eventfd(0, EFD_NONBLOCK);
+    D3DKMT_HANDLE d = device_new();
+    D3DKMT_MARKDEVICEASERROR e = {.hDevice = d, .Reason = 0x80000000u};
+    assert_int_equal(CALL(MarkDeviceAsError, &e), STATUS_SUCCESS);
+    for (uint32_t type = SYNC_MUTEX; type <= SYNC_MONITORED_FENCE; type++) {
+        D3DKMT_CREATESYNCHRONIZATIONOBJECT2 s = {.hDevice = d};
+        if (type == SYNC_CPU_NOTIFICATION) s.Info.CPUNotification.Event = (uint64_t)fd;
+        if (type == SYNC_SEMAPHORE) s.Info.Semaphore.MaxCount = 1;
+        assert_int_equal(create2(&s, type, 0), STATUS_DEVICE_REMOVED);
+        assert_int_equal(s.hSyncObject, 0);
+    }
+    end();
+    close(fd);
+}
+
 static const struct vt_case cases[] = {
     VT_TEST(first_forms_order_contexts, "", NULL),
     VT_TEST(first_forms_refuse_what_they_do_not_know, "SUB-22", NULL),
     VT_TEST(second_forms_mix_kinds, "SUB-18 SUB-21", NULL),
     VT_TEST(events_of_several_contexts, "SUB-22", NULL),
     VT_TEST(cpu_notifications, "SUB-18", NULL),
+    VT_TEST(a_lost_device_makes_no_objects, "", NULL),
 };
 
 int main(int argc, char **argv) { return vt_main(argc, argv, "face_sync", cases, VT_COUNT(cases)); }
