@@ -112,8 +112,19 @@ void kmt_undo_range(struct kmt_call *c)
     if (c->process->core != NULL) vidmm_va_free(c->process->core, c->undo_va, c->undo_bytes);
 }
 
+/* What is left to do when the adapter is gone: give back, and ask what became of a device (FLT-20). */
+static bool cleans_up(const struct entry *e)
+{
+    static const char *const first[] = {"Destroy", "Close", "Free", "Unlock", "Unregister", "GetDeviceState"};
+    for (size_t i = 0; i < sizeof first / sizeof first[0]; i++)
+        if (strncmp(e->name, first[i], strlen(first[i])) == 0) return true;
+    return false;
+}
+
 static NTSTATUS run(struct kmt_call *c, const struct entry *e, D3DKMT_PTR client)
 {
+    bool gone = vidmm_adapter_removed(c->process->face->config.adapter);
+    if (gone && !cleans_up(e)) return STATUS_DEVICE_REMOVED;
     NTSTATUS status = e->handler(c);
     if (status < 0 && !c->answer) return status;
     if (kmt_write(c, client, c->args, e->bytes)) return status;

@@ -117,6 +117,11 @@ vidmm_status vidmm_adapter_query_private(struct vidmm_adapter *a, void *data, ui
     return st;
 }
 
+bool vidmm_adapter_removed(const struct vidmm_adapter *a)
+{
+    (void)a;
+    return fake.gone;
+}
 vidmm_status vidmm_adapter_escape(struct vidmm_adapter *a, void *data, uint32_t bytes)
 {
     return vidmm_adapter_query_private(a, data, bytes);

@@ -16,6 +16,7 @@ struct fake {
     bool owned;             /* between enter and leave */
     bool removed;           /* enter answers false */
     bool lost;              /* devices are in error */
+    bool gone;              /* the adapter was removed */
     bool pending;           /* asynchronous services answer PENDING */
     uint64_t wait_steps;    /* of the last wait */
     void (*on_wait)(void);  /* called once per step of a wait: another client acts */

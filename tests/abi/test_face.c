@@ -709,6 +709,39 @@ static void removed_adapter(void **state)
     end();
 }
 
+/* The core knows that the adapter is gone: no service but those that give back or ask what became of a device
+ * is reached, not even those that name no device. */
+static void a_lost_adapter_takes_cleanup_only(void **state)
+{
+    unsigned others = 0;
+    (void)state;
+    begin();
+    D3DKMT_HANDLE adapter = open_adapter(), device = create_device(adapter);
+    D3DKMT_CREATEALLOCATION a = {.hDevice = device};
+    assert_int_equal(create_allocations(&a, 1), STATUS_SUCCESS);
+    D3DKMT_LOCK2 l = {.hDevice = device, .hAllocation = allocation(0)};
+    assert_int_equal(CALL(Lock2, &l), STATUS_SUCCESS);
+    fake.gone = fake.lost = true;
+    D3DKMT_ENUMADAPTERS2 all = {0};
+    assert_int_equal(CALL(EnumAdapters2, &all), STATUS_DEVICE_REMOVED);
+    for (int op = 0; op < KMT_OP_COUNT; op++) {
+        memset(client + ARGS, 0, 512);
+        NTSTATUS status = kmt_dispatch(process, (enum kmt_op)op, AT(ARGS));
+        others += status == STATUS_DEVICE_REMOVED;
+    }
+    assert_true(others > 20);
+    D3DKMT_GETDEVICESTATE s = {.hDevice = device, .StateType = 1};
+    assert_int_equal(CALL(GetDeviceState, &s), STATUS_SUCCESS);
+    D3DKMT_UNLOCK2 u = {device, l.hAllocation};
+    assert_int_equal(CALL(Unlock2, &u), STATUS_SUCCESS);
+    D3DKMT_DESTROYDEVICE d = {device};
+    assert_int_equal(CALL(DestroyDevice, &d), STATUS_SUCCESS);
+    D3DKMT_CLOSEADAPTER c = {adapter};
+    assert_int_equal(CALL(CloseAdapter, &c), STATUS_SUCCESS);
+    fake.gone = fake.lost = false;
+    end();
+}
+
 static void absent_services(void **state)
 {
     unsigned works = 0, absent = 0;
@@ -779,6 +812,7 @@ static const struct vt_case cases[] = {
     VT_TEST(tile_updates_are_refused, "", NULL),
     VT_TEST(the_129th_update_waits, "TIL-19", NULL),
     VT_TEST(removed_adapter, "", NULL),
+    VT_TEST(a_lost_adapter_takes_cleanup_only, "FLT-20", NULL),
     VT_TEST(absent_services, "", NULL),
     VT_TEST(each_allocation_fails, "", NULL),
 };
