@@ -190,6 +190,14 @@ void vidmm_context_sizes(const struct vidmm_context *, struct vidmm_render_sizes
 /* Sets them as far as possible: not below what the driver asked for, nor above VIDMM_RENDER_.. of types.h. */
 void vidmm_context_resize(struct vidmm_context *, const struct vidmm_render_sizes *want);
 
+/* The same to each of up to VIDMM_BROADCAST_MAX contexts of one device, or to none. */
+struct vidmm_submit {
+    uint64_t va;
+    uint32_t bytes, flags;
+    const void *private_data;
+    uint32_t private_size;
+};
+vidmm_status vidmm_contexts_submit(struct vidmm_context *const *, uint32_t n, const struct vidmm_submit *);
 /* Queued behind earlier packets: later ones wait until every fence has reached its value. */
 vidmm_status vidmm_context_wait(struct vidmm_context *, struct vidmm_fence *const *, const uint64_t *values,
                                 uint32_t n);
@@ -233,6 +241,9 @@ enum vidmm_destroy_flags { VIDMM_DESTROY_ASSUME_NOT_IN_USE = 1u << 0 };
 /* Its mappings and their addresses go with it. Without the flag this happens when everything that the
  * device had queued before has finished. */
 void vidmm_open_close(struct vidmm_open *, uint32_t flags);
+/* SynchronousDestroy: take the mark right after the last close, then wait until what was closed is gone. */
+uint64_t vidmm_device_close_mark(const struct vidmm_device *);
+bool vidmm_device_closed(const struct vidmm_device *, uint64_t mark);
 uint64_t vidmm_open_bytes(const struct vidmm_open *); /* rounded to the page size of its segments */
 struct vidmm_device *vidmm_open_device(const struct vidmm_open *);
 vidmm_status vidmm_open_set_priority(struct vidmm_open *, uint32_t priority);

@@ -261,6 +261,17 @@ bool vmm_open_step(struct vidmm_open *op)
     return true;
 }
 
+uint64_t vidmm_device_close_mark(const struct vidmm_device *d) { return d->proc->ad->next_seq + 1; }
+
+bool vidmm_device_closed(const struct vidmm_device *d, uint64_t mark)
+{
+    LIST_FOREACH(it, &d->proc->ad->dying_opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_dying);
+        if (op->dev == d && op->close_seq <= mark) return false;
+    }
+    return true;
+}
+
 /* ---- what it is ---- */
 
 /* On a device's list: somebody wants it, or packets queued before the last Evict may use it. */

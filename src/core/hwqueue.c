@@ -308,7 +308,7 @@ static bool can_go_on(struct vmm_hwentry *e)
 {
     bool reached = true;
     for (uint32_t i = 0; i < e->syncs && e->kind == PACKET_WAIT; i++)
-        reached = reached && vmm_fence_load(syncs_of(e)[i].fence) >= syncs_of(e)[i].value;
+        reached = reached && vmm_fence_reached(syncs_of(e)[i].fence, syncs_of(e)[i].value);
     return reached;
 }
 

@@ -332,25 +332,52 @@ static void break_inspect(struct vidmm_context *c, uint64_t va)
     pl->copy(pl->ctx, cpu, &word, sizeof word);
 }
 
+static vidmm_status check_submit(const struct vidmm_context *c, const struct vidmm_submit *in)
+{
+    if (c->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (c->dying || (in->flags & ~(uint32_t)VIDMM_SUBMIT_NULL)) return VIDMM_INVALID;
+    if (in->private_size > 0 && in->private_data == NULL) return VIDMM_INVALID;
+    if (c->physical) return VIDMM_INVALID; /* SUB-07 */
+    if (in->private_size > c->submit_private_max) return VIDMM_LIMIT;
+    return BROKEN(adapter_of(c), SUB_01) ? VIDMM_NOT_SUPPORTED : VIDMM_OK;
+}
+
+static struct vmm_packet *exec_packet(struct vidmm_context *c, const struct vidmm_submit *in)
+{
+    struct vmm_packet *p = vmm_packet_new(c, PACKET_EXEC, in->private_size);
+    if (p == NULL) return NULL;
+    if (BROKEN(adapter_of(c), ADP_09)) break_inspect(c, in->va);
+    p->va = in->va;
+    p->bytes = in->bytes;
+    p->flags = in->flags;
+    p->extra = in->private_size;
+    if (in->private_size > 0) memcpy(extra_of(p), in->private_data, in->private_size);
+    return p;
+}
+
+vidmm_status vidmm_contexts_submit(struct vidmm_context *const *c, uint32_t n, const struct vidmm_submit *in)
+{
+    struct vmm_packet *packet[VIDMM_BROADCAST_MAX];
+    uint32_t made = 0;
+    if (n == 0 || n > VIDMM_BROADCAST_MAX) return VIDMM_INVALID;
+    for (uint32_t i = 0; i < n; i++) {
+        vidmm_status st = check_submit(c[i], in);
+        if (st == VIDMM_OK && c[i]->dev != c[0]->dev) st = VIDMM_INVALID;
+        if (st != VIDMM_OK) return st;
+    }
+    while (made < n && (packet[made] = exec_packet(c[made], in)) != NULL) made++;
+    for (uint32_t i = 0; i < made; i++) {
+        if (made == n) vmm_packet_queue(c[i], packet[i]);
+        else vmm_packet_free(adapter_of(c[i]), packet[i]);
+    }
+    return made == n ? VIDMM_OK : VIDMM_NO_MEMORY;
+}
+
 vidmm_status vidmm_context_submit(struct vidmm_context *c, uint64_t va, uint32_t bytes,
                                   const void *private_data, uint32_t private_size, uint32_t flags)
 {
-    if (c->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    if (c->dying || (flags & ~(uint32_t)VIDMM_SUBMIT_NULL) || (private_size > 0 && private_data == NULL))
-        return VIDMM_INVALID;
-    if (c->physical) return VIDMM_INVALID; /* SUB-07 */
-    if (private_size > c->submit_private_max) return VIDMM_LIMIT;
-    if (BROKEN(adapter_of(c), SUB_01)) return VIDMM_NOT_SUPPORTED;
-    struct vmm_packet *p = vmm_packet_new(c, PACKET_EXEC, private_size);
-    if (p == NULL) return VIDMM_NO_MEMORY;
-    if (BROKEN(adapter_of(c), ADP_09)) break_inspect(c, va);
-    p->va = va;
-    p->bytes = bytes;
-    p->flags = flags;
-    p->extra = private_size;
-    if (private_size > 0) memcpy(extra_of(p), private_data, private_size);
-    vmm_packet_queue(c, p);
-    return VIDMM_OK;
+    const struct vidmm_submit in = { va, bytes, flags, private_data, private_size };
+    return vidmm_contexts_submit(&c, 1, &in);
 }
 
 vidmm_status vidmm_context_set_priority(struct vidmm_context *c, int32_t priority)

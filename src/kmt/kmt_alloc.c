@@ -284,16 +284,36 @@ static NTSTATUS destroy(struct kmt_call *c, D3DKMT_HANDLE device_handle, D3DKMT_
     return STATUS_SUCCESS;
 }
 
+struct closing { struct kmt_object *device; uint64_t mark; };
+
+static bool all_closed(void *arg)
+{
+    const struct closing *w = arg;
+    return w->device->dead || vidmm_device_closed(w->device->device.core, w->mark);
+}
+
+/* SynchronousDestroy: returns when the memory is the system's again, or nobody has it any more. */
+static NTSTATUS wait_until_closed(struct kmt_call *c, D3DKMT_HANDLE device_handle)
+{
+    struct kmt_object *device = kmt_object_find(c->process, device_handle, KMT_DEVICE);
+    struct closing w = {device, vidmm_device_close_mark(device->device.core)};
+    kmt_object_ref(device);
+    bool there = all_closed(&w) || c->env->wait(c->env->ctx, all_closed, &w);
+    kmt_object_unref(device);
+    return there ? STATUS_SUCCESS : STATUS_DEVICE_REMOVED;
+}
+
 NTSTATUS kmt_destroy_allocation2(struct kmt_call *c)
 {
     const D3DKMT_DESTROYALLOCATION2 *a = c->args;
-    const uint32_t known = D3DDDICB_DESTROYALLOCATION2FLAGS_AssumeNotInUse;
     const uint32_t illegal =
         D3DDDICB_DESTROYALLOCATION2FLAGS_Reserved | D3DDDICB_DESTROYALLOCATION2FLAGS_SystemUseOnly;
     if (a->Flags & illegal) return STATUS_INVALID_PARAMETER;
-    if (a->Flags & ~known) return STATUS_NOT_SUPPORTED; /* SynchronousDestroy */
-    uint32_t flags = a->Flags & known ? VIDMM_DESTROY_ASSUME_NOT_IN_USE : 0;
-    return destroy(c, a->hDevice, a->hResource, a->phAllocationList, a->AllocationCount, flags);
+    bool unused = (a->Flags & D3DDDICB_DESTROYALLOCATION2FLAGS_AssumeNotInUse) != 0;
+    bool wait = (a->Flags & D3DDDICB_DESTROYALLOCATION2FLAGS_SynchronousDestroy) != 0;
+    NTSTATUS status = destroy(c, a->hDevice, a->hResource, a->phAllocationList, a->AllocationCount,
+                              unused ? VIDMM_DESTROY_ASSUME_NOT_IN_USE : 0);
+    return status == STATUS_SUCCESS && wait ? wait_until_closed(c, a->hDevice) : status;
 }
 
 NTSTATUS kmt_destroy_allocation(struct kmt_call *c)

@@ -99,24 +99,43 @@ static NTSTATUS check_primaries(struct kmt_call *c, const struct kmt_object *con
     return kmt_find_opens(c, context->parent, handle, n, open);
 }
 
+/* All of them, which the core wants to be of one device. They render nothing together, or all do. */
+static NTSTATUS find_contexts(struct kmt_call *c, const D3DKMT_SUBMITCOMMAND *a, struct vidmm_context **core,
+                              const struct kmt_object **first)
+{
+    if (a->BroadcastContextCount == 0 || a->BroadcastContextCount > D3DKMT_MAX_BROADCAST_CONTEXTS)
+        return STATUS_INVALID_PARAMETER; /* SUB-05 */
+    for (uint32_t i = 0; i < a->BroadcastContextCount; i++) {
+        const struct kmt_object *o = kmt_object_find(c->process, a->BroadcastContext[i], KMT_CONTEXT);
+        if (o == NULL) return STATUS_INVALID_PARAMETER;
+        if (i == 0) *first = o;
+        if (o->context.null_rendering != (*first)->context.null_rendering) return STATUS_INVALID_PARAMETER;
+        core[i] = o->context.core;
+    }
+    return STATUS_SUCCESS;
+}
+
 NTSTATUS kmt_submit_command(struct kmt_call *c)
 {
     const D3DKMT_SUBMITCOMMAND *a = c->args;
-    uint64_t va = a->Commands;
+    struct vidmm_context *core[D3DKMT_MAX_BROADCAST_CONTEXTS];
+    struct vidmm_submit in = {.va = a->Commands, .bytes = a->CommandLength};
+    const struct kmt_object *context = NULL;
     void *data;
-    if (a->BroadcastContextCount == 0 || a->BroadcastContextCount > D3DKMT_MAX_BROADCAST_CONTEXTS)
-        return STATUS_INVALID_PARAMETER;
-    const struct kmt_object *context = kmt_object_find(c->process, a->BroadcastContext[0], KMT_CONTEXT);
-    if (context == NULL || a->Flags & D3DKMT_SUBMITCOMMANDFLAGS_Reserved) return STATUS_INVALID_PARAMETER;
-    if (a->BroadcastContextCount > 1 || a->NumHistoryBuffers != 0) return STATUS_NOT_SUPPORTED;
-    if (!fold_address(c, &va)) return STATUS_INVALID_PARAMETER;
-    NTSTATUS status = check_primaries(c, context, a->WrittenPrimaries, a->NumPrimaries);
+    NTSTATUS status = find_contexts(c, a, core, &context);
+    if (status != STATUS_SUCCESS) return status;
+    if (a->Flags & D3DKMT_SUBMITCOMMANDFLAGS_Reserved) return STATUS_INVALID_PARAMETER;
+    if (a->NumHistoryBuffers != 0) return STATUS_NOT_SUPPORTED;
+    if (!fold_address(c, &in.va)) return STATUS_INVALID_PARAMETER;
+    status = check_primaries(c, context, a->WrittenPrimaries, a->NumPrimaries);
     if (status == STATUS_SUCCESS)
         status = kmt_copy_bytes(c, a->pPrivateDriverData, a->PrivateDriverDataSize, &data);
     if (status != STATUS_SUCCESS) return status;
+    in.private_data = data;
+    in.private_size = a->PrivateDriverDataSize;
     bool null = context->context.null_rendering || a->Flags & D3DKMT_SUBMITCOMMANDFLAGS_NullRendering;
-    return kmt_status(vidmm_context_submit(context->context.core, va, a->CommandLength, data,
-                                           a->PrivateDriverDataSize, null ? VIDMM_SUBMIT_NULL : 0));
+    in.flags = null ? VIDMM_SUBMIT_NULL : 0;
+    return kmt_status(vidmm_contexts_submit(core, a->BroadcastContextCount, &in));
 }
 
 /* ---- paging queues ----------------------------------------------------------------------------- */

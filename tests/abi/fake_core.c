@@ -222,14 +222,14 @@ vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_con
     MAKE(vidmm_context, CONTEXT, use(d, DEVICE));
 }
 void vidmm_context_destroy(struct vidmm_context *c) { destroy(use(c, CONTEXT)); }
-vidmm_status vidmm_context_submit(struct vidmm_context *c, uint64_t va, uint32_t bytes, const void *data,
-                                  uint32_t size, uint32_t flags)
+vidmm_status vidmm_contexts_submit(struct vidmm_context *const *c, uint32_t n, const struct vidmm_submit *in)
 {
-    (void)bytes, (void)flags;
-    use(c, CONTEXT);
+    for (uint32_t i = 0; i < n; i++) use(c[i], CONTEXT);
     volatile uint8_t sum = 0;
-    for (uint32_t i = 0; i < size; i++) sum = (uint8_t)(sum + ((const uint8_t *)data)[i]);
-    fake.last_submit_va = va;
+    for (uint32_t i = 0; i < in->private_size; i++)
+        sum = (uint8_t)(sum + ((const uint8_t *)in->private_data)[i]);
+    fake.last_submit_va = in->va;
+    fake.last_submit_contexts = n;
     return fails();
 }
 void vidmm_context_sizes(const struct vidmm_context *c, struct vidmm_render_sizes *out)
@@ -311,6 +311,12 @@ void vidmm_open_close(struct vidmm_open *p, uint32_t flags)
 {
     fake.last_close_flags = flags;
     destroy(use(p, OPEN));
+}
+uint64_t vidmm_device_close_mark(const struct vidmm_device *d) { return use(d, DEVICE)->kind; }
+bool vidmm_device_closed(const struct vidmm_device *d, uint64_t mark)
+{
+    check(mark == use(d, DEVICE)->kind, "another mark");
+    return !fake.pending || fake.wait_steps >= 3;
 }
 uint64_t vidmm_open_bytes(const struct vidmm_open *p) { return use(p, OPEN)->bytes; }
 vidmm_status vidmm_open_set_priority(struct vidmm_open *p, uint32_t priority)

@@ -23,6 +23,7 @@ struct fake {
     uint64_t events;        /* signalled */
     struct vidmm_watch *watches;
     uint64_t last_submit_va;
+    uint32_t last_submit_contexts;
     uint32_t last_close_flags;
     struct vidmm_tile_op update;   /* the last one of the last call, and its other arguments */
     uint64_t update_value;

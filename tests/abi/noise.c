@@ -322,7 +322,11 @@ static void harvest(const struct shape *s, const uint8_t *args)
 static void keep_from_blocking(enum kmt_op op, uint8_t *args)
 {
     const uint64_t event = 1;
-    if (world.may_block || op != KMT_OP_WaitForSynchronizationObjectFromCpu) return;
+    if (world.may_block) return;
+    if (op == KMT_OP_DestroyAllocation2)
+        args[offsetof(D3DKMT_DESTROYALLOCATION2, Flags)] &=
+            (uint8_t)~D3DDDICB_DESTROYALLOCATION2FLAGS_SynchronousDestroy;
+    if (op != KMT_OP_WaitForSynchronizationObjectFromCpu) return;
     memcpy(args + offsetof(D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU, hAsyncEvent), &event, 8);
 }
 

@@ -5,6 +5,7 @@
 #include "vt.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -359,6 +360,167 @@ static void a_lost_device_makes_no_objects(void **state)
     close(fd);
 }
 
+static uint64_t packets_so_far(void)
+{
+    const struct vidmm_env *env = host_instance_env(host);
+    assert_true(env->enter(env->ctx));
+    uint64_t n = vidmm_adapter_counters(host_instance_adapter(host))->submits;
+    env->leave(env->ctx);
+    return n;
+}
+
+/* One call, one packet for each context, or none at all. */
+static void submissions_go_to_several_contexts(void **state)
+{
+    static D3DKMT_SUBMITCOMMAND a;
+    const uint64_t *value;
+    (void)state;
+    begin();
+    D3DKMT_HANDLE d = device_new(), f = fence_new(d, &value), stranger = context_new(device_new());
+    a = (D3DKMT_SUBMITCOMMAND){.Commands = 0x10000, .CommandLength = 8,
+                               .Flags = D3DKMT_SUBMITCOMMANDFLAGS_NullRendering};
+    for (uint32_t i = 0; i < 64; i++) a.BroadcastContext[i] = context_new(d);
+    uint64_t before = packets_so_far();
+    assert_int_equal(CALL(SubmitCommand, &a), STATUS_INVALID_PARAMETER); /* to none */
+    a.BroadcastContextCount = 65;
+    assert_int_equal(CALL(SubmitCommand, &a), STATUS_INVALID_PARAMETER);
+    a.BroadcastContextCount = 64;
+    a.NumPrimaries = 17;
+    assert_int_equal(CALL(SubmitCommand, &a), STATUS_INVALID_PARAMETER);
+    a.NumPrimaries = 0;
+    D3DKMT_HANDLE last = a.BroadcastContext[63];
+    const D3DKMT_HANDLE wrong[] = {0, d, f, stranger};
+    for (size_t i = 0; i < VT_COUNT(wrong); i++) {
+        a.BroadcastContext[63] = wrong[i];
+        assert_int_equal(CALL(SubmitCommand, &a), STATUS_INVALID_PARAMETER);
+    }
+    a.BroadcastContext[63] = last;
+    for (uint32_t n = 1; n <= 64; n += 63) {
+        a.BroadcastContextCount = n;
+        assert_int_equal(CALL(SubmitCommand, &a), STATUS_SUCCESS);
+    }
+    D3DKMT_SIGNALSYNCHRONIZATIONOBJECTFROMGPU2 g = {
+        .ObjectCount = 1, .ObjectHandleArray = PTR(&f), .BroadcastContextCount = 64,
+        .BroadcastContextArray = PTR(a.BroadcastContext)};
+    uint64_t one = 1;
+    g.MonitoredFenceValueArray = PTR(&one);
+    assert_int_equal(CALL(SignalSynchronizationObjectFromGpu2, &g), STATUS_SUCCESS);
+    wait_cpu(d, f, 1);
+    assert_int_equal(packets_so_far() - before, 1 + 64);
+    end();
+}
+
+struct blocking { D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU args; NTSTATUS status; bool back; };
+
+static void *block(void *arg)
+{
+    struct blocking *b = arg;
+    b->status = CALL(WaitForSynchronizationObjectFromCpu, &b->args);
+    __atomic_store_n(&b->back, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* Waits of the CPU, blocking and by event: any of them, all of them, up to 32. */
+static void cpu_waits_for_any_and_for_all(void **state)
+{
+    D3DKMT_HANDLE f[33];
+    uint64_t values[33];
+    const uint64_t *value[33];
+    (void)state;
+    begin();
+    D3DKMT_HANDLE d = device_new();
+    int any = eventfd(0, EFD_NONBLOCK), all = eventfd(0, EFD_NONBLOCK);
+    for (uint32_t i = 0; i < 33; i++) {
+        f[i] = fence_new(d, &value[i]);
+        values[i] = i + 1;
+    }
+    D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU w = {.hDevice = d, .ObjectCount = 33,
+                                                    .ObjectHandleArray = PTR(f),
+                                                    .FenceValueArray = PTR(values)};
+    assert_int_equal(CALL(WaitForSynchronizationObjectFromCpu, &w), STATUS_INVALID_PARAMETER);
+    w.ObjectCount = 0;
+    assert_int_equal(CALL(WaitForSynchronizationObjectFromCpu, &w), STATUS_INVALID_PARAMETER);
+    w.ObjectCount = 32;
+    w.Flags = 2;
+    assert_int_equal(CALL(WaitForSynchronizationObjectFromCpu, &w), STATUS_INVALID_PARAMETER);
+    w.Flags = 0;
+    struct blocking b[2] = {{.args = w}, {.args = w}};
+    b[0].args.Flags = w.Flags = D3DDDI_WAITFORSYNCHRONIZATIONOBJECTFROMCPU_FLAGS_WaitAny;
+    w.hAsyncEvent = (uint64_t)any;
+    assert_int_equal(CALL(WaitForSynchronizationObjectFromCpu, &w), STATUS_SUCCESS);
+    w.Flags = 0;
+    w.hAsyncEvent = (uint64_t)all;
+    assert_int_equal(CALL(WaitForSynchronizationObjectFromCpu, &w), STATUS_SUCCESS);
+    pthread_t thread[2];
+    for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&thread[i], NULL, block, &b[i]), 0);
+    assert_false(happens(any, 30));
+    assert_false(__atomic_load_n(&b[0].back, __ATOMIC_ACQUIRE));
+    assert_int_equal(signal_cpu(d, f[20], values[20], 0), STATUS_SUCCESS);
+    pthread_join(thread[0], NULL);
+    assert_int_equal(b[0].status, STATUS_SUCCESS);
+    assert_true(happens(any, 10000));
+    for (uint32_t i = 0; i < 32; i++) {
+        assert_false(__atomic_load_n(&b[1].back, __ATOMIC_ACQUIRE));
+        if (i != 20) assert_int_equal(signal_cpu(d, f[i], values[i] + 5, 0), STATUS_SUCCESS);
+    }
+    pthread_join(thread[1], NULL);
+    assert_int_equal(b[1].status, STATUS_SUCCESS);
+    assert_true(happens(all, 10000));
+    assert_int_equal(now(value[32]), 0);
+    end();
+    close(any);
+    close(all);
+}
+
+struct destroying { D3DKMT_DESTROYALLOCATION2 args; NTSTATUS status; bool back; };
+
+static void *destroy_it(void *arg)
+{
+    struct destroying *x = arg;
+    x->status = CALL(DestroyAllocation2, &x->args);
+    __atomic_store_n(&x->back, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static uint64_t live_bytes(void)
+{
+    const struct vidmm_env *env = host_instance_env(host);
+    assert_true(env->enter(env->ctx));
+    uint64_t n = vidmm_adapter_counters(host_instance_adapter(host))->alloc_bytes_live;
+    env->leave(env->ctx);
+    return n;
+}
+
+/* SynchronousDestroy behind queued work returns with the memory, not before. */
+static void synchronous_destroy_returns_with_the_memory(void **state)
+{
+    struct ref_alloc_private data = {.magic = REF_ALLOC_MAGIC, .bytes = 65536, .supported = 4};
+    D3DDDI_ALLOCATIONINFO2 info = {.pPrivateDriverData = PTR(&data), .PrivateDriverDataSize = sizeof data};
+    const uint64_t *value;
+    (void)state;
+    begin();
+    D3DKMT_HANDLE d = device_new(), c = context_new(d), f = fence_new(d, &value);
+    uint64_t before = live_bytes();
+    D3DKMT_CREATEALLOCATION a = {.hDevice = d, .NumAllocations = 1, .pAllocationInfo2 = PTR(&info)};
+    assert_int_equal(CALL(CreateAllocation2, &a), STATUS_SUCCESS);
+    assert_true(live_bytes() > before);
+    D3DKMT_WAITFORSYNCHRONIZATIONOBJECT2 w = {c, 1, {f}, {.Fence = {1}}};
+    assert_int_equal(CALL(WaitForSynchronizationObject2, &w), STATUS_SUCCESS);
+    struct destroying x = {.args = {.hDevice = d, .phAllocationList = PTR(&info.hAllocation),
+                                    .AllocationCount = 1,
+                                    .Flags = D3DDDICB_DESTROYALLOCATION2FLAGS_SynchronousDestroy}};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, destroy_it, &x), 0);
+    usleep(30000);
+    assert_false(__atomic_load_n(&x.back, __ATOMIC_ACQUIRE));
+    assert_true(live_bytes() > before);
+    assert_int_equal(signal_cpu(d, f, 1, 0), STATUS_SUCCESS);
+    pthread_join(thread, NULL);
+    assert_int_equal(x.status, STATUS_SUCCESS);
+    assert_int_equal(live_bytes(), before);
+    end();
+}
+
 static const struct vt_case cases[] = {
     VT_TEST(first_forms_order_contexts, "", NULL),
     VT_TEST(first_forms_refuse_what_they_do_not_know, "SUB-22", NULL),
@@ -366,6 +528,9 @@ static const struct vt_case cases[] = {
     VT_TEST(events_of_several_contexts, "SUB-22", NULL),
     VT_TEST(cpu_notifications, "SUB-18", NULL),
     VT_TEST(a_lost_device_makes_no_objects, "", NULL),
+    VT_TEST(submissions_go_to_several_contexts, "SUB-05 SUB-33", NULL),
+    VT_TEST(cpu_waits_for_any_and_for_all, "SUB-16 SUB-22", NULL),
+    VT_TEST(synchronous_destroy_returns_with_the_memory, "ALC-21", NULL),
 };
 
 int main(int argc, char **argv) { return vt_main(argc, argv, "face_sync", cases, VT_COUNT(cases)); }

@@ -504,6 +504,34 @@ static void a_fence_goes_back_only_when_asked_to(void **state)
     fx_close(&s.f);
 }
 
+/* A submission to several contexts of one device: all get the packet, or none does. */
+static void several_contexts_take_one_submission(void **state)
+{
+    struct scene s;
+    struct vidmm_context *c[3];
+    struct vidmm_context_desc desc = {.node = REF_NODE_COPY};
+    const struct vidmm_submit in = {.va = 0x10000, .bytes = 8, .flags = VIDMM_SUBMIT_NULL};
+    (void)state;
+    scene_open(&s);
+    for (int i = 0; i < 3; i++) assert_int_equal(vidmm_context_create(s.f.d, &desc, &c[i]), VIDMM_OK);
+    struct vidmm_context *mixed[2] = {c[0], s.p[0].c};
+    uint64_t before = vidmm_state_hash(s.f.ad);
+    assert_int_equal(vidmm_contexts_submit(mixed, 2, &in), VIDMM_INVALID);
+    assert_int_equal(vidmm_contexts_submit(c, 0, &in), VIDMM_INVALID);
+    assert_int_equal(vidmm_contexts_submit(c, VIDMM_BROADCAST_MAX + 1, &in), VIDMM_INVALID);
+    for (uint64_t k = 1; k <= 3; k++) {
+        s.f.world.fail_in = k;
+        assert_int_equal(vidmm_contexts_submit(c, 3, &in), VIDMM_NO_MEMORY);
+    }
+    s.f.world.fail_in = 0;
+    assert_int_equal(vidmm_state_hash(s.f.ad), before);
+    fx_forget(&s.f);
+    assert_int_equal(vidmm_contexts_submit(c, 3, &in), VIDMM_OK);
+    fx_run(&s.f);
+    assert_int_equal(fx_count(&s.f, EV_SUBMIT), 3);
+    fx_close(&s.f);
+}
+
 /* ---- the checker ----------------------------------------------------------------------------------- */
 
 static void objects(struct scene *s, int number)
@@ -572,6 +600,7 @@ int main(int argc, char **argv)
         VT_TEST(a_lost_group_signals_nothing, "", NULL),
         VT_TEST(signals_at_submission_do_not_wait_for_completion, "", NULL),
         VT_TEST(a_fence_goes_back_only_when_asked_to, "SUB-20 SUB-21", NULL),
+        VT_TEST(several_contexts_take_one_submission, "SUB-05", NULL),
         VT_TEST(verify_watches_sync_objects, "INV-20 INV-21", NULL),
     };
     return vt_main(argc, argv, "core_sync", cases, VT_COUNT(cases));
