@@ -328,6 +328,9 @@ struct vidmm_kmd_ops {
     /* DxgkDdiQueryEngineStatus: a number that changes when the node gets work done. A packet is timed out
      * only while it stands still. Without it, a packet may take as long as the timeout and no longer. */
     uint64_t (*query_engine_status)(void *kmd, uint32_t node);
+    /* DxgkDdiQueryDependentEngineGroup: bit n: node n is affected when this one is reset (its own bit too).
+     * Those that have work are asked to stop first, and are reset as well if they do not in time. */
+    uint64_t (*query_dependent_engine_group)(void *kmd, uint32_t node);
     /* DxgkDdiResetFromTimeout: all access of the hardware to memory ends, nothing is reported any more. No
      * operation that touches hardware follows before restart_from_timeout. What is destroyed, and
      * build_paging_buffer with a transfer of 0 bytes or an unmapping of the aperture (the allocation has lost
@@ -358,14 +361,19 @@ struct vidmm_kmd_ops {
 
 enum vidmm_fault_flags { /* DXGK_PAGE_FAULT_FLAGS */
     VIDMM_FAULT_WRITE = 0x1, VIDMM_FAULT_FENCE_INVALID = 0x2, VIDMM_FAULT_ADAPTER_RESET_REQUIRED = 0x4,
-    VIDMM_FAULT_ENGINE_RESET_REQUIRED = 0x8
+    VIDMM_FAULT_ENGINE_RESET_REQUIRED = 0x8,
+    VIDMM_FAULT_FATAL_HARDWARE_ERROR = 0x10,  /* the adapter is reset */
+    VIDMM_FAULT_IOMMU = 0x20, VIDMM_FAULT_HW_CONTEXT_VALID = 0x40,
+    VIDMM_FAULT_PROCESS_HANDLE_VALID = 0x80   /* with FENCE_INVALID: the first packet of this process */
 };
 
 struct vidmm_page_fault { /* DmaPageFaulted */
     uint32_t node, level, flags, error_code;
     uint64_t hw_queue; /* 0: a packet did it; else the id of the queue (HWQUEUE_PAGE_FAULTED), no fence_id */
     uint64_t fence_id; /* of the packet that faulted; the engine has stopped behind it */
-    uint64_t va;
+    uint64_t va;       /* 0: another cause, see error_code */
+    uint64_t primitive; uint32_t stage, bind_entry; /* draw, pipeline stage, slot; as the driver knows them */
+    void *process;     /* the driver's handle, with PROCESS_HANDLE_VALID */
 };
 
 /* All packets of the node up to fence_id have completed (DMA_COMPLETED). */

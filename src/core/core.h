@@ -163,6 +163,7 @@ bool vmm_hw_before(const struct vidmm_device *, uint64_t seq); /* an unfinished 
 struct vidmm_device *vmm_hw_owner(const struct vidmm_adapter *, uint64_t queue_id); /* NULL: gone */
 
 /* fault.c */
+struct vmm_packet *vmm_fault_packet(const struct vmm_node *, const struct vidmm_page_fault *); /* or NULL */
 bool vmm_inbox_step(struct vidmm_adapter *);
 
 /* fence.c */

@@ -39,11 +39,26 @@ void vidmm_notify_preempted(struct vidmm_adapter *ad, uint32_t node)
     ad->platform->poke(ad->platform->ctx);
 }
 
-/* The owner of the packet that faulted, if there is one. */
+static struct vmm_packet *first_of_process(const struct vmm_node *n, const void *process)
+{
+    LIST_FOREACH(it, &n->running) {
+        struct vmm_packet *p = list_entry(it, struct vmm_packet, link);
+        if (p->ctx != NULL && p->ctx->dev->proc->space.kmd_process == process) return p;
+    }
+    return NULL;
+}
+
+/* The packet that faulted: named, or known by its process, or the one that was running. */
+struct vmm_packet *vmm_fault_packet(const struct vmm_node *n, const struct vidmm_page_fault *f)
+{
+    if (!(f->flags & VIDMM_FAULT_FENCE_INVALID)) return vmm_node_find(n, f->fence_id);
+    if (f->flags & VIDMM_FAULT_PROCESS_HANDLE_VALID) return first_of_process(n, f->process);
+    return vmm_node_front(n);
+}
+
 static struct vidmm_device *owner_of(const struct vmm_node *n, const struct vidmm_page_fault *f)
 {
-    const struct vmm_packet *p = f->flags & VIDMM_FAULT_FENCE_INVALID ? vmm_node_front(n)
-                                                                      : vmm_node_find(n, f->fence_id);
+    const struct vmm_packet *p = vmm_fault_packet(n, f);
     return p != NULL && p->ctx != NULL ? p->ctx->dev : NULL;
 }
 
@@ -54,7 +69,8 @@ static void handle_fault(struct vidmm_adapter *ad, uint32_t node)
     atomic_store_explicit(&in->fault_state, 0u, memory_order_release);
     ad->counters->faults++;
     if (BROKEN(ad, FLT_02)) return;
-    if (fault.flags & VIDMM_FAULT_ADAPTER_RESET_REQUIRED) /* FLT-08 */
+    uint32_t whole = VIDMM_FAULT_ADAPTER_RESET_REQUIRED | VIDMM_FAULT_FATAL_HARDWARE_ERROR; /* FLT-08 */
+    if (fault.flags & whole)
         vmm_adapter_reset(ad, owner_of(&ad->node[node], &fault), VIDMM_DEVICE_PAGE_FAULT, &fault);
     else
         vmm_engine_recover(ad, node, &fault);

@@ -364,6 +364,9 @@ struct vmm_node {
     uint64_t front_since, front_status; /* since when it stands still; what the driver said then */
     uint64_t preempt_until;    /* the node was asked to stop and must answer before; 0: not asked */
     uint64_t blamed;           /* fence id of the packet that shall not come back, 0: none */
+    uint64_t group;            /* nodes that must have stopped before this one is reset; 0: no reset is due */
+    bool group_fault;          /* the reset is due to pending_fault, else to a timeout */
+    struct vidmm_page_fault pending_fault;
 };
 
 /* When something happened last, as many times as a limit can ask for. */

@@ -21,7 +21,7 @@ static void drop_work(struct vidmm_adapter *ad)
         struct vmm_node *n = &ad->node[i];
         vmm_node_drop(ad, i);
         vmm_hw_node_reset(ad, i);
-        n->front_id = n->preempt_until = n->blamed = 0;
+        n->front_id = n->preempt_until = n->blamed = n->group = 0;
         atomic_store_explicit(&n->inbox.fault_state, 0u, memory_order_relaxed);
         atomic_store_explicit(&n->inbox.preempted, false, memory_order_relaxed);
     }

@@ -150,7 +150,7 @@ static bool start_client(struct vidmm_adapter *ad, uint32_t node)
 /* A node that was asked to stop gets nothing before it has answered. */
 static bool may_submit(const struct vidmm_adapter *ad, const struct vmm_node *n)
 {
-    return !ad->lost && n->preempt_until == 0 && n->running_count < ad->info.submit_depth;
+    return !ad->lost && n->preempt_until == 0 && n->group == 0 && n->running_count < ad->info.submit_depth;
 }
 
 bool vmm_sched_step(struct vidmm_adapter *ad)

@@ -38,8 +38,7 @@ static void fail_owner(struct vidmm_device *d, enum vidmm_device_state state,
 static struct vmm_packet *guilty_packet(const struct vmm_node *n, const struct vidmm_page_fault *fault,
                                         uint64_t last_aborted)
 {
-    bool known = fault != NULL && !(fault->flags & VIDMM_FAULT_FENCE_INVALID);
-    if (known) return vmm_node_find(n, fault->fence_id);
+    if (fault != NULL) return vmm_fault_packet(n, fault);
     return last_aborted != 0 ? vmm_node_find(n, last_aborted) : vmm_node_front(n);
 }
 
@@ -53,7 +52,7 @@ static bool reset_engine(struct vidmm_adapter *ad, uint32_t node, uint64_t *last
     bool ok = ad->ops->reset_engine(ad->kmd, node, last) == VIDMM_OK;
     vmm_node_complete(ad, node, atomic_load_explicit(&n->inbox.completed, memory_order_acquire));
     atomic_store_explicit(&n->inbox.preempted, false, memory_order_relaxed);
-    n->preempt_until = n->blamed = n->front_id = 0;
+    n->preempt_until = n->blamed = n->front_id = n->group = 0;
     vmm_hw_node_reset(ad, node);
     return ok;
 }
@@ -92,9 +91,42 @@ static void recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_
     }
 }
 
-void vmm_engine_recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_page_fault *fault)
+/* ---- nodes that a reset affects as well (FLT-25) ---- */
+
+static bool in_a_group(const struct vidmm_adapter *ad, uint32_t node)
 {
-    recover(ad, node, fault, NULL);
+    for (uint32_t i = 0; i < ad->info.node_count; i++)
+        if (ad->node[i].group >> node & 1u) return true;
+    return false;
+}
+
+/* Asks the others that have work. Gives those that were asked. */
+static uint64_t ask_group(struct vidmm_adapter *ad, uint32_t node)
+{
+    uint64_t asked = 0, mask = 0;
+    if (ad->ops->query_dependent_engine_group != NULL)
+        mask = ad->ops->query_dependent_engine_group(ad->kmd, node) & mask_low64(ad->info.node_count);
+    bool wait = ad->tdr_level != VIDMM_TDR_OFF && ad->ops->preempt_command != NULL && !in_a_group(ad, node);
+    for (uint32_t i = 0; i < ad->info.node_count && wait && !ad->lost; i++) {
+        struct vmm_node *n = &ad->node[i];
+        if (i == node || !(mask >> i & 1u) || n->running_count == 0) continue;
+        if (n->preempt_until == 0) vmm_node_ask(ad, i, 0);
+        n->preempt_until = ad->now + PREEMPT_WAIT_NS;
+        asked |= 1ull << i;
+    }
+    return asked;
+}
+
+/* Who did not stop in time has been reset by its own watch. */
+static bool group_step(struct vidmm_adapter *ad, uint32_t node)
+{
+    struct vmm_node *n = &ad->node[node];
+    for (uint32_t i = 0; i < ad->info.node_count; i++)
+        if ((n->group >> i & 1u) && ad->node[i].preempt_until != 0) return false;
+    struct vidmm_page_fault fault = n->pending_fault;
+    n->group = 0;
+    recover(ad, node, n->group_fault ? &fault : NULL, NULL);
+    return true;
 }
 
 static bool too_often(struct vidmm_adapter *ad)
@@ -109,6 +141,20 @@ void vmm_tdr_not_suspended(struct vidmm_hwcontext *c)
 {
     if (too_often(c->ad)) vmm_adapter_reset(c->ad, c->dev, VIDMM_DEVICE_HUNG, NULL);
     else recover(c->ad, c->node, NULL, c->dev);
+}
+
+void vmm_engine_recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_page_fault *fault)
+{
+    struct vmm_node *n = &ad->node[node];
+    uint64_t group = ask_group(ad, node);
+    if (ad->lost) return;
+    if (group == 0) {
+        recover(ad, node, fault, NULL);
+        return;
+    }
+    n->group = group;
+    n->group_fault = fault != NULL;
+    if (fault != NULL) n->pending_fault = *fault;
 }
 
 /* ---- the watch ---- */
@@ -152,7 +198,7 @@ static bool watch(struct vidmm_adapter *ad, uint32_t node)
 {
     struct vmm_node *n = &ad->node[node];
     const struct vmm_packet *front = vmm_node_front(n);
-    bool asked = n->preempt_until != 0, watched = ad->tdr_level != VIDMM_TDR_OFF;
+    bool asked = n->preempt_until != 0, watched = ad->tdr_level != VIDMM_TDR_OFF && n->group == 0;
     if (front == NULL && asked && watched && ad->now >= n->preempt_until) {
         timed_out(ad, node); /* everything has completed, but the answer has not come */
         return true;
@@ -200,7 +246,10 @@ void vmm_tdr_preempted(struct vidmm_adapter *ad, uint32_t node)
 bool vmm_tdr_step(struct vidmm_adapter *ad)
 {
     bool progress = false;
-    for (uint32_t i = 0; i < ad->info.node_count && !ad->lost; i++) progress |= watch(ad, i);
+    for (uint32_t i = 0; i < ad->info.node_count && !ad->lost; i++) {
+        progress |= watch(ad, i);
+        if (ad->node[i].group != 0) progress |= group_step(ad, i);
+    }
     return progress;
 }
 
@@ -211,6 +260,7 @@ uint64_t vmm_tdr_deadline(const struct vidmm_adapter *ad)
     if (ad->tdr_level == VIDMM_TDR_OFF) return next;
     for (uint32_t i = 0; i < ad->info.node_count; i++) {
         const struct vmm_node *n = &ad->node[i];
+        if (n->group != 0) continue;
         if (n->preempt_until != 0) next = min_u64(next, n->preempt_until);
         else if (n->running_count != 0) next = min_u64(next, n->front_since + ad->tdr_delay);
     }

@@ -64,7 +64,7 @@ static int32_t contender(const struct vmm_node *n, const struct vmm_packet *fron
 static const struct vmm_packet *stoppable(const struct vidmm_adapter *ad, const struct vmm_node *n)
 {
     const struct vmm_packet *front = vmm_node_front(n);
-    bool can = ad->ops->preempt_command != NULL && n->preempt_until == 0;
+    bool can = ad->ops->preempt_command != NULL && n->preempt_until == 0 && n->group == 0;
     return can && front != NULL && front->ctx != NULL ? front : NULL;
 }
 

@@ -274,6 +274,9 @@ static void page_fault_state(const struct vidmm_device *device, D3DKMT_GETDEVICE
     if (vidmm_device_fault(device, &f) != VIDMM_OK) return;
     a->PageFaultState.PageFaultFlags = f.flags;
     a->PageFaultState.FaultErrorCode = f.error_code;
+    a->PageFaultState.FaultedPrimitiveAPISequenceNumber = f.primitive;
+    a->PageFaultState.FaultedPipelineStage = f.stage;
+    a->PageFaultState.FaultedBindTableEntry = f.bind_entry;
     a->PageFaultState.FaultedVirtualAddress = f.va;
 }
 

@@ -157,7 +157,8 @@ vidmm_status vidmm_device_mark(struct vidmm_device *d)
 vidmm_status vidmm_device_fault(const struct vidmm_device *d, struct vidmm_page_fault *f)
 {
     use(d, DEVICE);
-    *f = (struct vidmm_page_fault){.va = 0x1234, .flags = VIDMM_FAULT_WRITE, .error_code = 7};
+    *f = (struct vidmm_page_fault){.va = 0x1234, .flags = VIDMM_FAULT_WRITE, .error_code = 7,
+                                   .primitive = 42, .stage = 7, .bind_entry = 3};
     return VIDMM_OK;
 }
 

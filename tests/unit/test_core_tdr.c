@@ -3,6 +3,8 @@
  * Asserts what the driver is asked to do, in which order and when, and what devices are told. */
 #include "core/obj.h"
 
+#include <string.h>
+
 #include "core_fixture.h"
 
 #define MS 1000000ull
@@ -364,6 +366,111 @@ static void paging_packets_are_resubmitted_first(void **state)
     assert_int_equal(word_at_spot(&f), 0x5555555555555555ull);
     assert_true(fx_queue_done(third.q));
     assert_int_equal(fx_place(op).segment, 1);
+    fx_close(&f);
+}
+
+/* ---- groups of engines, and what a fault says --------------------------------------------------------- */
+
+static uint32_t group_asked[REF_NODE_COUNT];
+
+static uint64_t compute_and_copy(void *kmd, uint32_t node)
+{
+    (void)kmd;
+    group_asked[node]++;
+    return 1u << REF_NODE_COMPUTE | 1u << REF_NODE_COPY | 1u << node;
+}
+
+static void with_a_group(struct vidmm_kmd_ops *o) { o->query_dependent_engine_group = compute_and_copy; }
+
+static struct vidmm_context *copy_context(struct vidmm_device *d)
+{
+    struct vidmm_context_desc desc = {.node = REF_NODE_COPY};
+    struct vidmm_context *c;
+    assert_int_equal(vidmm_context_create(d, &desc, &c), VIDMM_OK);
+    return c;
+}
+
+/* An engine that a reset affects is stopped first, and goes on after; if it does not stop in half a second,
+ * it is reset as well. */
+static void dependent_engines_are_stopped_first(void **state)
+{
+    (void)state;
+    for (uint32_t hangs = 0; hangs <= 1; hangs++) {
+        struct fx f;
+        struct vidmm_fence *gate;
+        fx_init(&f, REF_FORMAT_A);
+        f.hooks.ops = with_a_group;
+        memset(group_asked, 0, sizeof group_asked);
+        fx_start(&f);
+        struct peer other = fx_peer(f.p);
+        struct vidmm_context *c = copy_context(f.d);
+        assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
+        if (hangs) hang(&f, c);
+        else fx_wait_packet(&f, c, vidmm_fence_gpu_address(gate), 1);
+        fx_fill(&f, c, f.cmd_va + SPOT, 0x77777777, 8);
+        fx_run(&f);
+        fx_forget(&f);
+        f.cmd_cpu[SPOT / 8] = 0;
+        bad_packet(&f, other.c);
+        pass(&f, 499 * MS);
+        assert_int_equal(fx_count(&f, EV_PREEMPT), 1);
+        uint32_t at = first_index(&f, EV_PREEMPT);
+        assert_int_equal(f.log.event[at].submit.node, REF_NODE_COPY);
+        assert_int_equal(group_asked[REF_NODE_COMPUTE], 1);
+        assert_int_equal(fx_count(&f, EV_RESET), hangs ? 0 : 1);
+        pass(&f, 1 * MS);
+        assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_PAGE_FAULT);
+        assert_int_equal(fx_count(&f, EV_RESET), hangs ? 2 : 1);
+        assert_int_equal(group_asked[REF_NODE_COPY], hangs ? 1 : 0);
+        assert_int_equal(vidmm_device_state(f.d), hangs ? VIDMM_DEVICE_HUNG : VIDMM_DEVICE_ACTIVE);
+        if (!hangs) {
+            assert_int_equal(vidmm_fence_signal(gate, 1), VIDMM_OK);
+            fx_run(&f);
+            assert_int_equal(word_at_spot(&f), 0x7777777777777777ull);
+        }
+        assert_int_equal(f.count.adapter_resets, 0);
+        fx_close(&f);
+    }
+}
+
+/* All that a driver tells of a fault reaches whoever asks; without a fence it is known by its process. */
+static void what_a_fault_says(void **state)
+{
+    struct fx f;
+    struct vidmm_process *p2;
+    struct vidmm_page_fault why;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    assert_int_equal(vidmm_process_create(f.ad, &p2), VIDMM_OK);
+    struct peer other = fx_peer(p2);
+    hang(&f, f.c);
+    fx_run(&f);
+    assert_int_equal(vidmm_context_submit(other.c, 0x10000, 8, NULL, 0, VIDMM_SUBMIT_NULL), VIDMM_OK);
+    fx_run(&f);
+    struct vidmm_page_fault fault = {
+        .node = REF_NODE_COMPUTE, .level = 2, .error_code = 0x1235, .va = 0x123000, .primitive = 42,
+        .stage = 7, .bind_entry = 5, .process = p2->space.kmd_process,
+        .flags = VIDMM_FAULT_WRITE | VIDMM_FAULT_FENCE_INVALID | VIDMM_FAULT_PROCESS_HANDLE_VALID |
+                 VIDMM_FAULT_ENGINE_RESET_REQUIRED};
+    vidmm_notify_page_fault(f.ad, &fault);
+    fx_run(&f);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_PAGE_FAULT);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(vidmm_device_fault(other.d, &why), VIDMM_OK);
+    assert_memory_equal(&why, &fault, sizeof why);
+    fault.flags = VIDMM_FAULT_FENCE_INVALID; /* then it is the one at the front */
+    fault.process = NULL;
+    vidmm_notify_page_fault(f.ad, &fault);
+    fx_run(&f);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_PAGE_FAULT);
+    assert_int_equal(f.count.adapter_resets, 0);
+    struct peer third = fx_peer(p2);
+    hang(&f, third.c);
+    fault.flags = VIDMM_FAULT_FATAL_HARDWARE_ERROR | VIDMM_FAULT_IOMMU | VIDMM_FAULT_FENCE_INVALID;
+    vidmm_notify_page_fault(f.ad, &fault);
+    fx_run(&f);
+    assert_int_equal(f.count.adapter_resets, 1);
+    assert_true(fx_destroy_process(&f, p2));
     fx_close(&f);
 }
 
@@ -799,6 +906,8 @@ int main(int argc, char **argv)
         VT_TEST(an_idle_node_that_never_answers_is_reset, "FLT-12 FLT-16 INV-19", NULL),
         VT_TEST(a_fault_comes_before_the_answer, "FLT-08 FLT-11 FLT-12", NULL),
         VT_TEST(fences_stay_at_their_maximum, "SUB-20", NULL),
+        VT_TEST(dependent_engines_are_stopped_first, "FLT-25", NULL),
+        VT_TEST(what_a_fault_says, "FLT-06 FLT-07 FLT-08", NULL),
         VT_TEST(levels_and_delay, "FLT-16", NULL),
         VT_TEST(bad_settings_are_refused, "", NULL),
         VT_TEST(an_aborted_fence_outside_the_window_is_fatal, "FLT-13", NULL),
