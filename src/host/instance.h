@@ -14,7 +14,8 @@ struct host_config {
     void *kmd;
     struct vidmm_counters *counters; /* may be shared memory; NULL: the adapter keeps its own */
     const char *break_row;           /* as in vidmm_adapter_config */
-    uint64_t tdr_delay_ns;           /* as in vidmm_adapter_config */
+    uint64_t tdr_delay_ns;           /* as in vidmm_adapter_config, all three */
+    uint32_t tdr_limit_count, tdr_level;
     uint64_t frames;                 /* system memory, as in sysmem_create; 0: as much as there can be */
 };
 

@@ -96,7 +96,13 @@ static NTSTATUS check_primaries(struct kmt_call *c, const struct kmt_object *con
 {
     struct vidmm_open *open[D3DKMT_MAX_WRITTEN_PRIMARIES];
     if (n > D3DKMT_MAX_WRITTEN_PRIMARIES) return STATUS_INVALID_PARAMETER;
-    return kmt_find_opens(c, context->parent, handle, n, open);
+    NTSTATUS status = kmt_find_opens(c, context->parent, handle, n, open);
+    for (uint32_t i = 0; i < n && status == STATUS_SUCCESS; i++) { /* SUB-10: only what is on the list */
+        struct vidmm_placement_info info;
+        vidmm_open_placement(open[i], &info);
+        if (info.resident_count == 0) status = STATUS_INVALID_PARAMETER;
+    }
+    return status;
 }
 
 /* All of them, which the core wants to be of one device. They render nothing together, or all do. */

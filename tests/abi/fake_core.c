@@ -328,7 +328,8 @@ vidmm_status vidmm_open_set_priority(struct vidmm_open *p, uint32_t priority)
 uint32_t vidmm_open_priority(const struct vidmm_open *p) { return use(p, OPEN)->priority; }
 void vidmm_open_placement(const struct vidmm_open *p, struct vidmm_placement_info *out)
 {
-    *out = (struct vidmm_placement_info){.segment = 1, .resident = use(p, OPEN)->resident != 0};
+    *out = (struct vidmm_placement_info){.segment = 1, .resident = use(p, OPEN)->resident != 0,
+                                          .resident_count = (uint32_t)use(p, OPEN)->resident};
 }
 vidmm_status vidmm_open_lock(struct vidmm_open *p, void **cpu)
 {

@@ -317,6 +317,63 @@ static void make_resident_answers(void **state)
     end();
 }
 
+/* A primary that a packet writes must be on the list of its device (SUB-10), and there are at most 16. */
+static void written_primaries(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE device = create_device(open_adapter());
+    D3DKMT_CREATEPAGINGQUEUE q = create_queue(device);
+    D3DKMT_CREATECONTEXTVIRTUAL cv = {.hDevice = device};
+    D3DKMT_CREATEALLOCATION a = {.hDevice = device};
+    assert_int_equal(CALL(CreateContextVirtual, &cv), STATUS_SUCCESS);
+    assert_int_equal(create_allocations(&a, 2), STATUS_SUCCESS);
+    D3DKMT_HANDLE listed = allocation(0), other = allocation(1);
+    put_handles(&listed, 1);
+    D3DDDI_MAKERESIDENT m = {.hPagingQueue = q.hPagingQueue, .NumAllocations = 1,
+                             .AllocationList = AT(2 * ARRAYS)};
+    assert_int_equal(CALL(MakeResident, &m), STATUS_SUCCESS);
+    D3DKMT_SUBMITCOMMAND s = {.Commands = 0x10000, .CommandLength = 8, .BroadcastContextCount = 1,
+                              .BroadcastContext = {cv.hContext}, .NumPrimaries = 1,
+                              .WrittenPrimaries = {listed}};
+    assert_int_equal(CALL(SubmitCommand, &s), STATUS_SUCCESS);
+    s.NumPrimaries = 2;
+    s.WrittenPrimaries[1] = other;
+    assert_int_equal(CALL(SubmitCommand, &s), STATUS_INVALID_PARAMETER);
+    s.NumPrimaries = 17;
+    assert_int_equal(CALL(SubmitCommand, &s), STATUS_INVALID_PARAMETER);
+    s.NumPrimaries = 1;
+    assert_int_equal(CALL(SubmitCommand, &s), STATUS_SUCCESS);
+    end();
+}
+
+/* User mode reports its device: two reasons are known; what a fault said is told. */
+static void device_state_and_mark(void **state)
+{
+    (void)state;
+    begin();
+    D3DKMT_HANDLE device = create_device(open_adapter());
+    D3DKMT_GETDEVICESTATE g = {.hDevice = device, .StateType = DEVICESTATE_PAGE_FAULT};
+    assert_int_equal(CALL(GetDeviceState, &g), STATUS_SUCCESS);
+    assert_int_equal(g.PageFaultState.FaultedVirtualAddress, 0x1234);
+    assert_int_equal(g.PageFaultState.PageFaultFlags, 1);
+    assert_int_equal(g.PageFaultState.FaultErrorCode, 7);
+    assert_int_equal(g.PageFaultState.FaultedPrimitiveAPISequenceNumber, 42);
+    assert_int_equal(g.PageFaultState.FaultedPipelineStage, 7);
+    assert_int_equal(g.PageFaultState.FaultedBindTableEntry, 3);
+    g.StateType = 7;
+    assert_int_equal(CALL(GetDeviceState, &g), STATUS_INVALID_PARAMETER);
+    D3DKMT_MARKDEVICEASERROR m = {.hDevice = device, .Reason = 0x80000000u};
+    assert_int_equal(CALL(MarkDeviceAsError, &m), STATUS_SUCCESS);
+    m.Reason = 0x80000006u;
+    assert_int_equal(CALL(MarkDeviceAsError, &m), STATUS_SUCCESS);
+    m.Reason = 6;
+    assert_int_equal(CALL(MarkDeviceAsError, &m), STATUS_INVALID_PARAMETER);
+    m = (D3DKMT_MARKDEVICEASERROR){.hDevice = device + 64, .Reason = 0x80000000u};
+    assert_int_equal(CALL(MarkDeviceAsError, &m), STATUS_INVALID_PARAMETER);
+    end();
+}
+
 static D3DKMT_HANDLE waited_device;
 
 static void destroy_device_meanwhile(void)
@@ -800,6 +857,8 @@ static const struct vt_case cases[] = {
     VT_TEST(create_allocation_rules, "", NULL),
     VT_TEST(create_allocation_is_atomic, "", NULL),
     VT_TEST(unwritable_results_are_undone, "", NULL),
+    VT_TEST(written_primaries, "SUB-10", NULL),
+    VT_TEST(device_state_and_mark, "FLT-06 FLT-09 FLT-21", NULL),
     VT_TEST(make_resident_answers, "", NULL),
     VT_TEST(objects_die_during_waits, "", NULL),
     VT_TEST(asynchronous_wait, "", NULL),

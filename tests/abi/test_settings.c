@@ -52,6 +52,15 @@ static void values(void **state)
     assert_int_equal(s.paging_delay_ms, 20);
     assert_true(read_one("VIDMM_TDR_DELAY_MS", "300", &s));
     assert_int_equal(s.tdr_delay_ms, 300);
+    assert_true(read_one("VIDMM_TDR_LIMIT", "7", &s));
+    assert_int_equal(s.tdr_limit, 7);
+    assert_int_equal(s.tdr_level, 0);
+    assert_true(read_one("VIDMM_TDR_LEVEL", "recover", &s));
+    assert_int_equal(s.tdr_level, 1);
+    assert_true(read_one("VIDMM_TDR_LEVEL", "off", &s));
+    assert_int_equal(s.tdr_level, 2);
+    assert_true(read_one("VIDMM_TDR_LEVEL", "fatal", &s));
+    assert_int_equal(s.tdr_level, 3);
     assert_true(read_one("VIDMM_INJECT", "fault@3,hang@12,delay=20,oom@1,remove@999,reset-fails@2", &s));
     assert_int_equal(s.inject.count, 5);
     assert_int_equal(s.inject.what[0].kind, INJECT_FAULT);
@@ -83,6 +92,8 @@ static void mistakes(void **state)
     assert_false(read_one("VIDMM_PAGING_DELAY_MS", "20ms", &s));
     assert_false(read_one("VIDMM_PAGING_DELAY_MS", "60001", &s));
     assert_false(read_one("VIDMM_TDR_DELAY_MS", "60001", &s));
+    assert_false(read_one("VIDMM_TDR_LIMIT", "33", &s));
+    assert_false(read_one("VIDMM_TDR_LEVEL", "never", &s));
     static char *const wrong[] = {"fault", "fault@", "fault@0", "fault@-1", "fault@ 1", "fault@1,",
                                         ",fault@1", "fault@1 hang@2", "boom@1", "delay=", "delay=60001",
                                         "delay=1s", "fault@9999999999999999999", "FAULT@1"};

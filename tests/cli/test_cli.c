@@ -45,6 +45,9 @@ static void wrong_use_is_one_line_and_status_2(void **state)
         {"$vidmm run --paging-delay 20s -- true", "20s"},
         {"$vidmm run --paging-delay 60001 -- true", "60001"},
         {"$vidmm run --tdr-delay soon -- true", "--tdr-delay soon"},
+        {"$vidmm run --tdr-limit 33 -- true", "33"},
+        {"$vidmm run --tdr-limit 0 -- true", "--tdr-limit 0"},
+        {"$vidmm run --tdr-level maybe -- true", "maybe"},
         {"$vidmm run --inject fault -- true", "fault"},
         {"$vidmm run --inject fault@1,boom@2 -- true", "'boom@2'"},
         {"$vidmm run --inject delay=9s -- true", "delay=9s"},
@@ -134,6 +137,10 @@ static void settings_reach_the_library(void **state)
     command_has(o->out, "VIDMM_PAGING_DELAY_MS=20\n");
     command_has(o->out, "VIDMM_TDR_DELAY_MS=0\n");
     command_has(o->out, "VIDMM_INJECT=\n");
+    command_has(o->out, "VIDMM_TDR_LEVEL=recover\n");
+    o = command_run("$vidmm run --tdr-limit 3 --tdr-level fatal -- env");
+    command_has(o->out, "VIDMM_TDR_LIMIT=3\n");
+    command_has(o->out, "VIDMM_TDR_LEVEL=fatal\n");
     o = command_run("VIDMM_INJECT=x $vidmm run --inject fault@3,oom@2 --inject delay=5 -- env");
     command_has(o->out, "VIDMM_INJECT=fault@3,oom@2,delay=5\n");
     command_has(command_run("$vidmm run --tdr-delay 700 -- env")->out, "VIDMM_TDR_DELAY_MS=700\n");

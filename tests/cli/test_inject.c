@@ -58,6 +58,14 @@ static void on_ref(void **state)
     all("ref --tdr-delay 400", "ref", 400);
 }
 
+/* One timeout is the end, if so wished: the neighbour is told, and no new device can be had. */
+static void the_fatal_level(void **state)
+{
+    (void)state;
+    if (!TEST_REAL_LIBRARY) vt_skip("the library is built with the thread sanitizer, the command is not");
+    check(&(struct injection){"hang@5", "gone", true}, "ref --tdr-delay 200 --tdr-level fatal", "ref", 200);
+}
+
 static void on_dg2(void **state)
 {
     (void)state;
@@ -76,6 +84,7 @@ static void under_opencl(void **state)
 
 static const struct vt_case cases[] = {
     VT_TEST(on_ref, "FLT-16 FLT-20", NULL),
+    VT_TEST(the_fatal_level, "FLT-16", NULL),
     VT_TEST(on_dg2, "", NULL),
     VT_TEST(under_opencl, "", NULL),
 };

@@ -31,6 +31,8 @@ struct run_options {
     uint64_t vram_reported_bytes;    /* what the driver is told */
     unsigned paging_delay_ms;
     unsigned tdr_delay_ms;           /* 0: the profile's own */
+    unsigned tdr_limit;              /* 0: the usual one */
+    const char *tdr_level;           /* "recover", "off" or "fatal" */
     char inject[CLI_TEXT_MAX];       /* what shall go wrong, see app/inject.h; "": nothing */
     const char *report;              /* NULL: none; "-": standard output */
     enum report_format format;

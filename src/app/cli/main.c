@@ -21,6 +21,8 @@ static const char help_text[] =
     "  --vram-reported SIZE  video memory the driver is told about (default 4G)\n"
     "  --paging-delay MS     make every paging operation this many milliseconds slower (default 0)\n"
     "  --tdr-delay MS        a packet that stands still for this long is hung (default: dg2 300, ref 2000)\n"
+    "  --tdr-limit N         the adapter may be reset N times a minute, then it is gone (default 5)\n"
+    "  --tdr-level LEVEL     recover (default), off (never), fatal (the first timeout is the end)\n"
     "  --inject WHAT         what shall go wrong, separated by commas or in several options:\n"
     "                        fault@N, hang@N, reset-fails@N, remove@N: at the program's N-th submission a\n"
     "                        page fault, a hang, a hang whose engine cannot be reset, removal of the GPU;\n"

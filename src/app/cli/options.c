@@ -15,8 +15,8 @@
 #define VRAM_UNIT (64 * KIB)                  /* the largest page of any profile */
 #define DELAY_MAX_MS 60000u
 
-enum { OPT_PROFILE = 256, OPT_VRAM, OPT_REPORTED, OPT_DELAY, OPT_TDR, OPT_INJECT, OPT_REPORT,
-       OPT_FORMAT, OPT_VIA };
+enum { OPT_PROFILE = 256, OPT_VRAM, OPT_REPORTED, OPT_DELAY, OPT_TDR, OPT_TDR_LIMIT, OPT_TDR_LEVEL,
+       OPT_INJECT, OPT_REPORT,       OPT_FORMAT, OPT_VIA };
 
 static const struct option run_table[] = {
     {"profile", required_argument, NULL, OPT_PROFILE},
@@ -24,6 +24,8 @@ static const struct option run_table[] = {
     {"vram-reported", required_argument, NULL, OPT_REPORTED},
     {"paging-delay", required_argument, NULL, OPT_DELAY},
     {"tdr-delay", required_argument, NULL, OPT_TDR},
+    {"tdr-limit", required_argument, NULL, OPT_TDR_LIMIT},
+    {"tdr-level", required_argument, NULL, OPT_TDR_LEVEL},
     {"inject", required_argument, NULL, OPT_INJECT},
     {"report", required_argument, NULL, OPT_REPORT},
     {"report-format", required_argument, NULL, OPT_FORMAT},
@@ -41,6 +43,7 @@ void options_defaults(struct run_options *o)
 {
     *o = (struct run_options){
         .profile = "dg2",
+        .tdr_level = "recover",
         .vram_bytes = 1024 * KIB * KIB,
         .vram_reported_bytes = 4096 * KIB * KIB,
     };
@@ -94,6 +97,27 @@ static int read_delay(const char *option, const char *text, unsigned *ms)
         return complain(EXIT_WRONG_USE, "%s %s: not a number of milliseconds from 0 to 60000", option, text);
     *ms = (unsigned)number;
     return 0;
+}
+
+static int read_limit(const char *text, unsigned *limit)
+{
+    uint64_t number = 0;
+    const char *rest = read_digits(text, &number);
+    if (rest == NULL || *rest != '\0' || number == 0 || number > 32)
+        return complain(EXIT_WRONG_USE, "--tdr-limit %s: not a number of resets from 1 to 32", text);
+    *limit = (unsigned)number;
+    return 0;
+}
+
+static int read_level(const char *text, const char **level)
+{
+    static const char *const names[] = {"recover", "off", "fatal"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(names[i], text) != 0) continue;
+        *level = names[i];
+        return 0;
+    }
+    return complain(EXIT_WRONG_USE, "--tdr-level %s: no such level; there are recover, off and fatal", text);
 }
 
 /* Lists of several options add up. */
@@ -156,6 +180,8 @@ static int take_option(struct run_options *o, int which)
     case OPT_REPORTED: return read_size("--vram-reported", optarg, &o->vram_reported_bytes);
     case OPT_DELAY: return read_delay("--paging-delay", optarg, &o->paging_delay_ms);
     case OPT_TDR: return read_delay("--tdr-delay", optarg, &o->tdr_delay_ms);
+    case OPT_TDR_LIMIT: return read_limit(optarg, &o->tdr_limit);
+    case OPT_TDR_LEVEL: return read_level(optarg, &o->tdr_level);
     case OPT_INJECT: return read_inject(optarg, o->inject);
     case OPT_REPORT: return read_report(optarg, &o->report);
     case OPT_FORMAT: return read_format(optarg, &o->format);

@@ -194,6 +194,8 @@ void run_environment(const struct run_options *o, const struct libraries *l, int
     set_number("VIDMM_VRAM_REPORTED", o->vram_reported_bytes);
     set_number("VIDMM_PAGING_DELAY_MS", o->paging_delay_ms);
     set_number("VIDMM_TDR_DELAY_MS", o->tdr_delay_ms);
+    set_number("VIDMM_TDR_LIMIT", o->tdr_limit);
+    setenv("VIDMM_TDR_LEVEL", o->tdr_level, 1);
     setenv("VIDMM_INJECT", o->inject, 1);
     setenv(REDIRECT_ENV_LIBRARY, l->dxcore, 1);
     unsetenv("VIDMM_COUNTERS_FD");

@@ -194,7 +194,9 @@ static NTSTATUS start_host(const struct driver *d, struct host_instance **host)
     const char *why = "unknown";
     struct host_config config = {.ops = d->ops, .kmd = d->kmd,
                                  .counters = map_counters(instance.settings.counters_fd),
-                                 .tdr_delay_ns = tdr_delay_ms(&instance.settings) * 1000000};
+                                 .tdr_delay_ns = tdr_delay_ms(&instance.settings) * 1000000,
+                                 .tdr_limit_count = instance.settings.tdr_limit,
+                                 .tdr_level = instance.settings.tdr_level};
 #ifdef VIDMM_TEST_HOOKS
     config.break_row = getenv("VIDMM_BREAK");
 #endif

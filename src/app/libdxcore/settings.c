@@ -41,6 +41,14 @@ static bool optional_size(char *(*get)(const char *), const char *name, uint64_t
     return text == NULL || *text == '\0' || parse_size(text, out);
 }
 
+static bool read_level(const char *text, uint32_t *level)
+{
+    static const char *const names[] = {"", "recover", "off", "fatal"}; /* in the order of vidmm_tdr_level */
+    for (*level = 0; text != NULL && *level < 4; ++*level)
+        if (strcmp(text, names[*level]) == 0) return true;
+    return text == NULL;
+}
+
 bool settings_read(struct settings *s, char *(*get)(const char *), const char **why)
 {
     uint64_t number;
@@ -62,6 +70,11 @@ bool settings_read(struct settings *s, char *(*get)(const char *), const char **
         return false;
     *why = "VIDMM_TDR_DELAY_MS is not a number of milliseconds up to 60000";
     if (!optional_size(get, "VIDMM_TDR_DELAY_MS", &s->tdr_delay_ms) || s->tdr_delay_ms > 60000) return false;
+    *why = "VIDMM_TDR_LIMIT is not a number up to 32";
+    if (!optional_size(get, "VIDMM_TDR_LIMIT", &number) || number > 32) return false;
+    s->tdr_limit = (uint32_t)number;
+    *why = "VIDMM_TDR_LEVEL is none of recover, off, fatal";
+    if (!read_level(get("VIDMM_TDR_LEVEL"), &s->tdr_level)) return false;
     *why = "VIDMM_INJECT is not a list such as fault@3,delay=20";
     if (inject_read(&s->inject, get("VIDMM_INJECT")) != NULL) return false;
     *why = "VIDMM_COUNTERS_FD is not a file descriptor";

@@ -16,6 +16,8 @@ struct settings {
     uint64_t vram_reported_bytes;  /* VIDMM_VRAM_REPORTED; 0: the profile's own */
     uint64_t paging_delay_ms;      /* VIDMM_PAGING_DELAY_MS */
     uint64_t tdr_delay_ms;         /* VIDMM_TDR_DELAY_MS: timeout of packets; 0: the profile's own */
+    uint32_t tdr_limit;            /* VIDMM_TDR_LIMIT: adapter resets a minute may have; 0: the core's own */
+    uint32_t tdr_level;            /* VIDMM_TDR_LEVEL: recover, off, fatal; as vidmm_tdr_level */
     struct inject inject;          /* VIDMM_INJECT */
     int counters_fd;               /* VIDMM_COUNTERS_FD: shared struct counters_block; -1: none */
 };
