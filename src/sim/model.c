@@ -122,7 +122,8 @@ void model_device_lost(struct model_device *d)
 {
     d->lost = true;
     model_pieces_cut_off(d);
-    for (uint32_t i = 0; i < d->alloc_count; i++) d->alloc[i]->count = d->alloc[i]->in_flight = 0;
+    /* What it has on an engine goes on: until everything rests, its addresses are in use. */
+    for (uint32_t i = 0; i < d->alloc_count; i++) d->alloc[i]->count = 0;
 }
 
 /* Its allocations die like closed ones, its queues at once. The struct lives on until all is settled. */
