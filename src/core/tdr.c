@@ -232,6 +232,7 @@ static void keep_time(const struct vidmm_adapter *ad, const struct vmm_node *n, 
 void vmm_tdr_preempted(struct vidmm_adapter *ad, uint32_t node)
 {
     struct vmm_node *n = &ad->node[node];
+    if (n->preempt_until == 0) return; /* nobody asked: what is there goes on running */
     keep_time(ad, n, node);
     ad->counters->preemptions += n->running_count > 0;
     struct vmm_packet *p = n->blamed != 0 ? vmm_node_find(n, n->blamed) : NULL;

@@ -149,6 +149,29 @@ static void an_idle_node_that_never_answers_is_reset(void **state)
     fx_close(&f);
 }
 
+/* A driver that answers what nobody asked must not get packets queued again that are still running. */
+static void an_answer_that_nobody_asked_for_is_ignored(void **state)
+{
+    struct fx f;
+    struct vidmm_fence *gate;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
+    fx_wait_packet(&f, f.c, vidmm_fence_gpu_address(gate), 1);
+    fx_run(&f);
+    assert_int_equal(f.ad->node[REF_NODE_COMPUTE].running_count, 1);
+    uint32_t submits = fx_count(&f, EV_SUBMIT);
+    vidmm_notify_preempted(f.ad, REF_NODE_COMPUTE);
+    fx_run(&f);
+    assert_int_equal(f.ad->node[REF_NODE_COMPUTE].running_count, 1);
+    assert_int_equal(fx_count(&f, EV_SUBMIT), submits);
+    assert_int_equal(f.count.preemptions, 0);
+    assert_int_equal(vidmm_fence_signal(gate, 1), VIDMM_OK);
+    fx_run(&f);
+    assert_int_equal(vidmm_context_pending(f.c), 0);
+    fx_close(&f);
+}
+
 /* The packet faults while its node is being stopped, and the driver reports both before anybody looks: it is
  * a fault of that packet, as if it had come alone. */
 static void a_fault_comes_before_the_answer(void **state)
@@ -496,6 +519,7 @@ int main(int argc, char **argv)
         VT_TEST(a_slow_packet_is_left_alone, "", NULL),
         VT_TEST(paging_packets_are_resubmitted_first, "FLT-15", NULL),
         VT_TEST(an_idle_node_that_never_answers_is_reset, "FLT-12 FLT-16 INV-19", NULL),
+        VT_TEST(an_answer_that_nobody_asked_for_is_ignored, "", NULL),
         VT_TEST(a_fault_comes_before_the_answer, "FLT-08 FLT-11 FLT-12", NULL),
         VT_TEST(fences_stay_at_their_maximum, "SUB-20", NULL),
         VT_TEST(dependent_engines_are_stopped_first, "FLT-25", NULL),
