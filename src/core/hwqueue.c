@@ -355,6 +355,7 @@ vidmm_status vidmm_hwcontext_create(struct vidmm_device *d, const struct vidmm_h
     if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (in->node >= ad->info.node_count || in->engine_affinity > 1) return VIDMM_INVALID;
     if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
+    if (ad->info.sched_flags & VIDMM_SCHED_NO_64BIT_ATOMICS) return VIDMM_NOT_SUPPORTED;
     if (!ad->info.node[in->node].hw_queues || !ad->info.node[in->node].gpummu) return VIDMM_NOT_SUPPORTED;
     struct vidmm_hwcontext *c = vmm_new(ad, sizeof *c);
     if (c == NULL) return VIDMM_NO_MEMORY;

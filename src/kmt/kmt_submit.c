@@ -11,9 +11,14 @@ NTSTATUS kmt_create_context_virtual(struct kmt_call *c)
     struct kmt_object *device = kmt_object_find(c->process, a->hDevice, KMT_DEVICE);
     void *data;
     if (device == NULL || a->Flags & D3DDDI_CREATECONTEXTFLAGS_Reserved) return STATUS_INVALID_PARAMETER;
-    if (a->Flags & D3DDDI_CREATECONTEXTFLAGS_HwQueueSupported) return STATUS_NOT_SUPPORTED;
     NTSTATUS status = kmt_copy_bytes(c, a->pPrivateDriverData, a->PrivateDriverDataSize, &data);
     if (status != STATUS_SUCCESS) return status;
+    if (a->Flags & D3DDDI_CREATECONTEXTFLAGS_HwQueueSupported) { /* for hardware queues, and them alone */
+        const struct vidmm_hwcontext_desc hw = {.node = a->NodeOrdinal, .engine_affinity = a->EngineAffinity,
+                                                .private_data = data,
+                                                .private_size = a->PrivateDriverDataSize};
+        return kmt_hwcontext_make(c, device, &hw, &a->hContext);
+    }
     struct kmt_object *o = kmt_object_new(c->process, KMT_CONTEXT, device);
     if (o == NULL) return STATUS_NO_MEMORY;
     const struct vidmm_context_desc desc = {.node = a->NodeOrdinal, .engine_affinity = a->EngineAffinity,
@@ -35,6 +40,7 @@ NTSTATUS kmt_destroy_context(struct kmt_call *c)
 {
     const D3DKMT_DESTROYCONTEXT *a = c->args;
     struct kmt_object *o = kmt_object_find(c->process, a->hContext, KMT_CONTEXT);
+    if (o == NULL) o = kmt_object_find(c->process, a->hContext, KMT_HWCONTEXT);
     if (o == NULL) return STATUS_INVALID_PARAMETER;
     kmt_object_retire(o, 0);
     return STATUS_SUCCESS;
@@ -81,7 +87,7 @@ NTSTATUS kmt_get_in_process_priority(struct kmt_call *c)
 /* ---- submission -------------------------------------------------------------------------------- */
 
 /* Drivers write addresses sign-extended; the space is what the page tables cover. */
-static bool fold_address(const struct kmt_call *c, uint64_t *va)
+bool kmt_fold_address(const struct kmt_call *c, uint64_t *va)
 {
     uint32_t bits = vidmm_adapter_info(c->process->face->config.adapter)->va_bits;
     uint64_t mask = bits < 64 ? (UINT64_C(1) << bits) - 1 : UINT64_MAX;
@@ -132,7 +138,7 @@ NTSTATUS kmt_submit_command(struct kmt_call *c)
     if (status != STATUS_SUCCESS) return status;
     if (a->Flags & D3DKMT_SUBMITCOMMANDFLAGS_Reserved) return STATUS_INVALID_PARAMETER;
     if (a->NumHistoryBuffers != 0) return STATUS_NOT_SUPPORTED;
-    if (!fold_address(c, &in.va)) return STATUS_INVALID_PARAMETER;
+    if (!kmt_fold_address(c, &in.va)) return STATUS_INVALID_PARAMETER;
     status = check_primaries(c, context, a->WrittenPrimaries, a->NumPrimaries);
     if (status == STATUS_SUCCESS)
         status = kmt_copy_bytes(c, a->pPrivateDriverData, a->PrivateDriverDataSize, &data);

@@ -14,7 +14,8 @@ struct kmt_face {
 };
 
 enum kmt_kind {
-    KMT_ADAPTER = 1, KMT_DEVICE, KMT_CONTEXT, KMT_QUEUE, KMT_SYNC, KMT_ALLOCATION, KMT_RESOURCE, KMT_TRIM
+    KMT_ADAPTER = 1, KMT_DEVICE, KMT_CONTEXT, KMT_QUEUE, KMT_SYNC, KMT_ALLOCATION, KMT_RESOURCE, KMT_TRIM,
+    KMT_HWCONTEXT, KMT_HWQUEUE
 };
 
 /* A copy of bytes the client gave. */
@@ -40,6 +41,8 @@ struct kmt_object {
             struct vidmm_render_sizes sizes; /* of these: command buffer, allocation list, patch list */
         } context;
         struct { struct vidmm_queue *core; struct kmt_object *sync; } queue;
+        struct { struct vidmm_hwcontext *core; } hwcontext;
+        struct { struct vidmm_hwqueue *core; struct kmt_object *sync, *context; } hwqueue;
         struct {
             struct vidmm_fence *core;
             struct vidmm_sync *object; /* of a mutex or semaphore; then core is NULL */
@@ -124,6 +127,12 @@ void kmt_object_retire(struct kmt_object *, uint32_t close_flags);
 struct vidmm_process *kmt_process_core(struct kmt_process *, NTSTATUS *status);
 /* Drops it when neither an adapter handle nor a device is left. */
 void kmt_process_rest(struct kmt_process *);
+
+/* kmt_hwqueue.c: a new hardware context on a device; it becomes call->made. */
+NTSTATUS kmt_hwcontext_make(struct kmt_call *, struct kmt_object *device, const struct vidmm_hwcontext_desc *,
+                            D3DKMT_HANDLE *);
+/* kmt_submit.c: an address as drivers write it, sign-extended or not; false: beyond the space. */
+bool kmt_fold_address(const struct kmt_call *, uint64_t *va);
 
 void kmt_blob_free(const struct vidmm_env *, struct kmt_blob *);
 

@@ -132,6 +132,12 @@ static void retire_one(struct kmt_object *o, bool core_lives, uint32_t close_fla
     case KMT_QUEUE:
         if (core_lives && o->queue.core != NULL) vidmm_queue_destroy(o->queue.core);
         break;
+    case KMT_HWCONTEXT: /* with the queues that are left in it */
+        if (core_lives && o->hwcontext.core != NULL) vidmm_hwcontext_destroy(o->hwcontext.core);
+        break;
+    case KMT_HWQUEUE:
+        if (core_lives && o->hwqueue.core != NULL) vidmm_hwqueue_destroy(o->hwqueue.core);
+        break;
     case KMT_SYNC: /* a queue's fence goes with the queue */
         if (core_lives && o->sync.core != NULL && o->sync.queue == NULL) vidmm_fence_destroy(o->sync.core);
         if (core_lives && o->sync.object != NULL) vidmm_sync_destroy(o->sync.object);
@@ -150,6 +156,19 @@ static void retire_one(struct kmt_object *o, bool core_lives, uint32_t close_fla
     kmt_object_unref(o);
 }
 
+/* The handles of a hardware context's queues die with it. */
+static void retire_queues(struct kmt_object *context)
+{
+    LIST_FOREACH_SAFE(it, tmp, &context->parent->device.children) {
+        struct kmt_object *o = list_entry(it, struct kmt_object, in_parent);
+        if (o->kind != KMT_HWQUEUE || o->hwqueue.context != context) continue;
+        struct kmt_object *sync = o->hwqueue.sync;
+        if (tmp == &sync->in_parent) tmp = tmp->next; /* it goes as well */
+        retire_one(sync, true, 0);
+        retire_one(o, true, 0);
+    }
+}
+
 void kmt_object_retire(struct kmt_object *o, uint32_t close_flags)
 {
     struct list *at;
@@ -162,6 +181,8 @@ void kmt_object_retire(struct kmt_object *o, uint32_t close_flags)
         while ((at = list_first(&o->resource.allocations)) != NULL)
             retire_one(list_entry(at, struct kmt_object, allocation.in_resource), true, close_flags);
     }
+    if (o->kind == KMT_HWCONTEXT) retire_queues(o);
+    if (o->kind == KMT_HWQUEUE && o->hwqueue.sync != NULL) retire_one(o->hwqueue.sync, true, 0);
     if (o->kind == KMT_QUEUE && o->queue.sync != NULL) retire_one(o->queue.sync, true, 0);
     retire_one(o, true, close_flags);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { PROCESS = 0x50524f43, DEVICE, CONTEXT, QUEUE, FENCE, OPEN, MUTEX };
+enum kind { PROCESS = 0x50524f43, DEVICE, CONTEXT, QUEUE, FENCE, OPEN, MUTEX, HWCONTEXT, HWQUEUE };
 
 /* One shape for all kinds of object. */
 struct object {
@@ -257,6 +257,61 @@ vidmm_status vidmm_context_render(struct vidmm_context *c, const struct vidmm_re
     for (uint32_t i = 0; i < in->patch_count; i++) sum = (uint8_t)(sum + in->patch[i].patch_offset);
     return fails();
 }
+/* A queue's fence is a neighbour of the queue: it goes with it, and with the context. */
+vidmm_status vidmm_hwcontext_create(struct vidmm_device *d, const struct vidmm_hwcontext_desc *in,
+                                    struct vidmm_hwcontext **out)
+{
+    if (in->node >= info.node_count) return VIDMM_INVALID;
+    MAKE(vidmm_hwcontext, HWCONTEXT, use(d, DEVICE));
+}
+void vidmm_hwcontext_destroy(struct vidmm_hwcontext *c) { destroy(use(c, HWCONTEXT)); }
+vidmm_status vidmm_hwqueue_create(struct vidmm_hwcontext *c, const struct vidmm_hwqueue_desc *in,
+                                  struct vidmm_hwqueue **out)
+{
+    struct object *context = use(c, HWCONTEXT);
+    vidmm_status st = fails();
+    if (st != VIDMM_OK || in->flags != 0) return st;
+    struct object *o = make(HWQUEUE, context);
+    o->fence = make(FENCE, context);
+    *out = (struct vidmm_hwqueue *)(void *)o;
+    return VIDMM_OK;
+}
+void vidmm_hwqueue_destroy(struct vidmm_hwqueue *q)
+{
+    struct object *o = use(q, HWQUEUE);
+    drop(o->fence);
+    drop(o);
+}
+struct vidmm_fence *vidmm_hwqueue_progress(struct vidmm_hwqueue *q)
+{
+    return (struct vidmm_fence *)(void *)use(q, HWQUEUE)->fence;
+}
+vidmm_status vidmm_hwqueue_submit(struct vidmm_hwqueue *q, uint64_t va, uint32_t bytes, const void *data,
+                                  uint32_t size, uint64_t progress)
+{
+    struct object *o = use(q, HWQUEUE);
+    (void)bytes;
+    volatile uint8_t sum = 0;
+    for (uint32_t i = 0; i < size; i++) sum = (uint8_t)(sum + ((const uint8_t *)data)[i]);
+    fake.last_submit_va = va;
+    vidmm_status st = fails();
+    if (st == VIDMM_OK) o->fence->value = progress;
+    return st;
+}
+vidmm_status vidmm_hwqueue_wait(struct vidmm_hwqueue *q, struct vidmm_fence *const *f, const uint64_t *values,
+                                uint32_t n)
+{
+    (void)values;
+    use(q, HWQUEUE);
+    for (uint32_t i = 0; i < n; i++) use(f[i], FENCE);
+    return fails();
+}
+vidmm_status vidmm_hwqueue_signal(struct vidmm_hwqueue *q, struct vidmm_fence *const *f,
+                                  const uint64_t *values, uint32_t n)
+{
+    return vidmm_hwqueue_wait(q, f, values, n);
+}
+
 static void use_point(const struct vidmm_point *p, uint64_t add)
 {
     check((p->fence == NULL) != (p->sync == NULL), "a point names one object");

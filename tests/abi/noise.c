@@ -23,7 +23,7 @@ static D3DKMT_PTR at(uint32_t offset)
 
 /* What a field of an argument struct holds. */
 enum what {
-    END, ADAPTER, DEVICE, CONTEXT, QUEUE, SYNC, ALLOC, RESOURCE, TRIM, GLOBAL, NT, KINDS,
+    END, ADAPTER, DEVICE, CONTEXT, QUEUE, SYNC, ALLOC, RESOURCE, TRIM, GLOBAL, NT, HWCONTEXT, HWQUEUE, KINDS,
     COUNT,         /* 1..3 */
     LIST,          /* pointer to handles of the kind in `extra` */
     VALUES,        /* pointer to small 64-bit numbers */
@@ -69,6 +69,17 @@ static const struct shape shapes[] = {
     {KMT_OP_GetDeviceState, {{0, DEVICE, 0}, {4, COUNT, 0}}, {{0}}},
     {KMT_OP_GetDeviceState, {{0, DEVICE, 0}, {4, CONST, 5}}, {{0}}},
     {KMT_OP_MarkDeviceAsError, {{0, DEVICE, 0}, {4, CONST, 0x80000006u}}, {{0}}},
+    {KMT_OP_CreateHwContext, {{0, DEVICE, 0}, {24, BYTES, 0}, {16, CONST, 40}}, {{32, HWCONTEXT, 0}}},
+    {KMT_OP_CreateHwQueue, {{0, HWCONTEXT, 0}, {16, BYTES, 0}, {8, CONST, 40}},
+     {{24, HWQUEUE, 0}, {28, SYNC, 0}}},
+    {KMT_OP_DestroyHwContext, {{0, HWCONTEXT, 0}}, {{0}}},
+    {KMT_OP_DestroyHwQueue, {{0, HWQUEUE, 0}}, {{0}}},
+    {KMT_OP_SubmitCommandToHwQueue, {{0, HWQUEUE, 0}, {8, COUNT, 0}, {16, CONST, 65536}, {24, CONST, 64},
+     {32, BYTES, 0}, {28, CONST, 40}}, {{0}}},
+    {KMT_OP_SubmitWaitForSyncObjectsToHwQueue, {{0, HWQUEUE, 0}, {4, COUNT, 0}, {8, LIST, SYNC},
+     {16, VALUES, 0}}, {{0}}},
+    {KMT_OP_SubmitSignalSyncObjectsToHwQueue, {{4, CONST, 1}, {8, LIST, HWQUEUE}, {16, COUNT, 0},
+     {24, LIST, SYNC}, {32, VALUES, 0}}, {{0}}},
     {KMT_OP_SubmitCommand, {{24, CONST, 1}, {28, CONTEXT, 0}, {288, BYTES, 0}, {296, CONST, 56}}, {{0}}},
     {KMT_OP_CreateSynchronizationObject2, {{0, DEVICE, 0}, {8, CONST, 5}}, {{88, SYNC, 0}}},
     {KMT_OP_CreateSynchronizationObject2, {{0, DEVICE, 0}, {8, CONST, 3}}, {{88, SYNC, 0}}},
