@@ -380,8 +380,8 @@ struct vidmm_page_fault { /* DmaPageFaulted */
 void vidmm_notify_completed(struct vidmm_adapter *, uint32_t node, uint64_t fence_id);
 /* The GPU has written a monitored fence (MONITORED_FENCE_SIGNALED). */
 void vidmm_notify_fence_signaled(struct vidmm_adapter *);
-/* DMA_PAGE_FAULTED: at most one per node until reset_engine has been called for it. None may be on its way any
- * more when reset_engine or reset_from_timeout returns. */
+/* DMA_PAGE_FAULTED: at most one per node until reset_engine has been called for it. None may be on its way
+ * any more when reset_engine or reset_from_timeout returns. */
 void vidmm_notify_page_fault(struct vidmm_adapter *, const struct vidmm_page_fault *);
 /* The answer to preempt_command, after vidmm_notify_completed for what had completed (DMA_PREEMPTED). None
  * may come after reset_engine or reset_from_timeout has been called. */
