@@ -118,7 +118,7 @@ static vidmm_status make_alloc(struct vidmm_adapter *ad, const struct vidmm_allo
     if (st == VIDMM_OK) st = check_physical(ad, ka, al);
     if (st == VIDMM_OK) st = size_alloc(ad, in, ka, al);
     if (st == VIDMM_OK && ka->alignment > al->align) al->align = ka->alignment;
-    if (st == VIDMM_OK && al->physical && vmm_aperture_need(al) > ad->segment[ad->aperture].pool.pages)
+    if (st == VIDMM_OK && al->physical && vmm_aperture_need(al) > ad->aperture_pages)
         st = VIDMM_NO_VIDEO_MEMORY;
     if (st == VIDMM_OK) st = take_memory(ad, in, al);
     if (st != VIDMM_OK) {
@@ -322,7 +322,7 @@ void vidmm_open_placement(const struct vidmm_open *op, struct vidmm_placement_in
 /* A move that has begun takes the bytes away in the end, even if it still waits for an engine. */
 static bool at_home(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
 {
-    if (ad->move.al == al) return false;
+    if (ad->move.al == al) return al->segment == VMM_SYSTEM && ad->move.to == VMM_SYSTEM; /* the aperture's */
     return al->segment == VMM_SYSTEM && (al->state == PLACE_NONE || al->state == PLACE_LIVE);
 }
 

@@ -1,30 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* aperture.c — allocations that are accessed physically. In a memory segment they are one extent; in system
  * memory a contiguous range of the aperture shows their frames (inv. 13).
- * Owns: the aperture's pool, al->aperture_page and _count. Calls: pagepool, batch.c, move.c.
+ * Owns: adapter.in_aperture, which is sorted by address; al->aperture_page, _count. Calls: batch.c, move.c.
  * A memory segment may be too fragmented for one of them, the aperture never is: it holds nothing else, and
  * ranges there can be taken back without moving a byte. So the aperture is the place that admission counts
  * on, and memory segments are used while they have room (inv. 9). */
 #include "core/core.h"
 
-/* Ranges are whole blocks of the pool: then ranges given out one after another leave no gaps. */
-#define RANGE_PAGES ((uint32_t)PAGEPOOL_BLOCK_PAGES)
+static uint32_t range_align(const struct vmm_alloc *al) { return al->align >> VIDMM_PAGE_SHIFT; }
 
-static uint32_t range_pages(const struct vmm_alloc *al)
-{
-    return (uint32_t)align_up(al->pages, RANGE_PAGES);
-}
-
-static uint32_t range_align(const struct vmm_alloc *al)
-{
-    return max_u32(al->align >> VIDMM_PAGE_SHIFT, RANGE_PAGES);
-}
-
-/* With what may be lost in front of it by its alignment. */
-uint32_t vmm_aperture_need(const struct vmm_alloc *al)
-{
-    return range_pages(al) + range_align(al) - RANGE_PAGES;
-}
+/* With what may be lost in front of it by its alignment: ranges given out one after another from the low end
+ * then never need more than the sum of this. */
+uint32_t vmm_aperture_need(const struct vmm_alloc *al) { return (uint32_t)al->pages + range_align(al) - 1; }
 
 /* ---- bring-up ---- */
 
@@ -54,7 +41,7 @@ const char *vmm_aperture_check(const struct vidmm_adapter *ad)
         if (!(s->flags & VIDMM_SEGMENT_APERTURE)) continue;
         if (s->commit_limit == 0 || s->commit_limit > s->bytes)
             return "the aperture's commit limit must be 1..its size"; /* SEG-19 */
-        if (s->commit_limit >> VIDMM_PAGE_SHIFT > PAGEPOOL_PAGES_MAX)
+        if (s->commit_limit >> VIDMM_PAGE_SHIFT > VIDMM_ALLOC_PAGES_MAX)
             return "the aperture has too many pages";
     }
     return NULL;
@@ -66,8 +53,7 @@ vidmm_status vmm_aperture_init(struct vidmm_adapter *ad)
     if (!any_physical(&ad->info)) return VIDMM_OK;
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (ad->segment[id].flags & VIDMM_SEGMENT_APERTURE) ad->aperture = id;
-    uint64_t pages = ad->info.segment[ad->aperture - 1].commit_limit >> VIDMM_PAGE_SHIFT;
-    if (!pagepool_init(&ad->segment[ad->aperture].pool, (uint32_t)pages, &ad->memory)) return VIDMM_NO_MEMORY;
+    ad->aperture_pages = (uint32_t)(ad->info.segment[ad->aperture - 1].commit_limit >> VIDMM_PAGE_SHIFT);
     return ad->platform->sys_alloc(ad->platform->ctx, 1, &ad->dummy_frame);
 }
 
@@ -78,30 +64,55 @@ void vmm_aperture_fini(struct vidmm_adapter *ad)
 
 /* ---- ranges ---- */
 
+static struct vmm_alloc *holder(struct list *l) { return list_entry(l, struct vmm_alloc, on_aperture); }
+
+/* May what v has be taken for d? Of nobody, or of a device that may be stopped. d NULL: nothing is taken. */
+static bool may_take(const struct vmm_alloc *v, const struct vidmm_device *d)
+{
+    return d != NULL && (!vmm_alloc_required(v) || vmm_resid_may_stop(v, d));
+}
+
+/* The lowest page at which al fits beside what may not be taken for d; *before: who comes next of those that
+ * stay, or the end of the list. false: nowhere. */
+static bool find_range(const struct vidmm_adapter *ad, const struct vmm_alloc *al,
+                       const struct vidmm_device *d, uint64_t *page, struct list **before)
+{
+    *page = 0;
+    LIST_FOREACH(it, &ad->in_aperture) {
+        *before = it;
+        if (may_take(holder(it), d)) continue;
+        if (*page + al->pages <= holder(it)->aperture_page) return true;
+        uint64_t end = (uint64_t)holder(it)->aperture_page + holder(it)->aperture_count;
+        *page = align_up(end, range_align(al));
+    }
+    *before = (struct list *)(uintptr_t)&ad->in_aperture;
+    return *page + al->pages <= ad->aperture_pages;
+}
+
 bool vmm_aperture_room(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
 {
-    struct pagepool *pool = (struct pagepool *)(uintptr_t)&ad->segment[ad->aperture].pool; /* not changed */
-    return pagepool_largest_run(pool) >= vmm_aperture_need(al);
+    uint64_t page;
+    struct list *before;
+    return find_range(ad, al, NULL, &page, &before);
 }
 
 bool vmm_aperture_take(struct vidmm_adapter *ad, struct vmm_alloc *al)
 {
+    uint64_t page;
+    struct list *before;
     CHECK(al->aperture_count == 0);
-    uint32_t n = range_pages(al);
-    uint32_t page = pagepool_alloc_run(&ad->segment[ad->aperture].pool, n, range_align(al), false);
-    if (page == PAGEPOOL_NONE) return false;
-    al->aperture_page = page;
-    al->aperture_count = n;
-    ad->counters->aperture_bytes += (uint64_t)n << VIDMM_PAGE_SHIFT;
-    list_push_back(&ad->in_aperture, &al->on_aperture);
+    if (!find_range(ad, al, NULL, &page, &before)) return false;
+    al->aperture_page = (uint32_t)page;
+    al->aperture_count = (uint32_t)al->pages;
+    ad->counters->aperture_bytes += vmm_alloc_bytes(al);
+    list_insert_before(before, &al->on_aperture);
     return true;
 }
 
 void vmm_aperture_release(struct vidmm_adapter *ad, struct vmm_alloc *al)
 {
     if (al->aperture_count == 0) return;
-    pagepool_free(&ad->segment[ad->aperture].pool, al->aperture_page, al->aperture_count);
-    ad->counters->aperture_bytes -= (uint64_t)al->aperture_count << VIDMM_PAGE_SHIFT;
+    ad->counters->aperture_bytes -= vmm_alloc_bytes(al);
     al->aperture_count = 0;
     list_remove(&al->on_aperture);
 }
@@ -116,7 +127,7 @@ bool vmm_aperture_admits(struct vidmm_device *d, struct vidmm_open *const *opens
         opens[i]->mark = mark;
         pages += vmm_aperture_need(opens[i]->al);
     }
-    return pages == 0 || pages <= (ad->segment[ad->aperture].pool.pages & ~(RANGE_PAGES - 1));
+    return pages == 0 || pages <= ad->aperture_pages;
 }
 
 enum vmm_emit vmm_aperture_emit(struct vidmm_adapter *ad, struct vmm_alloc *al, bool map, uint64_t *multipass)
@@ -165,8 +176,6 @@ struct vidmm_gpu_address vmm_aperture_address(const struct vidmm_adapter *ad, co
 
 /* ---- who gets a range ---- */
 
-static struct vmm_alloc *holder(struct list *l) { return list_entry(l, struct vmm_alloc, on_aperture); }
-
 static bool only_of(const struct vmm_alloc *al, const struct vidmm_device *d)
 {
     LIST_FOREACH(it, &al->opens) {
@@ -176,36 +185,41 @@ static bool only_of(const struct vmm_alloc *al, const struct vidmm_device *d)
     return true;
 }
 
-/* What nobody requires goes first, then what may be taken from its device; the oldest of either. */
-static struct vmm_alloc *victim(struct vidmm_adapter *ad, const struct vidmm_device *d)
+/* One of those that together make room for al; NULL: there is no such set. */
+static struct vmm_alloc *victim(struct vidmm_adapter *ad, const struct vmm_alloc *al,
+                                const struct vidmm_device *d)
 {
-    struct vmm_alloc *stop = NULL;
+    uint64_t page;
+    struct list *before;
+    if (!find_range(ad, al, d, &page, &before)) return NULL;
     LIST_FOREACH(it, &ad->in_aperture) {
         struct vmm_alloc *v = holder(it);
-        if (!vmm_alloc_required(v)) return v;
-        if (stop == NULL && vmm_resid_may_stop(v, d)) stop = v;
+        bool above = v->aperture_page >= page + al->pages;
+        bool below = v->aperture_page + v->aperture_count <= page;
+        if (!above && !below) return v;
     }
-    return stop;
+    return NULL;
 }
 
-/* Everything there is d's own, so there is room, only not in one piece. */
+/* What is not d's own may be taken: so there is room, only not in one piece. */
 static bool own_gaps(const struct vidmm_adapter *ad, const struct vidmm_device *d)
 {
     LIST_FOREACH(it, &ad->in_aperture)
-        if (!only_of(list_entry(it, struct vmm_alloc, on_aperture), d)) return false;
-    return !list_empty(&ad->in_aperture);
+        if (!only_of(holder(it), d) && !may_take(holder(it), d)) return false;
+    return true;
 }
 
 bool vmm_aperture_repack(struct vidmm_adapter *ad, struct vidmm_device *d)
 {
     if (!d->repack) return false;
-    struct list *l = list_first(&ad->in_aperture);
-    if (l == NULL || !only_of(holder(l), d)) {
-        d->repack = false;
-        return false;
+    LIST_FOREACH(it, &ad->in_aperture) {
+        struct vmm_alloc *v = holder(it);
+        if (!only_of(v, d) && !may_take(v, d)) continue;
+        vmm_move_begin(ad, v, VMM_SYSTEM, false);
+        return true;
     }
-    vmm_move_begin(ad, holder(l), VMM_SYSTEM, false);
-    return true;
+    d->repack = false; /* all out: what comes now fills it from the low end, without gaps */
+    return false;
 }
 
 bool vmm_aperture_place(struct vidmm_adapter *ad, struct vmm_alloc *al, struct vidmm_device *d)
@@ -214,7 +228,7 @@ bool vmm_aperture_place(struct vidmm_adapter *ad, struct vmm_alloc *al, struct v
         vmm_move_begin(ad, al, VMM_SYSTEM, true);
         return true;
     }
-    struct vmm_alloc *v = victim(ad, d);
+    struct vmm_alloc *v = victim(ad, al, d);
     if (v != NULL) {
         vmm_move_begin(ad, v, VMM_SYSTEM, false);
         return true;

@@ -242,7 +242,7 @@ struct vmm_dma {
     struct list link;          /* context.spare while no packet has it */
     struct vidmm_dma_buffer kmd;
     uint32_t list_max, patch_max, list_count, patch_count;
-    bool patched;              /* the addresses in it are those of `list` */
+    uint64_t patched_seq;      /* adapter.place_seq when it was patched last; 0: never */
     uint64_t meta_bytes;
     struct vidmm_open **open;  /* [list_count], each counted in open.refs */
     struct vidmm_reference *list;
@@ -398,6 +398,7 @@ struct vmm_alloc {
     uint8_t state, segment;    /* vmm_place_state; segment that has the bytes, 0 = home */
     bool physical;             /* AccessedPhysically: contiguous, or mapped in the aperture (inv. 13) */
     struct list on_aperture;   /* adapter.in_aperture while it holds a range */
+    uint64_t placed_seq;       /* adapter.place_seq when it became LIVE last */
     uint32_t aperture_page, aperture_count; /* that range, in 4 KiB pages; count 0: none */
     bool fresh;                /* nobody has written it: zeros need a fill, not a copy */
     bool cached;               /* system memory of it is cached (SEG-21) */
@@ -528,8 +529,10 @@ struct vidmm_adapter {
     struct list active[3];     /* queues with requests, by priority */
     struct list companions;    /* with queued updates, in the order in which they began */
     uint32_t aperture;         /* segment id, when a node is physical; else 0 */
+    uint32_t aperture_pages;   /* 4 KiB pages that it may map */
+    uint64_t place_seq;        /* placements so far: a buffer patched before a newer one is patched again */
     uint64_t dummy_frame;      /* what unmapped aperture pages show */
-    struct list in_aperture;   /* allocations that hold a range there, oldest first */
+    struct list in_aperture;   /* allocations that hold a range there, by address */
     /* paging process */
     struct vmm_space paging;
     void *paging_context;

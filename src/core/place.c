@@ -88,6 +88,7 @@ void vmm_place_state(struct vmm_alloc *al, enum vmm_place_state state, uint32_t 
     al->segment = (uint8_t)segment;
     if (is) count_resident(ad, al, true);
     if (was == is) return;
+    if (is) al->placed_seq = ++ad->place_seq;
     LIST_FOREACH(it, &al->opens) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
         if (!list_is_linked(&op->on_required)) continue;

@@ -67,7 +67,7 @@ static void dma_give(struct vidmm_context *c, struct vmm_dma *m)
 {
     for (uint32_t i = 0; i < m->list_count; i++) m->open[i]->refs--;
     m->list_count = m->patch_count = m->kmd.used = 0;
-    m->patched = false;
+    m->patched_seq = 0;
     if (!c->dying && large_enough(c, m) && list_count(&c->spare) < SPARE_MAX)
         list_push_back(&c->spare, &m->link);
     else dma_delete(adapter_of(c), m);
@@ -243,7 +243,7 @@ vidmm_status vidmm_context_render(struct vidmm_context *c, const struct vidmm_re
 
 /* ---- submission ---- */
 
-/* true: an address in the buffer is not that of this moment. */
+/* true: something moved since the buffer was patched, perhaps away and back. */
 static bool refresh(const struct vidmm_adapter *ad, struct vmm_dma *m)
 {
     bool moved = false;
@@ -251,7 +251,7 @@ static bool refresh(const struct vidmm_adapter *ad, struct vmm_dma *m)
     for (uint32_t i = 0; i < m->list_count; i++) {
         struct vidmm_gpu_address at = vmm_aperture_address(ad, m->open[i]->al);
         CHECK(at.segment != 0); /* the device's list is complete, and this is on it (inv. 7, 13) */
-        moved |= m->list[i].segment != at.segment || m->list[i].address != at.offset;
+        moved |= m->open[i]->al->placed_seq > m->patched_seq;
         m->list[i].segment = at.segment;
         m->list[i].address = at.offset;
     }
@@ -261,17 +261,16 @@ static bool refresh(const struct vidmm_adapter *ad, struct vmm_dma *m)
 vidmm_status vmm_render_submit(struct vidmm_adapter *ad, const struct vmm_packet *p, uint32_t node)
 {
     struct vmm_dma *m = p->dma;
-    bool stale = refresh(ad, m) || !m->patched;
-    if (stale && m->patch_count > 0) {
+    if ((refresh(ad, m) || m->patched_seq == 0) && m->patch_count > 0) {
         struct vidmm_kmd_patch args = { .context = p->ctx->kmd_context, .dma = &m->kmd, .list = m->list,
                                         .list_count = m->list_count, .patch = m->patch,
                                         .patch_count = m->patch_count, .fence_id = p->fence_id };
         ad->counters->patches++;
         ad->counters->patch_locations += m->patch_count;
-        if (m->patched) ad->counters->repatches++;
+        if (m->patched_seq != 0) ad->counters->repatches++;
         if (ad->ops->patch(ad->kmd, &args) != VIDMM_OK) return VIDMM_FAILED; /* PHY-10 */
     }
-    m->patched = true;
+    m->patched_seq = ad->place_seq;
     struct vidmm_kmd_submit_physical s = { .context = p->ctx->kmd_context, .node = node, .dma = &m->kmd,
                                            .fence_id = p->fence_id, .flags = p->flags };
     return ad->ops->submit_command(ad->kmd, &s) == VIDMM_OK ? VIDMM_OK : VIDMM_FAILED;

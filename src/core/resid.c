@@ -448,16 +448,27 @@ static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, stru
     return false;
 }
 
+static bool serve_alloc(struct vidmm_adapter *ad, struct vidmm_device *d, struct vmm_alloc *al,
+                        bool *progress)
+{
+    if (al->state != PLACE_NONE) return false;
+    if (wants_memory(al) && al->locks == 0 && place_in_memory(ad, al, d, VICTIM_OWN)) return true;
+    if (al->physical) return vmm_aperture_place(ad, al, d);
+    *progress |= vmm_place_system(al); /* resident all the same; promoted when there is room */
+    return false;
+}
+
+/* What is accessed physically comes last: if it took the room of what can be nowhere else, it would have to
+ * go again. */
 static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
 {
     bool progress = false;
     if (vmm_aperture_repack(ad, d)) return true;
-    LIST_FOREACH(it, &d->required) {
-        struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
-        if (al->state != PLACE_NONE) continue;
-        if (wants_memory(al) && al->locks == 0 && place_in_memory(ad, al, d, VICTIM_OWN)) return true;
-        if (al->physical && vmm_aperture_place(ad, al, d)) return true;
-        progress |= vmm_place_system(al); /* resident all the same; promoted when there is room */
+    for (int physical = 0; physical < 2; physical++) {
+        LIST_FOREACH(it, &d->required) {
+            struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
+            if (al->physical == (physical != 0) && serve_alloc(ad, d, al, &progress)) return true;
+        }
     }
     return progress;
 }

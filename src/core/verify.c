@@ -289,18 +289,16 @@ static void check_physical(struct walk *w, const struct vmm_alloc *al)
 
 static void check_aperture(struct walk *w)
 {
-    struct vidmm_adapter *ad = w->ad;
-    struct pagepool *pool = &ad->segment[ad->aperture].pool;
-    uint64_t used = 0;
-    if (ad->aperture == 0) return;
-    LIST_FOREACH(it, &ad->in_aperture) {
+    uint64_t end = 0, bytes = 0;
+    LIST_FOREACH(it, &w->ad->in_aperture) {
         const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_aperture);
-        used += al->aperture_count;
-        hold(w, al->physical && al->aperture_count >= al->pages, 13, "a range of the aperture is too short");
-        hold(w, !pagepool_is_free(pool, al->aperture_page, 1), 4, "a range of the aperture is free");
+        hold(w, al->physical && al->aperture_count == al->pages, 13, "a range of the aperture is too short");
+        hold(w, al->aperture_page >= end, 4, "two ranges of the aperture overlap");
+        end = (uint64_t)al->aperture_page + al->aperture_count;
+        bytes += vmm_alloc_bytes(al);
     }
-    hold(w, pagepool_check(pool), 4, "the pool of the aperture is damaged");
-    hold(w, used == pagepool_used_pages(pool), 4, "pages of the aperture are lost or owned twice");
+    hold(w, end <= w->ad->aperture_pages, 4, "a range lies beyond what the aperture can map");
+    hold(w, bytes == w->ad->counters->aperture_bytes, 4, "the bytes of the aperture are counted wrong");
 }
 
 /* Lists of a packet hold their opens; on an engine, its addresses are those of this moment. */
@@ -350,7 +348,7 @@ static void check_admission(struct walk *w, const struct vidmm_device *d)
         hold(w, (op->al->segments >> op->plan & 1u) != 0, 9, "an open is planned where it may not be");
     }
     hold(w, aperture == d->aperture_pages, 9, "the aperture pages of a device are counted wrong");
-    hold(w, aperture == 0 || aperture <= w->ad->segment[w->ad->aperture].pool.pages, 9,
+    hold(w, aperture == 0 || aperture <= w->ad->aperture_pages, 9,
          "a device requires more of the aperture than it can hold");
     hold(w, opens == d->memory_only, 8, "the opens that need memory segments are counted wrong");
     for (uint32_t id = 1; id <= w->ad->segment_count; id++) {

@@ -252,6 +252,7 @@ struct model_answer model_alloc_create(const struct model_device *d, const struc
         if ((set >> id & 1u) != 0 && bytes <= s->bytes - s->table_reserve) fits = true;
     }
     if (!fits) model_refuse(&a, VIDMM_NO_VIDEO_MEMORY);
+    model_physical_create(m, in, set, bytes, &a);
     return a;
 }
 
@@ -274,6 +275,7 @@ const char *model_alloc_created(struct model_device *d, const struct model_alloc
     al->pages = bytes / VIDMM_PAGE_SIZE;
     al->page = model_take((al->pages + 1) * sizeof(*al->page));
     al->imported = in->client != NULL;
+    al->physical = in->physical;
     al->client = in->client;
     d->alloc[d->alloc_count++] = al;
     *out = al;
@@ -401,6 +403,7 @@ struct model_answer model_make_resident(const struct model_queue *q, struct mode
     if ((over > 0 && !forced) || (memory_only && not_ever)) model_refuse(&a, VIDMM_NO_MEMORY);
     if (memory_only && !fits) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
     if (!forced && local_used(p, true) + new_bytes > p->budget) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
+    model_physical_resident(q->dev, al, n, &a);
     return a;
 }
 

@@ -24,6 +24,7 @@ struct model_config {
     uint32_t va_bits, level_count, segment_count;
     uint32_t index_bits[VIDMM_LEVELS_MAX], table_bytes[VIDMM_LEVELS_MAX], table_segment[VIDMM_LEVELS_MAX];
     bool zero_pages, read_only, no_execute;
+    bool physical;                  /* a node is */
     struct model_segment segment[VIDMM_SEGMENTS_MAX + 1]; /* by id; 0 is not used */
 };
 
@@ -60,6 +61,7 @@ struct model_alloc {
     bool touched;                   /* was on a residency list once */
     bool written;                   /* since the count left 0 */
     bool lingers;                   /* evicted since the last settle: queued work may use it, it may count */
+    bool physical;                  /* accessed physically */
     bool unique;                    /* was mapped with a unique driver protection once */
     bool dying, in_use, imported, keep; /* keep: the simulator's own */
     struct model_queue *queue;      /* resident when it has reached `value` */
@@ -144,6 +146,7 @@ struct model_alloc_in {
     uint64_t bytes, existing_bytes;
     uint32_t alignment, supported, preferred; /* supported: bit n = segment n + 1 */
     bool refused;                             /* the driver must refuse it */
+    bool physical;                            /* accessed physically */
     void *client;
 };
 struct model_answer model_alloc_create(const struct model_device *, const struct model_alloc_in *);
@@ -164,6 +167,11 @@ struct model_answer model_evict(const struct model_device *, struct model_alloc 
                                 uint32_t flags);
 uint64_t model_evicted(struct model_device *, struct model_alloc *const *, uint32_t n, uint32_t flags);
 uint64_t model_over_budget(const struct model_process *);
+
+/* ---- physical mode: model_phys.c --------------------------------------------------------------- */
+
+struct model_answer model_render(const struct model_device *, struct model_alloc *const *, uint32_t n,
+                                 uint32_t highest_index);
 
 /* ---- addresses --------------------------------------------------------------------------------- */
 

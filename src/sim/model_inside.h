@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* model_inside.h - what the two files of the reference model share; nobody else includes it. */
+/* model_inside.h - what the files of the reference model share; nobody else includes it. */
 #ifndef SIM_MODEL_INSIDE_H
 #define SIM_MODEL_INSIDE_H
 
@@ -13,5 +13,10 @@ bool model_no_room_inside(const struct model_process *);
 void model_pieces_cut_off(struct model_device *);
 void model_pieces_release(struct model_alloc *);
 void model_pieces_settled(struct model_process *);
+/* model_phys.c: what being accessed physically adds to an answer. set: segments; bit 0 = system memory. */
+void model_physical_create(const struct model *, const struct model_alloc_in *, uint32_t set, uint64_t bytes,
+                           struct model_answer *);
+void model_physical_resident(const struct model_device *, struct model_alloc *const *, uint32_t n,
+                             struct model_answer *);
 
 #endif

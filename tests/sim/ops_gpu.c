@@ -91,6 +91,8 @@ static struct packet *push(struct sim *s, struct sim_context *c, enum packet_kin
     return p;
 }
 
+struct packet *context_push(struct sim *s, struct sim_context *c) { return push(s, c, PACKET_EXEC); }
+
 static bool queue_wait(struct sim *s, struct sim_context *c, struct vidmm_fence *f, uint64_t value,
                        uint32_t flags)
 {
@@ -100,7 +102,7 @@ static bool queue_wait(struct sim *s, struct sim_context *c, struct vidmm_fence 
     return true;
 }
 
-static bool queue_signal(struct sim *s, struct sim_context *c)
+bool context_signal(struct sim *s, struct sim_context *c)
 {
     uint64_t value = c->fence_issued + 1;
     struct model_answer a = model_sync(c->dev, 0, VIDMM_FENCE_NO_SIGNAL, 1);
@@ -392,10 +394,18 @@ static bool submit(struct making *k)
     return true;
 }
 
+struct sim_context *virtual_context(const struct model_device *d)
+{
+    for (uint32_t i = 0; i < sim_of(d)->context_count; i++)
+        if (!sim_of(d)->context[i]->physical) return sim_of(d)->context[i];
+    return NULL;
+}
+
 static struct sim_context *pick_context(struct sim *s, struct model_device *d)
 {
     if (d == NULL || d->lost || sim_of(d)->context_count == 0) return NULL;
-    return sim_of(d)->context[sim_below(s, sim_of(d)->context_count)];
+    struct sim_context *c = sim_of(d)->context[sim_below(s, sim_of(d)->context_count)];
+    return c->physical ? virtual_context(d) : c;
 }
 
 static void add_commands(struct making *k, uint32_t n)
@@ -418,7 +428,7 @@ static void op_submit(struct sim *s)
     if (c == NULL || !begin(&k, s, c)) return;
     add_commands(&k, 1 + (uint32_t)sim_below(s, 5));
     if (k.words == 0 || !submit(&k)) return;
-    if (!sim_chance(s, 4) && c->count < PACKETS_MAX) (void)queue_signal(s, c);
+    if (!sim_chance(s, 4) && c->count < PACKETS_MAX) (void)context_signal(s, c);
 }
 
 /* One context behind another one of the device: what that one used, this one may use. */
@@ -428,7 +438,7 @@ static void op_order(struct sim *s)
     struct sim_context *a = pick_context(s, d), *b = pick_context(s, d);
     if (a == NULL || a == b || a->count + 2 > PACKETS_MAX || b->count + 2 > PACKETS_MAX) return;
     sim_say(s, "context %u waits for context %u", b->id, a->id);
-    if (!queue_signal(s, a) || !queue_wait(s, b, a->fence, a->fence_issued, 0)) return;
+    if (!context_signal(s, a) || !queue_wait(s, b, a->fence, a->fence_issued, 0)) return;
     for (uint32_t i = 0; i < d->alloc_count; i++)
         for (uint64_t n = 0; n < d->alloc[i]->pages; n++) {
             struct model_page *m = &d->alloc[i]->page[n];
@@ -458,8 +468,8 @@ static void op_wait(struct sim *s)
 static void op_sync_nasty(struct sim *s)
 {
     struct model_device *d = pick_device(s);
-    if (d == NULL || sim_of(d)->context_count == 0 || sim_of(d)->fence_count == 0) return;
-    struct sim_context *c = sim_of(d)->context[0];
+    if (d == NULL || virtual_context(d) == NULL || sim_of(d)->fence_count == 0) return;
+    struct sim_context *c = virtual_context(d);
     struct sim_fence *f = &sim_of(d)->fence[0];
     struct vidmm_fence *many[40];
     uint64_t value[40] = {0};
@@ -609,8 +619,9 @@ void read_everything(struct sim *s, struct model_device *d)
     struct sim_context *c = NULL;
     if (d->lost || sim_of(d)->buffer_va == 0 || sim_of(d)->buffer->count == 0) return;
     uint32_t runs = 0;
-    if (sim_of(d)->context_count == 0 && context_new(s, d) == NULL) return;
-    c = sim_of(d)->context[0];
+    if (virtual_context(d) == NULL && sim_of(d)->context_count == CONTEXTS_MAX) return;
+    c = virtual_context(d) != NULL ? virtual_context(d) : context_new(s, d);
+    if (c == NULL) return;
     for (uint32_t i = 0; i < d->proc->piece_count; i++) {
         struct model_piece x = d->proc->piece[i];
         uint64_t pages = (x.end - x.start) / PAGE;

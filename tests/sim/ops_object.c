@@ -188,17 +188,25 @@ static uint32_t new_context_id(struct sim *s)
 
 struct sim_context *context_new(struct sim *s, struct model_device *d)
 {
+    uint32_t node = (uint32_t)sim_below(s, 2);
+    if (sim_chance(s, 12)) node = (uint32_t)sim_below(s, 6);
+    return context_new_on(s, d, node, false);
+}
+
+struct sim_context *context_new_on(struct sim *s, struct model_device *d, uint32_t node, bool physical)
+{
     struct sim_device *sd = sim_of(d);
-    struct vidmm_context_desc in = {.node = (uint32_t)sim_below(s, 2)};
+    struct vidmm_context_desc in = {.node = node, .physical = physical};
     struct vidmm_context *core = NULL;
     struct vidmm_fence *fence = NULL;
     struct model_answer a = {0, true};
-    if (sim_chance(s, 12)) in.node = (uint32_t)sim_below(s, 6);
     if (sim_chance(s, 12)) in.engine_affinity = (uint32_t)sim_below(s, 4);
     sim_say(s, "device %u: create context on node %u, affinity %u", d->id, in.node, in.engine_affinity);
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
-    if (in.node >= REF_NODE_PAGING /* nobody's but the driver's own */ || in.engine_affinity > 1)
-        model_refuse(&a, VIDMM_INVALID);
+    bool there = in.node < REF_NODE_PAGING /* nobody's but the driver's own */ ||
+                 (s->ro.physical && in.node == REF_NODE_PHYSICAL);
+    if (!there || in.engine_affinity > 1) model_refuse(&a, VIDMM_INVALID);
+    if (there && physical != (in.node == REF_NODE_PHYSICAL)) model_refuse(&a, VIDMM_NOT_SUPPORTED);
     if (!sim_status(s, a, vidmm_context_create(d->handle, &in, &core))) return NULL;
     sim_observe_tables(s);
     sim_say(s, "  its fence");
@@ -213,6 +221,7 @@ struct sim_context *context_new(struct sim *s, struct model_device *d)
     c->dev = d;
     c->fence = fence;
     c->node = in.node;
+    c->physical = physical;
     c->id = new_context_id(s);
     sd->context[sd->context_count++] = c;
     return c;

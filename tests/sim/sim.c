@@ -95,9 +95,10 @@ bool sim_status(struct sim *s, struct model_answer a, vidmm_status st)
 /* Swarm: each operation is left out in one seed of four, and its weight varies by a factor of eight. */
 static void make_menu(struct sim *s, struct menu *m)
 {
-    const struct sim_op *const tables[] = {ops_object, ops_memory, ops_va, ops_gpu, ops_fault, ops_sync};
+    const struct sim_op *const tables[] = {ops_object, ops_memory, ops_va, ops_gpu, ops_fault, ops_sync,
+                                           ops_phys};
     memset(m, 0, sizeof(*m));
-    for (uint32_t t = 0; t < 6; t++)
+    for (uint32_t t = 0; t < 7; t++)
         for (const struct sim_op *op = tables[t]; op->name != NULL; op++) {
             uint32_t weight = sim_chance(s, 4) ? 0 : op->weight << sim_below(s, 4);
             m->op[m->count] = op;

@@ -51,6 +51,7 @@ struct sim_context {
     struct model_device *dev;
     struct vidmm_fence *fence;    /* its own; only it signals it */
     uint64_t fence_issued, fence_seen;
+    bool physical;
     uint32_t id, node, head, count;
     struct packet packet[PACKETS_MAX];
 };
@@ -145,7 +146,8 @@ void sim_settle(struct sim *);
 /* ops_*.c */
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
 /* Ended by name NULL. */
-extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[], ops_sync[];
+extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[], ops_sync[],
+    ops_phys[];
 
 struct model_process *pick_process(struct sim *);
 struct model_device *pick_device(struct sim *);             /* any; NULL: none */
@@ -156,6 +158,7 @@ struct model_process *process_new(struct sim *);
 struct model_device *device_new(struct sim *, struct model_process *);
 void process_end(struct sim *, struct model_process *);
 struct sim_context *context_new(struct sim *, struct model_device *);
+struct sim_context *context_new_on(struct sim *, struct model_device *, uint32_t node, bool physical);
 struct model_queue *queue_new(struct sim *, struct model_device *);
 void alloc_make(struct sim *, struct model_device *, const struct model_alloc_in *, uint32_t flags,
                 struct model_alloc **);
@@ -176,6 +179,9 @@ void sim_check_reset(struct sim *, const struct model_device *);
 bool hang_packet(struct sim *, struct model_device *);
 void context_forget(struct sim *, struct sim_context *); /* packets are not looked at any more */
 void context_seen(struct sim *, struct sim_context *);
+struct packet *context_push(struct sim *, struct sim_context *); /* a packet for an engine was accepted */
+bool context_signal(struct sim *, struct sim_context *);         /* behind it, its fence */
+struct sim_context *virtual_context(const struct model_device *); /* its first; NULL: none */
 void read_everything(struct sim *, struct model_device *);
 
 /* ops_sync.c */

@@ -57,13 +57,14 @@ static void a_million_operations(void **state)
     "VA-01 VA-03 VA-04 VA-05 VA-06 VA-07 VA-08 VA-09 VA-10 VA-11 VA-14 VA-15 VA-18 VA-19 VA-20 VA-22 VA-28 " \
     "VA-29"
 #define MEMORY "SEG-01 SEG-04 SEG-05 SEG-06 ALC-19 ALC-37 RES-05 RES-06 RES-15 RES-24 PAG-03 PAG-11"
+#define PHYSICAL "PHY-01 PHY-02 PHY-03 PHY-05 PHY-09 PHY-10 SEG-15 SUB-07"
 #define ENDS "FLT-01 FLT-04 FLT-10 FLT-11 FLT-23 SUB-08 SUB-14 SUB-20"
 
 static const struct vt_case cases[] = {
-    VT_TEST(seeds_of_format_a, ADDRESSES " " MEMORY " " ENDS, NULL),
-    VT_TEST(seeds_of_format_b, ADDRESSES " " MEMORY " " ENDS, NULL),
+    VT_TEST(seeds_of_format_a, ADDRESSES " " MEMORY " " PHYSICAL " " ENDS, NULL),
+    VT_TEST(seeds_of_format_b, ADDRESSES " " MEMORY " " PHYSICAL " " ENDS, NULL),
     VT_TEST(a_seed_gives_the_same_trace_again, "", NULL),
-    VT_TEST(a_million_operations, ADDRESSES " " MEMORY " " ENDS, NULL),
+    VT_TEST(a_million_operations, ADDRESSES " " MEMORY " " PHYSICAL " " ENDS, NULL),
 };
 
 int main(int argc, char **argv) { return vt_main(argc, argv, "sim", cases, VT_COUNT(cases)); }

@@ -284,7 +284,8 @@ static void check_placement(struct sim *s, struct model_alloc *al)
     vidmm_open_placement(al->handle, &info);
     if (info.resident_count != al->count)
         sim_fail(s, "allocation %u: count %u, expected %u", al->id, info.resident_count, al->count);
-    bool idle = (al->segments & 1u) == 0; /* it may have made way, until its device has work again */
+    /* It may have made way, until its device has work again. */
+    bool idle = (al->segments & 1u) == 0 || al->physical;
     if (al->count > 0 && !info.resident && !idle)
         sim_fail(s, "allocation %u is required, but not resident", al->id);
     if (info.resident && (al->segments >> info.segment & 1u) == 0)

@@ -29,6 +29,8 @@ static void choose_options(struct sim *s)
     if (sim_chance(s, 4)) o->mmu_flags ^= VIDMM_MMU_EXPLICIT_INVALIDATION;
     if (sim_chance(s, 4)) o->mmu_flags ^= VIDMM_MMU_ZERO_IN_PTE;
     if (sim_chance(s, 4)) o->mmu_flags ^= VIDMM_MMU_INVALID_NOT_CACHED;
+    o->physical = sim_chance(s, 2);
+    if (o->physical) o->segment[2].bytes = KIB(512) << sim_below(s, 5); /* often too small for everybody */
     o->submit_depth = pick32(s, depth, 4);
     o->no_64bit_atomics = sim_chance(s, 4);
     o->paging_buffer_bytes = sim_chance(s, 2) ? 4096 : 8192;
@@ -78,6 +80,7 @@ static bool step_node(struct sim *s, uint32_t n)
 }
 static bool step_compute(void *s) { return step_node(s, REF_NODE_COMPUTE); }
 static bool step_copy(void *s) { return step_node(s, REF_NODE_COPY); }
+static bool step_physical(void *s) { return step_node(s, REF_NODE_PHYSICAL); }
 static bool step_paging(void *s) { return step_node(s, REF_NODE_PAGING); }
 static uint64_t gpu_wake(void *s) { return softgpu_wakeup_ns(((struct sim *)s)->gpu); }
 
@@ -86,6 +89,7 @@ static void make_model(struct sim *s)
     const struct vidmm_adapter_info *info = vidmm_adapter_info(s->ad);
     struct model_config c = {.va_bits = info->va_bits, .level_count = info->level_count,
                              .segment_count = info->segment_count};
+    c.physical = s->ro.physical;
     c.zero_pages = (info->mmu_flags & VIDMM_MMU_ZERO_IN_PTE) != 0;
     c.read_only = (info->mmu_flags & VIDMM_MMU_READ_ONLY) != 0;
     c.no_execute = (info->mmu_flags & VIDMM_MMU_NO_EXECUTE) != 0;
@@ -122,6 +126,7 @@ bool sim_world_open(struct sim *s)
     world_add_actor(s->world, &(struct world_actor){step_compute, gpu_wake, s});
     world_add_actor(s->world, &(struct world_actor){step_copy, NULL, s});
     world_add_actor(s->world, &(struct world_actor){step_paging, NULL, s});
+    if (s->ro.physical) world_add_actor(s->world, &(struct world_actor){step_physical, NULL, s});
     struct vidmm_adapter_config c = {.struct_size = sizeof(c), .platform = world_platform(s->world),
                                      .ops = ref_ops(), .kmd = s->ref, .break_row = s->opt.break_row,
                                      .tdr_delay_ns = 2000000, .tdr_limit_count = s->tdr_limit,
