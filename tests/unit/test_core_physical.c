@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "core/obj.h"
+#include "core/core.h"
 
 #include "physical_rig.h"
 
@@ -111,7 +111,7 @@ static void a_preempted_buffer_follows_its_memory(void **state)
     for (uint32_t i = 0; i < 24; i++) /* into the second fill */
         assert_int_equal(softgpu_engine_step(ref_gpu(r.f.ref), REF_NODE_PHYSICAL), SOFTGPU_PROGRESS);
     assert_int_equal(vidmm_open_lock(a, &cpu), VIDMM_PENDING);
-    softgpu_preempt(ref_gpu(r.f.ref), REF_NODE_PHYSICAL);
+    assert_true(vmm_node_ask(r.f.ad, REF_NODE_PHYSICAL, 0));
     fx_run(&r.f);
     assert_int_equal(fx_count(&r.f, EV_SUBMIT_PHYSICAL), 2);
     assert_int_equal(fx_count(&r.f, EV_PATCH), 2);
