@@ -148,6 +148,7 @@ static const struct part { const char *name; void (*run)(struct bench_out *); bo
     {"table", bench_table, true},
     {"pagepool", bench_pagepool, true},
     {"services", bench_services, false},
+    {"engines", bench_engines, false},
 };
 
 enum { PARTS = sizeof parts / sizeof parts[0] };
