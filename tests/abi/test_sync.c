@@ -410,6 +410,43 @@ static void submissions_go_to_several_contexts(void **state)
     end();
 }
 
+/* A written primary that is not on the list is refused, and nothing is queued. */
+static void written_primaries_are_on_the_list(void **state)
+{
+    static D3DKMT_SUBMITCOMMAND a;
+    struct ref_alloc_private data = {.magic = REF_ALLOC_MAGIC, .bytes = 65536, .supported = 4};
+    D3DDDI_ALLOCATIONINFO2 info[2] = {{.pPrivateDriverData = PTR(&data),
+                                       .PrivateDriverDataSize = sizeof data}};
+    (void)state;
+    begin();
+    D3DKMT_HANDLE d = device_new(), c = context_new(d);
+    info[1] = info[0];
+    D3DKMT_CREATEALLOCATION made = {.hDevice = d, .NumAllocations = 2, .pAllocationInfo2 = PTR(info)};
+    assert_int_equal(CALL(CreateAllocation2, &made), STATUS_SUCCESS);
+    D3DKMT_CREATEPAGINGQUEUE q = {.hDevice = d};
+    assert_int_equal(CALL(CreatePagingQueue, &q), STATUS_SUCCESS);
+    const D3DKMT_HANDLE both[2] = {info[0].hAllocation, info[1].hAllocation};
+    D3DDDI_MAKERESIDENT m = {.hPagingQueue = q.hPagingQueue, .NumAllocations = 1,
+                             .AllocationList = PTR(both)};
+    assert_true(CALL(MakeResident, &m) >= 0);
+    a = (D3DKMT_SUBMITCOMMAND){.Commands = 0x10000, .CommandLength = 8, .BroadcastContextCount = 1,
+                               .BroadcastContext = {c}, .Flags = D3DKMT_SUBMITCOMMANDFLAGS_NullRendering,
+                               .NumPrimaries = 2, .WrittenPrimaries = {both[0], both[1]}};
+    uint64_t before = packets_so_far();
+    assert_int_equal(CALL(SubmitCommand, &a), STATUS_INVALID_PARAMETER);
+    a.NumPrimaries = 1;
+    assert_int_equal(CALL(SubmitCommand, &a), STATUS_SUCCESS);
+    D3DKMT_EVICT e = {.hDevice = d, .NumAllocations = 1, .AllocationList = PTR(both)};
+    assert_int_equal(CALL(Evict, &e), STATUS_SUCCESS);
+    assert_int_equal(CALL(SubmitCommand, &a), STATUS_INVALID_PARAMETER);
+    const uint64_t *value;
+    D3DKMT_HANDLE f = fence_new(d, &value);
+    mark(c, f, 1);
+    wait_cpu(d, f, 1);
+    assert_int_equal(packets_so_far() - before, 1);
+    end();
+}
+
 struct blocking { D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU args; NTSTATUS status; bool back; };
 
 static void *block(void *arg)
@@ -529,6 +566,7 @@ static const struct vt_case cases[] = {
     VT_TEST(cpu_notifications, "SUB-18", NULL),
     VT_TEST(a_lost_device_makes_no_objects, "", NULL),
     VT_TEST(submissions_go_to_several_contexts, "SUB-05 SUB-33", NULL),
+    VT_TEST(written_primaries_are_on_the_list, "SUB-10", NULL),
     VT_TEST(cpu_waits_for_any_and_for_all, "SUB-16 SUB-22", NULL),
     VT_TEST(synchronous_destroy_returns_with_the_memory, "ALC-21", NULL),
 };
