@@ -129,14 +129,10 @@ NTSTATUS kmt_submit_command_to_hwqueue(struct kmt_call *c)
 
 /* The device looks at values in memory: only fences have those. */
 static NTSTATUS find_fences(struct kmt_call *c, D3DKMT_PTR handles, D3DKMT_PTR values, uint32_t n,
-                            struct kmt_points *points, struct vidmm_fence **fence)
+                            struct kmt_points *points, uint32_t forbidden, struct vidmm_fence **fence)
 {
     NTSTATUS status = kmt_copy_points(c, handles, values, n, points);
-    for (uint32_t i = 0; status == STATUS_SUCCESS && i < points->n; i++) {
-        fence[i] = points->sync[i]->sync.core;
-        if (fence[i] == NULL) status = STATUS_INVALID_PARAMETER;
-    }
-    return status;
+    return status == STATUS_SUCCESS ? kmt_fences_of(points, forbidden, fence) : status;
 }
 
 NTSTATUS kmt_submit_wait_to_hwqueue(struct kmt_call *c)
@@ -147,7 +143,7 @@ NTSTATUS kmt_submit_wait_to_hwqueue(struct kmt_call *c)
     struct kmt_points points;
     if (o == NULL) return STATUS_INVALID_PARAMETER;
     NTSTATUS status = find_fences(c, a->ObjectHandleArray, a->FenceValueArray, a->ObjectCount, &points,
-                                  fence);
+                                  D3DDDI_SYNCHRONIZATIONOBJECT_FLAGS_NoWait, fence);
     if (status != STATUS_SUCCESS) return status;
     return kmt_status(vidmm_hwqueue_wait(o->hwqueue.core, fence, points.value, points.n));
 }
@@ -166,7 +162,8 @@ NTSTATUS kmt_submit_signal_to_hwqueue(struct kmt_call *c)
     struct kmt_object *o = kmt_object_find(c->process, ((const D3DKMT_HANDLE *)queues)[0], KMT_HWQUEUE);
     if (o == NULL) return STATUS_INVALID_PARAMETER;
     if (a->BroadcastHwQueueCount > 1 || a->Flags != 0) return STATUS_NOT_SUPPORTED;
-    status = find_fences(c, a->ObjectHandleArray, a->FenceValueArray, a->ObjectCount, &points, fence);
+    status = find_fences(c, a->ObjectHandleArray, a->FenceValueArray, a->ObjectCount, &points,
+                         D3DDDI_SYNCHRONIZATIONOBJECT_FLAGS_NoSignal, fence);
     if (status != STATUS_SUCCESS) return status;
     return kmt_status(vidmm_hwqueue_signal(o->hwqueue.core, fence, points.value, points.n));
 }

@@ -8,6 +8,19 @@
 
 #include "kmt/local.h"
 
+static NTSTATUS share_fence(struct kmt_call *c, D3DKMT_HANDLE handle)
+{
+    const D3DKMT_SHAREOBJECTS *a = c->args;
+    uint32_t name;
+    bool fresh;
+    NTSTATUS status = kmt_name_fence(c, handle, &name, &fresh);
+    if (status != STATUS_SUCCESS) return status;
+    const uint64_t nt = name;
+    if (kmt_write(c, a->pSharedNtHandle, &nt, sizeof nt)) return STATUS_SUCCESS;
+    if (fresh) kmt_unname_fence(c, handle);
+    return STATUS_INVALID_PARAMETER;
+}
+
 NTSTATUS kmt_share_objects(struct kmt_call *c)
 {
     const D3DKMT_SHAREOBJECTS *a = c->args;
@@ -17,10 +30,11 @@ NTSTATUS kmt_share_objects(struct kmt_call *c)
         return STATUS_INVALID_PARAMETER;
     for (uint32_t i = 0; i < a->ObjectCount; i++) {
         uint32_t kind = handle_kind(&c->process->handles, handle[i]);
-        if (kind == KMT_SYNC) return STATUS_NOT_SUPPORTED;
-        if (kind != KMT_RESOURCE) return STATUS_INVALID_PARAMETER;
+        if (kind == KMT_SYNC && a->ObjectCount > 1) return STATUS_NOT_SUPPORTED; /* beside a resource */
+        if (kind != KMT_RESOURCE && kind != KMT_SYNC) return STATUS_INVALID_PARAMETER;
     }
     if (a->ObjectCount != 1) return STATUS_INVALID_PARAMETER; /* two resources behind one handle */
+    if (handle_kind(&c->process->handles, handle[0]) == KMT_SYNC) return share_fence(c, handle[0]);
     struct kmt_object *o = kmt_object_find(c->process, handle[0], KMT_RESOURCE);
     const uint32_t needed = D3DKMT_CREATEALLOCATIONFLAGS_NtSecuritySharing;
     if (!(o->resource.flags & needed)) return STATUS_INVALID_PARAMETER;

@@ -22,15 +22,14 @@ static NTSTATUS check_flags(uint32_t type, uint32_t f)
 {
     const uint32_t monitored =
         FLAG(TopOfPipeline) | FLAG(NoSignal) | FLAG(NoWait) | FLAG(NoSignalMaxValueOnTdr);
-    const uint32_t absent =
-        FLAG(NtSecuritySharing) | FLAG(CrossAdapter) | FLAG(TopOfPipeline) | FLAG(SignalByKmd);
+    const uint32_t absent = FLAG(CrossAdapter) | FLAG(TopOfPipeline) | FLAG(SignalByKmd);
+    const uint32_t by_name = FLAG(Shared) | FLAG(NtSecuritySharing), how = f & by_name;
     if (f & (FLAG(Reserved) | FLAG(Reserved0))) return STATUS_INVALID_PARAMETER;
     if (type != SYNC_MONITORED_FENCE && f & monitored) return STATUS_INVALID_PARAMETER;
     if (type != SYNC_CPU_NOTIFICATION && f & FLAG(SignalByKmd)) return STATUS_INVALID_PARAMETER;
     if (f & absent) return STATUS_NOT_SUPPORTED;
-    if (f & FLAG(Shared)) /* a monitored fence is shared by NT handle only */
-        return type == SYNC_MONITORED_FENCE ? STATUS_INVALID_PARAMETER : STATUS_NOT_SUPPORTED;
-    return STATUS_SUCCESS;
+    if (type != SYNC_MONITORED_FENCE) return how == 0 ? STATUS_SUCCESS : STATUS_NOT_SUPPORTED;
+    return how == 0 || how == by_name ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER; /* SUB-19 */
 }
 
 static NTSTATUS check_new(const D3DKMT_CREATESYNCHRONIZATIONOBJECT2 *a)
@@ -44,6 +43,29 @@ static NTSTATUS check_new(const D3DKMT_CREATESYNCHRONIZATIONOBJECT2 *a)
     if (type == SYNC_MONITORED_FENCE && a->Info.MonitoredFence.EngineAffinity > 1)
         return STATUS_INVALID_PARAMETER; /* one engine per node */
     return STATUS_SUCCESS;
+}
+
+/* The rights of a fence that can be opened again belong to its handles (kmt_syncshare.c). */
+static vidmm_status make_fence(struct vidmm_device *device, uint64_t initial, struct kmt_object *o)
+{
+    const uint32_t rights = FLAG(NoSignal) | FLAG(NoWait);
+    uint32_t flags = o->sync.flags & ~(FLAG(Shared) | FLAG(NtSecuritySharing));
+    if ((flags & rights) == rights) return VIDMM_INVALID;
+    if (o->sync.shared != NULL) flags &= ~rights;
+    vidmm_status st = vidmm_fence_create(device, initial, flags, &o->sync.core);
+    if (st == VIDMM_OK && o->sync.shared != NULL) o->sync.shared->core = o->sync.core;
+    return st;
+}
+
+static bool may_be_named(struct kmt_call *c, struct kmt_object *o)
+{
+    if ((o->sync.flags & FLAG(NtSecuritySharing)) == 0) return true;
+    o->sync.shared = c->env->alloc(c->env->ctx, sizeof *o->sync.shared);
+    if (o->sync.shared == NULL) return false;
+    o->sync.shared->device = o->parent;
+    o->sync.shared->users = 1;
+    o->sync.shared->flags = o->sync.flags;
+    return true;
 }
 
 /* InitialState TRUE: signalled, nobody owns the mutex. */
@@ -63,8 +85,7 @@ static vidmm_status make_core(struct vidmm_device *device, D3DKMT_CREATESYNCHRON
         if (vidmm_device_state(device) != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
         o->sync.event = a->Info.CPUNotification.Event;
         return VIDMM_OK;
-    default: /* the first value is at the same place for both types of fence */
-        return vidmm_fence_create(device, a->Info.Fence.FenceValue, o->sync.flags, &o->sync.core);
+    default: return make_fence(device, a->Info.Fence.FenceValue, o); /* both types: at the same place */
     }
 }
 
@@ -79,7 +100,7 @@ static NTSTATUS create_sync(struct kmt_call *c, D3DKMT_CREATESYNCHRONIZATIONOBJE
     o->sync.type = a->Info.Type;
     o->sync.flags = a->Info.Flags;
     if (a->Info.Type == SYNC_FENCE) o->sync.flags |= FLAG(NoGPUAccess); /* its value has no address */
-    status = kmt_status(make_core(device->device.core, a, o));
+    status = may_be_named(c, o) ? kmt_status(make_core(device->device.core, a, o)) : STATUS_NO_MEMORY;
     if (status != STATUS_SUCCESS) {
         o->sync.core = NULL;
         o->sync.object = NULL;
@@ -146,8 +167,7 @@ NTSTATUS kmt_copy_points(struct kmt_call *c, D3DKMT_PTR handles, D3DKMT_PTR valu
     return kmt_find_syncs(c, handle, n, p);
 }
 
-/* The CPU signals and waits for fences only. */
-static NTSTATUS fences_of(const struct kmt_points *p, uint32_t forbidden, struct vidmm_fence **fence)
+NTSTATUS kmt_fences_of(const struct kmt_points *p, uint32_t forbidden, struct vidmm_fence **fence)
 {
     for (uint32_t i = 0; i < p->n; i++) {
         fence[i] = p->sync[i]->sync.core;
@@ -169,7 +189,7 @@ NTSTATUS kmt_signal_from_cpu(struct kmt_call *c)
     if (kmt_object_find(c->process, a->hDevice, KMT_DEVICE) == NULL) return STATUS_INVALID_PARAMETER;
     if (a->Flags & illegal) return STATUS_INVALID_PARAMETER;
     NTSTATUS status = kmt_copy_points(c, a->ObjectHandleArray, a->FenceValueArray, a->ObjectCount, &p);
-    if (status == STATUS_SUCCESS) status = fences_of(&p, FLAG(NoSignal), fence);
+    if (status == STATUS_SUCCESS) status = kmt_fences_of(&p, FLAG(NoSignal), fence);
     if (status != STATUS_SUCCESS) return status;
     return kmt_status(vidmm_fences_signal(fence, p.value, p.n, a->Flags));
 }
@@ -242,7 +262,7 @@ NTSTATUS kmt_wait_from_cpu(struct kmt_call *c)
     w.any = (a->Flags & D3DDDI_WAITFORSYNCHRONIZATIONOBJECTFROMCPU_FLAGS_WaitAny) != 0;
     struct vidmm_fence *unused[D3DKMT_MAX_SYNC_OBJECTS];
     NTSTATUS status = kmt_copy_points(c, a->ObjectHandleArray, a->FenceValueArray, a->ObjectCount, &w.p);
-    if (status == STATUS_SUCCESS) status = fences_of(&w.p, FLAG(NoWait), unused);
+    if (status == STATUS_SUCCESS) status = kmt_fences_of(&w.p, FLAG(NoWait), unused);
     if (status != STATUS_SUCCESS) return status;
     if (w.event != 0) return wait_later(c, &w);
     if (wait_over(&w)) return STATUS_SUCCESS;

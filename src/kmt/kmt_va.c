@@ -149,6 +149,9 @@ static NTSTATUS try_update(struct kmt_call *c, struct tile_call *t)
     for (uint32_t i = 0; status == STATUS_SUCCESS && i < a->NumOperations; i++)
         status = decode_tile(c, t->device, &t->in[i], &t->op[i]);
     if (status != STATUS_SUCCESS) return status;
+    uint32_t rights = t->fence != NULL ? t->fence->sync.flags : 0;
+    if (rights & D3DDDI_SYNCHRONIZATIONOBJECT_FLAGS_NoSignal) return STATUS_ACCESS_DENIED;
+    if (flags == 0 && rights & D3DDDI_SYNCHRONIZATIONOBJECT_FLAGS_NoWait) return STATUS_ACCESS_DENIED;
     struct vidmm_fence *fence = t->fence != NULL ? t->fence->sync.core : NULL;
     return kmt_status(
         vidmm_va_update(t->context->context.core, t->op, a->NumOperations, fence, a->FenceValue, flags));

@@ -24,6 +24,13 @@ struct kmt_blob { void *bytes; uint32_t size; };
 /* Several allocation handles may stand for one open of the core: the resource was opened again. */
 struct kmt_backing { struct vidmm_open *open; uint32_t users; };
 
+/* Several handles may stand for one monitored fence, too. */
+struct kmt_shared_fence {
+    struct vidmm_fence *core;
+    struct kmt_object *device; /* whose fence it is; all handles are children of it */
+    uint32_t users, flags, name; /* name: in the face's shared table; 0 = none */
+};
+
 struct kmt_object {
     uint32_t kind;
     D3DKMT_HANDLE handle;
@@ -49,6 +56,7 @@ struct kmt_object {
             uint64_t event;            /* of a CPU notification; then both are */
             uint32_t flags, type;
             struct kmt_object *queue;
+            struct kmt_shared_fence *shared; /* NULL: it cannot be opened again */
         } sync;
         struct {
             struct kmt_backing *backing;
@@ -148,6 +156,15 @@ NTSTATUS kmt_find_syncs(struct kmt_call *, const D3DKMT_HANDLE *, uint32_t n, st
 /* Both arrays lie in client memory. */
 NTSTATUS kmt_copy_points(struct kmt_call *, D3DKMT_PTR handles, D3DKMT_PTR values, uint32_t n,
                          struct kmt_points *);
+
+/* CPUs and hardware queues use fences only. ACCESS_DENIED: a handle has one of `forbidden`. */
+NTSTATUS kmt_fences_of(const struct kmt_points *, uint32_t forbidden, struct vidmm_fence **);
+
+/* ---- kmt_syncshare.c ---------------------------------------------------------------------------- */
+
+void kmt_shared_fence_release(struct kmt_object *, bool core_lives);
+NTSTATUS kmt_name_fence(struct kmt_call *, D3DKMT_HANDLE, uint32_t *name, bool *fresh);
+void kmt_unname_fence(struct kmt_call *, D3DKMT_HANDLE);
 
 /* Live handles of allocations of one device, as opens.  INVALID_PARAMETER: one is not. */
 NTSTATUS kmt_find_opens(struct kmt_call *, const struct kmt_object *device, const D3DKMT_HANDLE *, uint32_t n,

@@ -139,7 +139,9 @@ static void retire_one(struct kmt_object *o, bool core_lives, uint32_t close_fla
         if (core_lives && o->hwqueue.core != NULL) vidmm_hwqueue_destroy(o->hwqueue.core);
         break;
     case KMT_SYNC: /* a queue's fence goes with the queue */
-        if (core_lives && o->sync.core != NULL && o->sync.queue == NULL) vidmm_fence_destroy(o->sync.core);
+        if (o->sync.shared != NULL) kmt_shared_fence_release(o, core_lives);
+        else if (core_lives && o->sync.core != NULL && o->sync.queue == NULL)
+            vidmm_fence_destroy(o->sync.core);
         if (core_lives && o->sync.object != NULL) vidmm_sync_destroy(o->sync.object);
         break;
     case KMT_ALLOCATION:

@@ -447,6 +447,78 @@ static void written_primaries_are_on_the_list(void **state)
     end();
 }
 
+static NTSTATUS open_named(D3DKMT_OPENSYNCOBJECTFROMNTHANDLE2 *o, D3DKMT_HANDLE device, uint64_t nt,
+                           uint32_t flags)
+{
+    *o = (D3DKMT_OPENSYNCOBJECTFROMNTHANDLE2){.hNtHandle = nt, .hDevice = device, .Flags = flags};
+    return CALL(OpenSyncObjectFromNtHandle2, o);
+}
+
+static void drop(D3DKMT_HANDLE sync)
+{
+    D3DKMT_DESTROYSYNCHRONIZATIONOBJECT x = {sync};
+    assert_int_equal(CALL(DestroySynchronizationObject, &x), STATUS_SUCCESS);
+}
+
+/* By NT handle only; rights are chosen again for the new handle, and the fence lives as long as either. */
+static void monitored_fences_are_shared_by_nt_handle(void **state)
+{
+    enum { SHARED = 1, NT = 2, NO_SIGNAL = 0x10, NO_WAIT = 0x20, STAYS = 0x40 };
+    D3DKMT_CREATESYNCHRONIZATIONOBJECT2 s = {.hDevice = 0};
+    D3DKMT_OPENSYNCOBJECTFROMNTHANDLE2 o;
+    const uint64_t *value;
+    uint64_t nt = 0;
+    (void)state;
+    begin();
+    D3DKMT_HANDLE d = device_new(), other = device_new(), c = context_new(d), plain = fence_new(d, &value);
+    s.hDevice = d;
+    assert_int_equal(create2(&s, SYNC_MONITORED_FENCE, SHARED), STATUS_INVALID_PARAMETER);
+    assert_int_equal(create2(&s, SYNC_MONITORED_FENCE, NT), STATUS_INVALID_PARAMETER);
+    assert_int_equal(create2(&s, SYNC_MONITORED_FENCE, SHARED | NT | NO_SIGNAL | NO_WAIT),
+                     STATUS_INVALID_PARAMETER);
+    assert_int_equal(create2(&s, SYNC_SEMAPHORE, SHARED | NT), STATUS_NOT_SUPPORTED);
+    assert_int_equal(create2(&s, SYNC_MONITORED_FENCE, SHARED | NT | NO_SIGNAL), STATUS_SUCCESS);
+    D3DKMT_HANDLE f = s.hSyncObject;
+    D3DKMT_SHAREOBJECTS sh = {.ObjectCount = 1, .ObjectHandleArray = PTR(&plain),
+                              .pSharedNtHandle = PTR(&nt)};
+    assert_int_equal(CALL(ShareObjects, &sh), STATUS_INVALID_PARAMETER);
+    sh.ObjectHandleArray = PTR(&f);
+    sh.pSharedNtHandle = 8; /* nowhere */
+    assert_int_equal(CALL(ShareObjects, &sh), STATUS_INVALID_PARAMETER);
+    sh.pSharedNtHandle = PTR(&nt);
+    assert_int_equal(CALL(ShareObjects, &sh), STATUS_SUCCESS);
+    assert_int_equal(open_named(&o, d, nt + 64, 0), STATUS_INVALID_PARAMETER);
+    assert_int_equal(open_named(&o, d, nt | 1ull << 32, 0), STATUS_INVALID_PARAMETER);
+    assert_int_equal(open_named(&o, d, nt, NO_SIGNAL | NO_WAIT), STATUS_INVALID_PARAMETER);
+    assert_int_equal(open_named(&o, d, nt, 1u << 9), STATUS_INVALID_PARAMETER);
+    assert_int_equal(open_named(&o, d, nt, STAYS), STATUS_NOT_SUPPORTED);
+    assert_int_equal(open_named(&o, other, nt, 0), STATUS_NOT_SUPPORTED); /* in this release */
+    assert_int_equal(open_named(&o, d, nt, NO_WAIT), STATUS_SUCCESS);
+    assert_int_not_equal(o.hSyncObject, f);
+    assert_true(o.MonitoredFence.FenceValueCPUVirtualAddress ==
+                s.Info.MonitoredFence.FenceValueCPUVirtualAddress);
+    assert_true(o.MonitoredFence.FenceValueGPUVirtualAddress ==
+                s.Info.MonitoredFence.FenceValueGPUVirtualAddress);
+    value = (const uint64_t *)(uintptr_t)o.MonitoredFence.FenceValueCPUVirtualAddress;
+    assert_int_equal(signal_cpu(d, f, 1, 0), STATUS_ACCESS_DENIED);
+    D3DKMT_WAITFORSYNCHRONIZATIONOBJECT2 w = {c, 1, {o.hSyncObject}, {.Fence = {1}}};
+    assert_int_equal(CALL(WaitForSynchronizationObject2, &w), STATUS_ACCESS_DENIED);
+    w.ObjectHandleArray[0] = f;
+    assert_int_equal(CALL(WaitForSynchronizationObject2, &w), STATUS_SUCCESS);
+    assert_int_equal(signal_cpu(d, o.hSyncObject, 1, 0), STATUS_SUCCESS); /* through the one ... */
+    wait_cpu(d, f, 1);                                                    /* ... seen through the other */
+    drop(f);
+    mark(c, o.hSyncObject, 2);
+    mark(c, plain, 1);
+    wait_cpu(d, plain, 1);
+    assert_int_equal(now(value), 2);
+    assert_int_equal(open_named(&o, d, nt, 0), STATUS_SUCCESS);
+    wait_cpu(d, o.hSyncObject, 2);
+    device_end(d); /* with two handles of it */
+    assert_int_equal(open_named(&o, other, nt, 0), STATUS_INVALID_PARAMETER);
+    end();
+}
+
 struct blocking { D3DKMT_WAITFORSYNCHRONIZATIONOBJECTFROMCPU args; NTSTATUS status; bool back; };
 
 static void *block(void *arg)
@@ -567,6 +639,7 @@ static const struct vt_case cases[] = {
     VT_TEST(a_lost_device_makes_no_objects, "", NULL),
     VT_TEST(submissions_go_to_several_contexts, "SUB-05 SUB-33", NULL),
     VT_TEST(written_primaries_are_on_the_list, "SUB-10", NULL),
+    VT_TEST(monitored_fences_are_shared_by_nt_handle, "SUB-19 SUB-18", NULL),
     VT_TEST(cpu_waits_for_any_and_for_all, "SUB-16 SUB-22", NULL),
     VT_TEST(synchronous_destroy_returns_with_the_memory, "ALC-21", NULL),
 };
