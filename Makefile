@@ -4,6 +4,7 @@
 #   make test          set up, build with gcc and clang, run the suite plain and under the sanitizers
 #   make demo          set up, build, and run the demonstration
 #   make demo-engines  a virtual and a physical node side by side: a table, build/demo-output/engines.png
+#   make demo-tiles    a texture 102 times its pool, remapped between draws: pictures in build/demo-tiles
 #   make bench         measure; writes build/bench.json and prints a table
 #   make requirements  which rows of docs/requirements.tsv are proven; MISSING=1 the rest, BREAK=1 breaks each
 #   make sanitize      only the sanitizer builds of the suite
@@ -14,7 +15,7 @@ PREFIX ?= /usr/local
 RELEASE := --buildtype=release -Dtest_hooks=false -Db_lto=true
 
 #   make quick         only the gcc build and its suite, without the protocol models
-.PHONY: all help test quick demo demo-engines bench requirements sanitize release install clean
+.PHONY: all help test quick demo demo-engines demo-tiles bench requirements sanitize release install clean
 .NOTPARALLEL:
 
 all:
@@ -44,6 +45,12 @@ demo:
 	@tools/setup.sh demo
 	@$(MAKE) --no-print-directory release
 	@demo/run.sh $(B)/release
+
+demo-tiles:
+	@tools/setup.sh tiles
+	@$(MAKE) --no-print-directory release
+	@mkdir -p $(B)/demo-tiles
+	@$(B)/release/demo/tiles $(B)/demo-tiles && echo "pictures: $(B)/demo-tiles"
 
 demo-engines:
 	@tools/setup.sh engines

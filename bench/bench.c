@@ -147,6 +147,7 @@ static const struct part { const char *name; void (*run)(struct bench_out *); bo
     {"span", bench_span, true},
     {"table", bench_table, true},
     {"pagepool", bench_pagepool, true},
+    {"tiles", bench_tiles, true},
     {"services", bench_services, false},
     {"engines", bench_engines, false},
 };
@@ -168,7 +169,8 @@ static bool bad_arguments(int argc, char **argv)
         for (unsigned k = 0; k < PARTS && i > 1; k++) part |= strcmp(argv[i], parts[k].name) == 0;
         if (part) continue;
         fprintf(stderr, "vidmm-bench: unknown %s %s\n", argv[i][0] == '-' ? "option" : "part", argv[i]);
-        fprintf(stderr, "use: vidmm-bench [FILE.json [PART...]], parts: span table pagepool services\n");
+        fprintf(stderr,
+                "use: vidmm-bench [FILE.json [PART...]], parts: span table pagepool tiles services\n");
         return true;
     }
     return false;

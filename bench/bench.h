@@ -33,5 +33,6 @@ void bench_table(struct bench_out *out);
 void bench_pagepool(struct bench_out *out);
 void bench_services(struct bench_out *out);
 void bench_engines(struct bench_out *out);
+void bench_tiles(struct bench_out *out);
 
 #endif

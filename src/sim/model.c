@@ -132,7 +132,10 @@ void model_device_destroyed(struct model_device *d)
     struct model_process *p = d->proc;
     if (!d->lost) model_device_lost(d);
     d->destroyed = true;
-    for (uint32_t i = 0; i < d->alloc_count; i++) d->alloc[i]->dying = true;
+    for (uint32_t i = 0; i < d->alloc_count; i++) {
+        d->alloc[i]->dying = true;
+        model_updates_voided(d->alloc[i]); /* another device's copies may be about to show it */
+    }
     for (uint32_t i = 0; i < d->queue_count; i++) d->queue[i]->dead = true;
     for (uint32_t i = 0; i < p->device_count; i++)
         if (p->device[i] == d) p->device[i] = p->device[--p->device_count];
@@ -288,6 +291,7 @@ void model_alloc_close(struct model_alloc *al, bool in_use, uint64_t seq)
     al->in_use = in_use;
     al->close_seq = seq;
     al->locks = 0;
+    model_updates_voided(al);
 }
 
 void model_alloc_gone(struct model_alloc *al)

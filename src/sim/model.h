@@ -76,6 +76,7 @@ struct model_alloc {
 struct model_queue {
     struct model_device *dev;
     struct vidmm_queue *handle;
+    struct vidmm_fence *fence;      /* a stream of tile updates has this instead of a handle */
     uint64_t issued, reached, delay_from; /* delay_from: newest value when the delay began */
     uint32_t id;
     bool dead, delayed;
@@ -185,6 +186,20 @@ const char *model_reserved(struct model_process *, struct model_queue *, const s
                            uint64_t va, uint64_t value);
 struct model_answer model_free(const struct model_process *, uint64_t base, uint64_t bytes);
 void model_freed(struct model_process *, uint64_t base, uint64_t bytes);
+/* Tile updates (model_tile.c). A stream is what a context's updates are queued in: like a paging queue, but
+ * its values are those of a fence that the client chooses. It can be waited for like one. */
+struct model_update {
+    const struct vidmm_tile_op *op;
+    struct model_alloc *const *al;  /* by operation; NULL where there is none */
+    uint32_t n, queued;             /* queued: updates of the stream not yet signalled */
+    bool fence, no_wait;
+};
+struct model_queue *model_stream_new(struct model_device *, struct vidmm_fence *);
+void model_stream_gone(struct model_queue *);
+const char *model_stream_seen(struct model_queue *, uint64_t fence_value);
+struct model_answer model_update(const struct model_device *, const struct model_update *);
+/* Accepted: what the ranges show is valid when the stream has reached `value`. */
+void model_updated(struct model_queue *stream, const struct model_update *, uint64_t value);
 /* Would two queues race for what [start, end) shows? */
 bool model_race(const struct model_process *, const struct model_queue *, uint64_t start, uint64_t end);
 const struct model_piece *model_find(const struct model_process *, uint64_t va); /* NULL: nobody's */

@@ -12,6 +12,8 @@ bool model_tables_tight(const struct model *, uint64_t bytes, uint64_t end);
 bool model_no_room_inside(const struct model_process *);
 void model_pieces_cut_off(struct model_device *);
 void model_pieces_release(struct model_alloc *);
+void model_show(struct model_process *, struct model_piece *); /* the pages show something new */
+void model_updates_voided(struct model_alloc *); /* is closed: what names it may happen or not */
 void model_pieces_settled(struct model_process *);
 /* model_phys.c: what being accessed physically adds to an answer. set: segments; bit 0 = system memory. */
 void model_physical_create(const struct model *, const struct model_alloc_in *, uint32_t set, uint64_t bytes,

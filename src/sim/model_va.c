@@ -251,7 +251,7 @@ struct model_answer model_map(const struct model_queue *q, const struct vidmm_ma
 }
 
 /* The pages of [start, end) show something new; who owns them stays, or a new range takes them. */
-static void show(struct model_process *p, struct model_piece *x)
+void model_show(struct model_process *p, struct model_piece *x)
 {
     const struct model_piece *old = model_find(p, x->start);
     x->range = old != NULL ? old->range : ++p->model->next_range;
@@ -280,7 +280,7 @@ const char *model_mapped(struct model_queue *q, const struct vidmm_map *in, stru
     if (in->protection & VIDMM_PROT_ZERO) x.content = MODEL_ZERO;
     if (in->protection & VIDMM_PROT_NO_ACCESS) x.content = MODEL_NOTHING;
     if (al != NULL && (in->driver_protection & UNIQUE) != 0) al->unique = true;
-    show(p, &x);
+    model_show(p, &x);
     return NULL;
 }
 
@@ -324,7 +324,7 @@ const char *model_reserved(struct model_process *p, struct model_queue *q, const
                             .queue = zero ? q : NULL, .value = value, .epoch = p->model->epoch,
                             .content = zero ? MODEL_ZERO : MODEL_NOTHING};
     if (zero) x.epoch = 0;
-    show(p, &x);
+    model_show(p, &x);
     return NULL;
 }
 

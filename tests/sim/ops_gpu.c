@@ -93,11 +93,20 @@ static struct packet *push(struct sim *s, struct sim_context *c, enum packet_kin
 
 struct packet *context_push(struct sim *s, struct sim_context *c) { return push(s, c, PACKET_EXEC); }
 
-static bool queue_wait(struct sim *s, struct sim_context *c, struct vidmm_fence *f, uint64_t value,
+bool queue_wait(struct sim *s, struct sim_context *c, struct vidmm_fence *f, uint64_t value,
                        uint32_t flags)
 {
     struct model_answer a = model_sync(c->dev, flags, VIDMM_FENCE_NO_WAIT, 1);
     if (!sim_status(s, a, vidmm_context_wait(c->core, &f, &value, 1))) return false;
+    (void)push(s, c, PACKET_WAIT);
+    return true;
+}
+
+/* Behind everything the context was given; seen by the fence alone. */
+bool queue_raise(struct sim *s, struct sim_context *c, struct vidmm_fence *f, uint64_t value)
+{
+    struct model_answer a = model_sync(c->dev, 0, VIDMM_FENCE_NO_SIGNAL, 1);
+    if (!sim_status(s, a, vidmm_context_signal(c->core, &f, &value, 1))) return false;
     (void)push(s, c, PACKET_WAIT);
     return true;
 }
@@ -131,6 +140,7 @@ static bool need(struct making *k, struct model_queue *q, uint64_t value)
     if (model_reached(q, value)) return true;
     for (uint32_t i = 0; i < k->waits; i++)
         if (k->wait[i].queue == q && k->wait[i].value >= value) return true;
+    if (q->dev != k->c->dev) return false; /* a device that ends satisfies those who wait for its fences */
     if (q->dead || k->waits == WAITS_MAX) return false;
     k->wait[k->waits].queue = q;
     k->wait[k->waits++].value = value;
@@ -364,6 +374,11 @@ static bool take_back(struct making *k)
     return false;
 }
 
+static struct vidmm_fence *fence_of(const struct model_queue *q)
+{
+    return q->fence != NULL ? q->fence : vidmm_queue_fence(q->handle);
+}
+
 static bool submit(struct making *k)
 {
     struct sim *s = k->s;
@@ -372,7 +387,7 @@ static bool submit(struct making *k)
     for (uint32_t i = 0; i < k->waits; i++) {
         sim_say(s, "  context %u waits for queue %u, value %llu", c->id, k->wait[i].queue->id,
                 ull(k->wait[i].value));
-        if (!queue_wait(s, c, vidmm_queue_fence(k->wait[i].queue->handle), k->wait[i].value, 0))
+        if (!queue_wait(s, c, fence_of(k->wait[i].queue), k->wait[i].value, 0))
             return take_back(k);
     }
     uint8_t *slot = sd->buffer_cpu + (uint32_t)k->p.slot * SLOT_BYTES;
@@ -401,7 +416,7 @@ struct sim_context *virtual_context(const struct model_device *d)
     return NULL;
 }
 
-static struct sim_context *pick_context(struct sim *s, struct model_device *d)
+struct sim_context *pick_context(struct sim *s, struct model_device *d)
 {
     if (d == NULL || d->lost || sim_of(d)->context_count == 0) return NULL;
     struct sim_context *c = sim_of(d)->context[sim_below(s, sim_of(d)->context_count)];

@@ -96,6 +96,7 @@ static void free_user(struct sim *s, struct model_device *d)
     struct sim_device *sd = d->user;
     for (uint32_t i = 0; i < sd->context_count; i++) {
         context_forget(s, sd->context[i]);
+        stream_end(sd->context[i]);
         free(sd->context[i]);
     }
     free(sd);
@@ -240,10 +241,12 @@ static void op_context_end(struct sim *s)
     if (sd == NULL || sd->context_count == 0) return;
     uint32_t i = (uint32_t)sim_below(s, sd->context_count);
     struct sim_context *c = sd->context[i];
+    if (copied_later(d->proc, NULL, 0, UINT64_MAX)) return; /* somebody has to remember what is read */
     sim_say(s, "destroy context %u with %u packets", c->id, c->count);
     vidmm_context_destroy(c->core);
     if (c->count == 0) vidmm_fence_destroy(c->fence); /* else it ends with the device: others may wait */
     sd->context[i] = sd->context[--sd->context_count];
+    stream_end(c);
     free(c);
 }
 

@@ -19,12 +19,27 @@ static bool zero_in_use(const struct model_process *p)
     return false;
 }
 
-/* Would a change of [start, end) pull something from under a packet, or a command buffer away? */
-static bool in_use(const struct model_process *p, uint64_t start, uint64_t end)
+/* Also by packets of contexts that are gone: those count until the next rest. */
+static bool process_busy(const struct model_process *p)
 {
+    for (uint32_t i = 0; i < p->device_count; i++) {
+        const struct model_device *d = p->device[i];
+        if (sim_of(d)->zero_in_flight > 0) return true;
+        for (uint32_t k = 0; k < d->alloc_count; k++)
+            if (d->alloc[k]->in_flight > 0) return true;
+    }
+    return false;
+}
+
+/* Would a change of [start, end) pull something from under a packet, or a command buffer away? */
+bool range_in_use(const struct model_process *p, uint64_t start, uint64_t end)
+{
+    if (copied_later(p, NULL, start, end)) return true;
     for (uint32_t i = 0; i < p->piece_count; i++) {
         const struct model_piece *x = &p->piece[i];
         if (x->end <= start || x->start >= end) continue;
+        if (older_in_use(p, x)) return true;
+        if (x->content == MODEL_UNKNOWN && process_busy(p)) return true;
         if (x->content == MODEL_ZERO && zero_in_use(p)) return true;
         if (x->content != MODEL_ALLOC) continue;
         if (x->alloc->in_flight > 0 || (x->alloc->keep && !x->alloc->dying)) return true;
@@ -33,7 +48,7 @@ static bool in_use(const struct model_process *p, uint64_t start, uint64_t end)
 }
 
 /* A range that is not free any more may cover an address at which a device was to fault. */
-static void dooms_are_open(struct model_process *p, uint64_t start, uint64_t end)
+void dooms_are_open(struct model_process *p, uint64_t start, uint64_t end)
 {
     for (uint32_t i = 0; i < p->device_count; i++) {
         struct sim_device *sd = sim_of(p->device[i]);
@@ -112,7 +127,8 @@ static bool may_map_at(struct sim *s, const struct model_queue *q, const struct 
     const struct model_process *p = q->dev->proc;
     (void)s;
     if (in->base == 0) return true;
-    return !in_use(p, in->base, in->base + in->bytes) && !model_race(p, q, in->base, in->base + in->bytes);
+    uint64_t end = in->base + in->bytes;
+    return !range_in_use(p, in->base, end) && !model_race(p, q, in->base, end);
 }
 
 static void op_map(struct sim *s)
@@ -287,7 +303,7 @@ static void op_free(struct sim *s)
     uint64_t start = x->start, end = x->end;
     while (sim_chance(s, 2) && model_find(p, end) != NULL && !model_find(p, end)->internal)
         end = model_find(p, end)->end;
-    if (!in_use(p, start, end)) free_range(s, p, start, end - start);
+    if (!range_in_use(p, start, end)) free_range(s, p, start, end - start);
 }
 
 static void op_free_part(struct sim *s)
@@ -299,7 +315,7 @@ static void op_free_part(struct sim *s)
     uint64_t start = x->start + sim_below(s, pages) * PAGE, n = 1 + sim_below(s, pages);
     uint64_t end = start + n * PAGE;
     if (end > x->end && !sim_chance(s, 6)) end = x->end;
-    if (!in_use(p, start, end)) free_range(s, p, start, end - start);
+    if (!range_in_use(p, start, end)) free_range(s, p, start, end - start);
 }
 
 static void op_free_nasty(struct sim *s)
@@ -310,7 +326,7 @@ static void op_free_nasty(struct sim *s)
     uint64_t base = sim_chance(s, 2) || x == NULL ? choose_base(s) : x->start;
     uint64_t bytes = sim_chance(s, 2) ? nasty(s) : PAGE;
     if (sim_chance(s, 3)) base = nasty(s);
-    if (base + bytes > base && in_use(p, base, base + bytes)) return;
+    if (base + bytes > base && range_in_use(p, base, base + bytes)) return;
     free_range(s, p, base, bytes);
 }
 

@@ -96,9 +96,9 @@ bool sim_status(struct sim *s, struct model_answer a, vidmm_status st)
 static void make_menu(struct sim *s, struct menu *m)
 {
     const struct sim_op *const tables[] = {ops_object, ops_memory, ops_va, ops_gpu, ops_fault, ops_sync,
-                                           ops_phys};
+                                           ops_phys, ops_tile};
     memset(m, 0, sizeof(*m));
-    for (uint32_t t = 0; t < 7; t++)
+    for (uint32_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
         for (const struct sim_op *op = tables[t]; op->name != NULL; op++) {
             uint32_t weight = sim_chance(s, 4) ? 0 : op->weight << sim_below(s, 4);
             m->op[m->count] = op;
@@ -189,6 +189,8 @@ static void add_up(struct sim *s, struct sim_totals *t)
     t->preemptions += c->preemptions;
     t->adapter_resets += s->totals.adapter_resets;
     t->removals += s->model->lost;
+    t->updates += s->totals.updates;
+    t->updates_waiting += s->totals.updates_waiting;
     t->suspends += c->suspends;
     t->root_resizes += c->root_resizes;
     t->tables += c->tables_created;

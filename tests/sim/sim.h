@@ -24,6 +24,7 @@
 #define PACKETS_MAX 16u           /* queued in one context */
 #define TOUCHED_MAX 8u
 #define CONTEXTS_MAX 4u
+#define COPIES_MAX 4u             /* unfinished copies of mappings of a context */
 #define FENCES_MAX 6u
 #define HISTORY 24u
 
@@ -52,6 +53,8 @@ struct sim_context {
     struct vidmm_fence *fence;    /* its own; only it signals it */
     uint64_t fence_issued, fence_seen;
     bool physical;
+    struct model_queue *tiles;    /* its stream of updates; NULL: none yet */
+    struct tile_copy { uint64_t start, end, value; } copy[COPIES_MAX]; /* sources, until read */
     uint32_t id, node, head, count;
     struct packet packet[PACKETS_MAX];
 };
@@ -90,7 +93,7 @@ struct temper {
 struct sim_totals {
     uint64_t maps, reserves, frees, residents, evicts, over_budget, page_ins, page_outs, fills, evictions,
         demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read,
-        timeouts, adapter_resets, removals, preemptions;
+        timeouts, adapter_resets, removals, preemptions, updates, updates_waiting;
 };
 
 struct sim {
@@ -147,7 +150,7 @@ void sim_settle(struct sim *);
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
 /* Ended by name NULL. */
 extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[], ops_sync[],
-    ops_phys[];
+    ops_phys[], ops_tile[];
 
 struct model_process *pick_process(struct sim *);
 struct model_device *pick_device(struct sim *);             /* any; NULL: none */
@@ -175,7 +178,22 @@ static inline struct sim_device *sim_of(const struct model_device *d) { return d
 void sim_watch_adapter(struct sim *);
 void sim_check_reset(struct sim *, const struct model_device *);
 
+/* ops_va.c */
+bool range_in_use(const struct model_process *, uint64_t start, uint64_t end); /* by a packet, or a copy */
+void dooms_are_open(struct model_process *, uint64_t start, uint64_t end);
+
+/* ops_tile.c */
+void stream_end(struct sim_context *);
+void stream_seen(struct sim *, struct sim_context *);
+/* Do packets use what is there until the update of a piece is applied? */
+bool older_in_use(const struct model_process *, const struct model_piece *);
+/* Is [start, end) read by a copy that has not been applied, of another stream than `but`? */
+bool copied_later(const struct model_process *, const struct model_queue *but, uint64_t start, uint64_t end);
+
 /* ops_gpu.c */
+struct sim_context *pick_context(struct sim *, struct model_device *); /* of a live device; NULL: none */
+bool queue_wait(struct sim *, struct sim_context *, struct vidmm_fence *, uint64_t value, uint32_t flags);
+bool queue_raise(struct sim *, struct sim_context *, struct vidmm_fence *, uint64_t value);
 bool hang_packet(struct sim *, struct model_device *);
 void context_forget(struct sim *, struct sim_context *); /* packets are not looked at any more */
 void context_seen(struct sim *, struct sim_context *);

@@ -48,6 +48,7 @@ static void tell(const struct sim_totals *t)
         {"evictions", t->evictions}, {"demotions", t->demotions}, {"promotions", t->promotions},
         {"devices stopped for a move", t->suspends}, {"flushes", t->flushes}, {"page tables made", t->tables},
         {"root resizes", t->root_resizes}, {"packets completed", t->submits}, {"faults", t->faults},
+        {"tile updates", t->updates}, {"... in step with packets", t->updates_waiting},
         {"timeouts", t->timeouts},
         {"preemptions", t->preemptions}, {"adapter resets", t->adapter_resets}, {"removals", t->removals},
         {"pages read and compared at rest", t->pages_read}};

@@ -88,7 +88,10 @@ static void poll_device(struct sim *s, struct model_device *d)
     for (uint32_t i = 0; i < d->queue_count; i++)
         sim_check(s,
                   model_queue_seen(d->queue[i], vidmm_fence_value(vidmm_queue_fence(d->queue[i]->handle))));
-    for (uint32_t i = 0; i < sd->context_count; i++) context_seen(s, sd->context[i]);
+    for (uint32_t i = 0; i < sd->context_count; i++) {
+        context_seen(s, sd->context[i]);
+        stream_seen(s, sd->context[i]);
+    }
 }
 
 /* ---- deferred destruction ---------------------------------------------------------------------- */
@@ -233,6 +236,12 @@ static void nothing_outstanding(struct sim *s, struct model_device *d)
         if (sd->context[i]->count > 0)
             sim_fail(s, "liveness: context %u of device %u has %u packets left", sd->context[i]->id, d->id,
                      sd->context[i]->count);
+    for (uint32_t i = 0; i < sd->context_count; i++) {
+        const struct model_queue *q = sd->context[i]->tiles;
+        if (q != NULL && q->reached != q->issued)
+            sim_fail(s, "liveness: the updates of context %u stay at %llu of %llu", sd->context[i]->id,
+                     (unsigned long long)q->reached, (unsigned long long)q->issued);
+    }
     if (sd->doomed && !sd->doom_open)
         sim_fail(s, "device %u was to fault at %llx and did not", d->id, (unsigned long long)sd->doom_va);
     if (sd->hang_doom) sim_fail(s, "device %u has a packet that hangs and was not told", d->id);
