@@ -362,6 +362,10 @@ static vidmm_status rec_render(void *kmd, struct vidmm_kmd_render *r, uint64_t *
     e->patch_count = r->patch_in_count;
     e->bytes = r->dma->used;
     e->frame = r->dma->frame;
+    e->private_bytes = r->dma->private_bytes;
+    uint8_t *private = r->dma->private_data;
+    for (uint32_t i = 0; i < r->dma->private_bytes; i++) e->private_used += private[i] != 0;
+    memset(private, 0xee, r->dma->private_bytes);
     if (r->list_count > 0) e->first = r->list[0];
     return st;
 }

@@ -48,6 +48,7 @@ struct event {
     uint64_t root_bytes;
     struct vidmm_reference first;     /* of the list of a render or patch */
     uint32_t list_count, patch_count, bytes;
+    uint32_t private_bytes, private_used; /* of the DMA buffer; how many were not 0: all 0xee afterwards */
     uint64_t frame;                   /* of the DMA buffer */
     uint64_t word[8];                 /* its first words, when it was submitted */
     uint64_t fence_value;             /* of the fixture's queue when the call came */

@@ -605,6 +605,27 @@ static void dma_buffers_are_not_in_memory_segments(void **state)
     fx_close(&r.f);
 }
 
+/* The driver's private part of a DMA buffer is empty at first, and what it keeps there is its own. */
+static void private_data_is_the_drivers(void **state)
+{
+    struct rig r;
+    (void)state;
+    rig_start(&r);
+    struct vidmm_open *a = rig_alloc(r.f.d, MIB, SYS);
+    fx_resident(r.f.q, a);
+    fx_run(&r.f);
+    for (uint32_t i = 0; i < 4; i++) {
+        uint64_t frame = i > 0 ? rig_last(&r.f, EV_RENDER)->frame : 0;
+        rig_fill(&r, a, 0, i, 64);
+        const struct event *e = rig_last(&r.f, EV_RENDER);
+        assert_int_equal(e->private_bytes, 256);
+        assert_int_equal(e->private_used, i > 0 ? 256 : 0); /* the same buffer again, as it was left */
+        if (i > 0) assert_int_equal(e->frame, frame);
+        fx_run(&r.f);
+    }
+    fx_close(&r.f);
+}
+
 /* A translation longer than one DMA buffer becomes several submissions, in order, with all their patches. */
 static void long_buffers_take_several_passes(void **state)
 {
@@ -690,6 +711,7 @@ int main(int argc, char **argv)
         VT_TEST(the_driver_fails_to_patch, "PHY-10", NULL),
         VT_TEST(sizes_come_from_the_driver, "PHY-08 PHY-13", NULL),
         VT_TEST(dma_buffers_are_not_in_memory_segments, "PHY-13", NULL),
+        VT_TEST(private_data_is_the_drivers, "PHY-13", NULL),
         VT_TEST(long_buffers_take_several_passes, "PHY-10 PHY-12", NULL),
         VT_TEST(no_memory_leaves_nothing_behind, "PHY-12", NULL),
     };
