@@ -78,6 +78,17 @@ static void op_remove(struct sim *s)
     sim_turns(s, 1 + sim_below(s, 4));
 }
 
+/* User mode says that its device is broken; what it has on an engine goes on, and nothing else does. */
+static void op_mark(struct sim *s)
+{
+    struct model_device *d = pick_device(s);
+    struct model_answer a = {0, true};
+    if (!s->temper.faults || d == NULL || !sim_chance(s, 12)) return;
+    sim_say(s, "device %u: marked as broken", d->id);
+    if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
+    if (sim_status(s, a, vidmm_device_mark(d->handle))) sim_of(d)->packet_doom = true;
+}
+
 /* What it changes is an order that is open; what packets do must not change. */
 static void op_rank(struct sim *s)
 {
@@ -94,4 +105,4 @@ static void op_rank(struct sim *s)
 }
 
 const struct sim_op ops_fault[] = {{"hang", op_hang, 3}, {"rank", op_rank, 2},
-                                    {"remove", op_remove, 1}, {NULL, NULL, 0}};
+                                    {"mark", op_mark, 1}, {"remove", op_remove, 1}, {NULL, NULL, 0}};
