@@ -154,6 +154,7 @@ enum softgpu_step softgpu_engine_step(struct softgpu *g, uint32_t node)
 {
     struct softgpu_engine *e = &g->engine[node];
     lock_take(&e->run);
+    atomic_fetch_add_explicit(&e->steps, 1, memory_order_relaxed);
     enum softgpu_step r = step_locked(e);
     lock_drop(&e->run);
     return r;

@@ -149,7 +149,8 @@ uint64_t softgpu_reset(struct softgpu *, uint32_t node);
 /* Asks a node to stop: when its next step comes, it forgets what it holds, keeps the state of the packet it
  * was in, and says so with irq.preempted. A node that hangs or has faulted does not answer. */
 void softgpu_preempt(struct softgpu *, uint32_t node);
-/* Changes whenever the node moved bytes or completed a packet. */
+/* Changes whenever the node moved bytes or completed a packet; and, if threads run the engines, when the
+ * node's thread was given no time since the last call: a loaded machine is no reason to call it hung. */
 uint64_t softgpu_progress(struct softgpu *, uint32_t node);
 /* Every node stops and drops what it holds; nothing can be submitted until softgpu_restart, which clears the
  * TLBs and the memory. */

@@ -15,7 +15,11 @@ void softgpu_preempt(struct softgpu *g, uint32_t node)
 
 uint64_t softgpu_progress(struct softgpu *g, uint32_t node)
 {
-    return atomic_load_explicit(&g->engine[node].progress, memory_order_relaxed);
+    struct softgpu_engine *e = &g->engine[node];
+    uint64_t steps = atomic_load_explicit(&e->steps, memory_order_relaxed);
+    if (g->threads && steps == e->steps_seen) e->starved++;
+    e->steps_seen = steps;
+    return atomic_load_explicit(&e->progress, memory_order_relaxed) + e->starved;
 }
 
 /* Between chunks of a bulk operation, and not inside a flush: that ends by itself. */
