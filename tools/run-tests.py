@@ -117,11 +117,13 @@ class Tally:
         self.merged = {}
 
     def add(self, case):
+        """The worst result counts. One function may stand twice in a suite, once for each row it proves."""
         key = (case.suite, case.name)
         order = ('SKIP', 'PASS', 'FAIL')
-        old = self.merged.get(key)
-        if old is None or order.index(case.result) > order.index(old.result):
-            self.merged[key] = case
+        old = self.merged.get(key, case)
+        rows = dict.fromkeys(old.proves.split() + case.proves.split())
+        worst = max(old, case, key=lambda c: order.index(c.result))
+        self.merged[key] = worst._replace(proves=' '.join(rows))
 
     def count(self, result):
         return sum(1 for c in self.merged.values() if c.result == result)

@@ -12,6 +12,7 @@ import suites     # noqa: E402
 import tidy       # noqa: E402
 
 requirements = importlib.import_module('requirements')
+run_tests = importlib.import_module('run-tests')
 PASS = ['PASS', 's', 'a', 'VA-01']
 FAIL = ['FAIL', 's', 'b', '']
 BEGIN, DONE = ['BEGIN', 's', '2'], ['DONE', 's', '2']
@@ -32,6 +33,22 @@ def verdicts():
     yield 'a plain program that passed', results([], 0), ['PASS']
     yield 'a plain program that failed', results([], 1), ['FAIL']
     yield 'a plain program that skipped', results([], 77), ['SKIP']
+
+
+def tallied(*cases):
+    tally = run_tests.Tally()
+    for result, proves in cases:
+        tally.add(suites.Case(result, 's', 'a', proves))
+    return [(c.result, c.proves) for c in tally.merged.values()]
+
+
+def tallies():
+    yield 'a function that stands twice', tallied(('PASS', 'VA-01'), ('PASS', 'VA-02')), \
+        [('PASS', 'VA-01 VA-02')]
+    yield 'a case that fails in one configuration', tallied(('PASS', 'VA-01'), ('FAIL', 'VA-01')), \
+        [('FAIL', 'VA-01')]
+    yield 'a case that one configuration leaves out', tallied(('PASS', 'VA-01'), ('SKIP', 'VA-01')), \
+        [('PASS', 'VA-01')]
 
 
 # A stand-in for a test program: what it does when broken is its argument.
@@ -82,7 +99,7 @@ def setup_script():
 
 
 def main():
-    rows = list(verdicts()) + list(judgements()) + list(setup_script())
+    rows = list(verdicts()) + list(tallies()) + list(judgements()) + list(setup_script())
     tidy.log('BEGIN', 'tools', str(len(rows)))
     for what, got, wanted in rows:
         print('%s %s%s' % ('ok  ' if got == wanted else 'FAIL', what,
