@@ -88,8 +88,8 @@ static void under_opencl(void **state)
 }
 
 /* The driver's own allocations come first, and it does not survive the lack of each of them (it then reads
- * from address 0x130). From about the twentieth on they are the program's: of the three that a round makes the
- * driver can do without one, and tells of the two others. */
+ * from address 0x130). From about the twentieth on they are the program's: of the three that a round makes it
+ * can do without one, and tells of the two others. */
 static void no_memory_under_opencl(void **state)
 {
     static const struct injection round[] = {
