@@ -150,6 +150,7 @@ static const struct part { const char *name; void (*run)(struct bench_out *); bo
     {"tiles", bench_tiles, true},
     {"services", bench_services, false},
     {"engines", bench_engines, false},
+    {"hwqueue", bench_hwqueue, false},
 };
 
 enum { PARTS = sizeof parts / sizeof parts[0] };

@@ -34,5 +34,6 @@ void bench_pagepool(struct bench_out *out);
 void bench_services(struct bench_out *out);
 void bench_engines(struct bench_out *out);
 void bench_tiles(struct bench_out *out);
+void bench_hwqueue(struct bench_out *out);
 
 #endif

@@ -57,7 +57,8 @@ uint32_t vidmm_hwqueue_pending(const struct vidmm_hwqueue *);
 /* ---- doorbells: submission without a call ------------------------------------------------------------
  * User mode writes commands into a ring, moves the ring's put index in the control page on, and then writes
  * the doorbell word; only the device reads them (formats: the driver's). After ringing it reads the status:
- * CONNECTED: done. CONNECTED_NOTIFY: the context is suspended, vidmm_doorbell_notify must be called too.
+ * CONNECTED: done. CONNECTED_NOTIFY: the context is suspended, vidmm_doorbell_notify has its memory brought
+ * back at once (a device that polls its doorbells notices by itself, later).
  * DISCONNECTED_RETRY: the word went to a page that nobody reads; connect, then ring again. ABORT: the device
  * is lost, or the doorbell destroyed. */
 

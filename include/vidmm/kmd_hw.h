@@ -26,8 +26,6 @@ struct vidmm_kmd_hw_queue {
     uint32_t flags;                 /* in: vidmm_hwqueue_flags */
     const void *private_data; uint32_t private_size; /* in */
     struct vidmm_hwqueue *core;     /* in: for vidmm_notify_queue_retired */
-    uint64_t id;                    /* in: names the queue in page faults; not 0 */
-    uint64_t progress_va;           /* in: where the device writes progress ids, by the context's space */
     void *handle;                   /* out */
 };
 
@@ -55,6 +53,9 @@ struct vidmm_kmd_hw_ops {
     /* Suspended, and without queues. Nothing is reported for it afterwards. */
     void (*destroy_context)(void *kmd, void *context);
     vidmm_status (*create_queue)(void *kmd, struct vidmm_kmd_hw_queue *);
+    /* Once, before anything else is done with the queue: id (not 0) names it in page faults, and the device
+     * writes progress ids to progress_va, by the context's space. */
+    void (*start_queue)(void *kmd, void *queue, uint64_t id, uint64_t progress_va);
     /* Drops entries that have not executed; the context is suspended then. Nothing is reported afterwards. */
     void (*destroy_queue)(void *kmd, void *queue);
 

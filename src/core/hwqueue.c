@@ -411,18 +411,18 @@ static vidmm_status make_queue(struct vidmm_hwcontext *c, const struct vidmm_hwq
                                struct vidmm_hwqueue *q)
 {
     struct vidmm_adapter *ad = c->ad;
-    vidmm_status st = vmm_fence_make(c->dev, 0, VIDMM_FENCE_NO_SIGNAL, &q->progress);
-    if (st != VIDMM_OK) return st;
     struct vidmm_kmd_hw_queue kq = { .context = c->kmd_context, .flags = in->flags, .core = q,
-                                     .private_data = in->private_data, .private_size = in->private_size,
-                                     .id = ad->next_id + 1, .progress_va = q->progress->gpu_va };
-    st = ops_of(ad)->create_queue(ad->kmd, &kq);
+                                     .private_data = in->private_data, .private_size = in->private_size };
+    vidmm_status st = ops_of(ad)->create_queue(ad->kmd, &kq);
+    if (st != VIDMM_OK) return st;
+    st = vmm_fence_make(c->dev, 0, VIDMM_FENCE_NO_SIGNAL, &q->progress); /* last: it is not taken back */
     if (st != VIDMM_OK) {
-        vmm_fence_drop(q->progress);
+        ops_of(ad)->destroy_queue(ad->kmd, kq.handle);
         return st;
     }
     q->kmd_queue = kq.handle;
     q->id = ++ad->next_id;
+    ops_of(ad)->start_queue(ad->kmd, q->kmd_queue, q->id, q->progress->gpu_va);
     return VIDMM_OK;
 }
 

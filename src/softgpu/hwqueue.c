@@ -49,14 +49,22 @@ static void wake(struct softgpu *g, struct softgpu_engine *e)
 void softgpu_hwqueue_open(struct softgpu *g, struct softgpu_hwqueue *q, const struct softgpu_hwqueue_desc *d)
 {
     struct softgpu_engine *e = engine_of(g, d->context);
-    *q = (struct softgpu_hwqueue){.context = d->context, .owner = d->owner, .id = d->id,
-                                  .progress_va = d->progress_va, .entries = d->entries,
+    *q = (struct softgpu_hwqueue){.context = d->context, .owner = d->owner, .entries = d->entries,
                                   .max = d->entries_max};
     lock_take(&e->queue_lock);
     struct softgpu_hwqueue **at = &e->hw_queues;
     while (*at != NULL) at = &(*at)->next;
     *at = q;
     atomic_fetch_add(&e->hw_count, 1);
+    lock_drop(&e->queue_lock);
+}
+
+void softgpu_hwqueue_start(struct softgpu *g, struct softgpu_hwqueue *q, uint64_t id, uint64_t progress_va)
+{
+    struct softgpu_engine *e = engine_of(g, q->context);
+    lock_take(&e->queue_lock);
+    q->id = id;
+    q->progress_va = progress_va;
     lock_drop(&e->queue_lock);
 }
 
@@ -416,11 +424,26 @@ enum softgpu_step engine_hw_continue(struct softgpu_engine *e)
     return entry_step(e);
 }
 
+/* Rung while its context is suspended: nothing executes, but the owner is told, once for each ring. */
+static void announce(struct softgpu_engine *e)
+{
+    bool news = false;
+    lock_take(&e->queue_lock);
+    for (struct softgpu_hwqueue *q = e->hw_queues; q != NULL; q = q->next) {
+        if (q->context->running || !door_moved(q)) continue;
+        q->seen = __atomic_load_n(q->door.word, __ATOMIC_ACQUIRE);
+        news = q->rung = true;
+    }
+    lock_drop(&e->queue_lock);
+    if (news) processor_signal_interrupt(e);
+}
+
 /* Every queue gets one look: the first that can do something does it. */
 enum softgpu_step engine_hw_pick(struct softgpu_engine *e)
 {
     enum softgpu_step r = SOFTGPU_IDLE;
     e->hw_wakeup_ns = UINT64_MAX;
+    if (atomic_load(&e->doors) != 0) announce(e);
     for (uint32_t i = atomic_load(&e->hw_count); i != 0 && take_next(e); i--) {
         load(e);
         r = entry_step(e);

@@ -29,12 +29,12 @@ struct softgpu_hwqueue;             /* memory of softgpu_hwqueue_bytes() that th
 struct softgpu_hwqueue_desc {
     struct softgpu_hwcontext *context;
     void *owner;                    /* handed back in interrupts */
-    uint64_t id, progress_va;
     struct softgpu_hwentry *entries; uint32_t entries_max; /* a power of two */
 };
 
 uint64_t softgpu_hwqueue_bytes(void);
 void softgpu_hwqueue_open(struct softgpu *, struct softgpu_hwqueue *, const struct softgpu_hwqueue_desc *);
+void softgpu_hwqueue_start(struct softgpu *, struct softgpu_hwqueue *, uint64_t id, uint64_t progress_va);
 /* Waits for at most one step. Gives the entries array back. */
 struct softgpu_hwentry *softgpu_hwqueue_close(struct softgpu *, struct softgpu_hwqueue *, uint32_t *max);
 uint32_t softgpu_hwqueue_max(const struct softgpu_hwqueue *);

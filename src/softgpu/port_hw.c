@@ -37,8 +37,8 @@ static void destroy_context(void *kmd, void *context)
 static vidmm_status create_queue(void *kmd, struct vidmm_kmd_hw_queue *in)
 {
     struct port *p = kmd;
-    struct softgpu_hwqueue_desc d = {.context = in->context, .owner = in->core, .id = in->id,
-                                     .progress_va = in->progress_va, .entries_max = ENTRIES_MIN};
+    struct softgpu_hwqueue_desc d = {.context = in->context, .owner = in->core,
+                                     .entries_max = ENTRIES_MIN};
     if (softgpu_countdown(p->gpu, SOFTGPU_COUNT_CREATE)) return VIDMM_FAILED;
     void *q = take(p, softgpu_hwqueue_bytes());
     d.entries = take(p, ENTRIES_MIN * sizeof(*d.entries));
@@ -50,6 +50,12 @@ static vidmm_status create_queue(void *kmd, struct vidmm_kmd_hw_queue *in)
     softgpu_hwqueue_open(p->gpu, q, &d);
     in->handle = q;
     return VIDMM_OK;
+}
+
+static void start_queue(void *kmd, void *queue, uint64_t id, uint64_t progress_va)
+{
+    struct port *p = kmd;
+    softgpu_hwqueue_start(p->gpu, queue, id, progress_va);
 }
 
 static void destroy_queue(void *kmd, void *queue)
@@ -145,7 +151,7 @@ static bool queue_pending(void *kmd, void *queue)
 
 const struct vidmm_kmd_hw_ops port_hw_ops = {
     .create_context = create_context, .destroy_context = destroy_context,
-    .create_queue = create_queue, .destroy_queue = destroy_queue,
+    .create_queue = create_queue, .destroy_queue = destroy_queue, .start_queue = start_queue,
     .submit_command = submit_command, .submit_wait = submit_wait, .submit_signal = submit_signal,
     .suspend_context = suspend_context, .resume_context = resume_context, .aborted_queue = aborted_queue,
     .doorbells = DOORBELLS, .connect_doorbell = connect_doorbell,

@@ -49,8 +49,11 @@ static void wait_for_work(struct softgpu_engine *e, enum softgpu_step last)
     uint64_t span = last == SOFTGPU_WAITING ? wait_span(e) : 0;
     lock_take(&e->queue_lock);
     if (last == SOFTGPU_IDLE) {
-        while (e->count == 0 && !engine_hw_runnable(e) && !atomic_load(&e->stop) && !atomic_load(&e->preempt))
-            if (!wait_for_doors(e)) (void)pthread_cond_wait(&e->wake, &e->queue_lock.mutex);
+        while (e->count == 0 && !engine_hw_runnable(e) && !atomic_load(&e->stop) &&
+               !atomic_load(&e->preempt)) {
+            if (wait_for_doors(e)) break;
+            (void)pthread_cond_wait(&e->wake, &e->queue_lock.mutex);
+        }
     } else if (span != 0 && !atomic_load(&e->stop)) {
         timed_wait(e, span);
     }

@@ -16,6 +16,9 @@ struct oom {
     struct vidmm_process *process;
     struct vidmm_sync *sync[2];
     struct vidmm_context *lane[3];
+    struct vidmm_hwcontext *hwcontext;
+    struct vidmm_hwqueue *hwqueue, *user;
+    uint64_t progress;
 };
 
 struct operation {
@@ -161,6 +164,63 @@ static vidmm_status run_submit(struct oom *o)
     return vidmm_context_submit(o->c.context, va, bytes, NULL, 0, 0);
 }
 
+static vidmm_status run_hwcontext(struct oom *o)
+{
+    struct vidmm_hwcontext_desc in = { .node = REF_NODE_COMPUTE };
+    return vidmm_hwcontext_create(o->c.device, &in, &o->hwcontext);
+}
+
+static vidmm_status run_hwqueue(struct oom *o)
+{
+    struct vidmm_hwqueue_desc in = { .flags = 0 };
+    return vidmm_hwqueue_create(o->hwcontext, &in, &o->hwqueue);
+}
+
+static void make_hwcontext(struct oom *o)
+{
+    fill_fence_page(o);
+    assert_int_equal(run_hwcontext(o), VIDMM_OK);
+}
+
+/* A long queue: the driver's array is full, too. */
+static void make_hwqueue(struct oom *o)
+{
+    struct vidmm_hwqueue_desc user = { .flags = VIDMM_HWQUEUE_USER_SUBMISSION };
+    uint64_t never = 1;
+    assert_int_equal(run_hwcontext(o), VIDMM_OK);
+    assert_int_equal(run_hwqueue(o), VIDMM_OK);
+    assert_int_equal(vidmm_hwqueue_create(o->hwcontext, &user, &o->user), VIDMM_OK);
+    for (int i = 0; i < 16; i++)
+        assert_int_equal(vidmm_hwqueue_wait(o->hwqueue, &o->c.fence, &never, 1), VIDMM_OK);
+    o->progress = 0;
+}
+
+static vidmm_status run_hw_submit(struct oom *o)
+{
+    return vidmm_hwqueue_submit(o->hwqueue, o->c.buffer_va, 8, NULL, 0, o->progress + 1);
+}
+
+static vidmm_status run_hw_wait(struct oom *o)
+{
+    struct vidmm_fence *both[] = { o->c.fence, o->c.fence };
+    uint64_t values[] = { 1, 2 };
+    return vidmm_hwqueue_wait(o->hwqueue, both, values, 2);
+}
+
+static vidmm_status run_hw_signal(struct oom *o)
+{
+    uint64_t value = 1;
+    return vidmm_hwqueue_signal(o->hwqueue, &o->c.fence, &value, 1);
+}
+
+static vidmm_status run_doorbell(struct oom *o)
+{
+    struct vidmm_doorbell_desc in = { .ring = o->c.buffer, .control = o->c.buffer, .ring_entries = 8,
+                                      .ring_va = o->c.buffer_va, .control_va = o->c.buffer_va };
+    struct vidmm_doorbell *d;
+    return vidmm_doorbell_create(o->user, &in, &d);
+}
+
 static vidmm_status run_wait(struct oom *o)
 {
     uint64_t value = 0;
@@ -263,6 +323,12 @@ static const struct operation operations[] = {
     { "make_resident", run_resident, make_open },
     { "context_submit", run_submit, NULL },
     { "context_wait", run_wait, NULL },
+    { "hwcontext_create", run_hwcontext, NULL },
+    { "hwqueue_create", run_hwqueue, make_hwcontext },
+    { "hwqueue_submit", run_hw_submit, make_hwqueue },
+    { "hwqueue_wait", run_hw_wait, make_hwqueue },
+    { "hwqueue_signal", run_hw_signal, make_hwqueue },
+    { "doorbell_create", run_doorbell, make_hwqueue },
     { "sync_create", run_sync, NULL },
     { "context_wait_for", run_wait_for, make_syncs },
     { "contexts_signal", run_broadcast, make_lanes },

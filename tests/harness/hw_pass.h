@@ -19,6 +19,11 @@ static vidmm_status pass_create_queue(void *kmd, struct vidmm_kmd_hw_queue *q)
     return HW_NEXT_OPS(kmd)->create_queue(HW_NEXT(kmd), q);
 }
 
+static void pass_start_queue(void *kmd, void *q, uint64_t id, uint64_t progress_va)
+{
+    HW_NEXT_OPS(kmd)->start_queue(HW_NEXT(kmd), q, id, progress_va);
+}
+
 static void pass_destroy_queue(void *kmd, void *q) { HW_NEXT_OPS(kmd)->destroy_queue(HW_NEXT(kmd), q); }
 
 static vidmm_status pass_submit_command(void *kmd, const struct vidmm_kmd_hw_submit *s)
@@ -66,6 +71,7 @@ static bool pass_queue_pending(void *kmd, void *q)
 static const struct vidmm_kmd_hw_ops hw_pass = {
     .create_context = pass_create_context, .destroy_context = pass_destroy_context,
     .create_queue = pass_create_queue, .destroy_queue = pass_destroy_queue,
+    .start_queue = pass_start_queue,
     .submit_command = pass_submit_command, .submit_wait = pass_submit_wait,
     .submit_signal = pass_submit_signal, .suspend_context = pass_suspend_context,
     .resume_context = pass_resume_context, .aborted_queue = pass_aborted_queue,

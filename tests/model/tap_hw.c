@@ -4,9 +4,12 @@
 
 static const struct vidmm_kmd_hw_ops *next(const struct tap *t) { return t->inner->hw; }
 
+static bool create_fails(struct tap *t) { return t->fail_create_in != 0 && --t->fail_create_in == 0; }
+
 static vidmm_status create_context(void *kmd, struct vidmm_kmd_hw_context *c)
 {
     struct tap *t = kmd;
+    if (create_fails(t)) return VIDMM_FAILED;
     return next(t)->create_context(t->inner_kmd, c);
 }
 
@@ -19,8 +22,15 @@ static void destroy_context(void *kmd, void *context)
 static vidmm_status create_queue(void *kmd, struct vidmm_kmd_hw_queue *q)
 {
     struct tap *t = kmd;
+    if (create_fails(t)) return VIDMM_FAILED;
     t->hw.queue = *q;
     return next(t)->create_queue(t->inner_kmd, q);
+}
+
+static void start_queue(void *kmd, void *queue, uint64_t id, uint64_t progress_va)
+{
+    struct tap *t = kmd;
+    next(t)->start_queue(t->inner_kmd, queue, id, progress_va);
 }
 
 static void destroy_queue(void *kmd, void *queue)
@@ -99,7 +109,7 @@ static bool queue_pending(void *kmd, void *queue)
 
 const struct vidmm_kmd_hw_ops tap_hw_ops = {
     .create_context = create_context, .destroy_context = destroy_context,
-    .create_queue = create_queue, .destroy_queue = destroy_queue,
+    .create_queue = create_queue, .destroy_queue = destroy_queue, .start_queue = start_queue,
     .submit_command = submit_command, .submit_wait = submit_wait, .submit_signal = submit_signal,
     .suspend_context = suspend_context, .resume_context = resume_context, .aborted_queue = aborted_queue,
     .doorbells = 4, .connect_doorbell = connect_doorbell, .disconnect_doorbell = disconnect_doorbell,

@@ -167,10 +167,10 @@ static void suspended_contexts_stand_still(void **state)
         assert_int_equal(hw->create_context(b->rig.kmd, &c[i]), VIDMM_OK);
         b->rig.ops->set_root_page_table(b->rig.kmd, c[i].handle, b->client.table[0].at,
                                         b->client.root_entries);
-        q[i] = (struct vidmm_kmd_hw_queue){.context = c[i].handle, .id = i + 1,
-                                           .progress_va = va + 64 + 8 * i,
+        q[i] = (struct vidmm_kmd_hw_queue){.context = c[i].handle,
                                            .core = (struct vidmm_hwqueue *)(void *)&retired[i]};
         assert_int_equal(hw->create_queue(b->rig.kmd, &q[i]), VIDMM_OK);
+        hw->start_queue(b->rig.kmd, q[i].handle, i + 1, va + 64 + 8 * i);
         hw->resume_context(b->rig.kmd, c[i].handle);
         words = ref_emit_spin(b->cmd[0] + 64 * i, 3);
         words += ref_emit_add64(b->cmd[0] + 64 * i + words, va + 8 * i, 1);
