@@ -47,23 +47,30 @@ void vmm_privileged_free(struct vidmm_process *p)
 static struct span *pool_claim(struct vmm_space *sp, const struct vmm_alloc *al)
 {
     uint64_t top = 1ull << sp->ad->info.va_bits;
-    if (!span_reserve(&sp->claims, sp->binding_count + 4)) return NULL;
     if (sp->ad->info.level_count == 2)
         top = min_u64(top, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
     struct span_want want = { vmm_alloc_bytes(al), al->align, 0, top, SPAN_UP };
     return span_alloc(&sp->claims, &want);
 }
 
+static vidmm_status pool_place(struct vmm_space *sp, const struct vmm_alloc *al, struct span **claim)
+{
+    if (!span_reserve(&sp->claims, sp->binding_count + 4)) return VIDMM_NO_MEMORY;
+    *claim = pool_claim(sp, al);
+    if (*claim == NULL) return VIDMM_NO_VIDEO_MEMORY;
+    vidmm_status st = vmm_tables_acquire(sp, (struct range){ (*claim)->start, (*claim)->end });
+    if (st != VIDMM_OK) span_remove(&sp->claims, *claim);
+    return st;
+}
+
 vidmm_status vmm_pool_map(struct vidmm_open *op)
 {
     struct vmm_space *sp = &op->dev->proc->privileged;
     struct vmm_binding *b = vmm_new(sp->ad, sizeof *b), *none[2] = { NULL, NULL };
+    struct span *c;
     if (b == NULL) return VIDMM_NO_MEMORY;
-    struct span *c = pool_claim(sp, op->al);
-    vidmm_status st = c != NULL ? vmm_tables_acquire(sp, (struct range){ c->start, c->end })
-                                : VIDMM_NO_VIDEO_MEMORY;
+    vidmm_status st = pool_place(sp, op->al, &c);
     if (st != VIDMM_OK) {
-        if (c != NULL) span_remove(&sp->claims, c);
         vmm_delete(sp->ad, b, sizeof *b);
         return st;
     }

@@ -373,6 +373,8 @@ static uint32_t exhaust(struct oom *o, const struct operation *op, enum failing 
         disarm(o);
         fx_verify(&o->fx);
         if (!hit && st < 0) fail_msg("%s answers %d although nothing failed", op->name, (int)st);
+        if (what == FAIL_ALLOC && st < 0 && st != VIDMM_NO_MEMORY)
+            fail_msg("%s answers %d when memory is missing", op->name, (int)st);
         *done = !hit;
         if (st >= 0) return k + 1;
         if (vidmm_state_hash(o->fx.ad) != before) {
