@@ -267,6 +267,8 @@ void vmm_tables_release(struct vmm_space *, struct range, bool entries_valid);
 void vmm_tables_write(struct vmm_space *, struct range, const struct vidmm_pte_run *, uint32_t n);
 struct vmm_table *vmm_table_new(struct vmm_space *, uint32_t level, uint32_t entries);
 void vmm_table_free(struct vidmm_adapter *, struct vmm_table *);
+struct vmm_table *vmm_table_next(struct vmm_table *); /* in pre-order, without recursion; NULL: the last */
+uint64_t vmm_table_start(const struct vmm_space *, const struct vmm_table *); /* first address below it */
 void vmm_root_swap(struct vmm_space *, struct vmm_table *new_root);
 /* Links a leaf below a two-level root, with that many pages acquired. */
 void vmm_leaf_attach(struct vmm_space *, struct vmm_table *leaf, uint32_t pages);

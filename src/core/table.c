@@ -516,7 +516,7 @@ void vmm_tables_write(struct vmm_space *sp, struct range r, const struct vidmm_p
     write_entries(sp, tt->cursor, cursor_index(tt, r.start), pages_between(r.start, r.end), runs, n, r.start);
 }
 
-static struct vmm_table *next_in_tree(struct vmm_table *t)
+struct vmm_table *vmm_table_next(struct vmm_table *t)
 {
     uint32_t from = 0;
     while (t != NULL) {
@@ -528,7 +528,7 @@ static struct vmm_table *next_in_tree(struct vmm_table *t)
     return NULL;
 }
 
-static uint64_t start_of(const struct vmm_space *sp, const struct vmm_table *t)
+uint64_t vmm_table_start(const struct vmm_space *sp, const struct vmm_table *t)
 {
     uint64_t va = 0;
     for (; t->parent != NULL; t = t->parent) va += (uint64_t)t->index << sp->ad->shift[t->parent->level];
@@ -538,9 +538,9 @@ static uint64_t start_of(const struct vmm_space *sp, const struct vmm_table *t)
 void vmm_tables_rewrite(struct vmm_space *sp)
 {
     sp->tables.described = NULL;
-    for (struct vmm_table *t = sp->tables.root; t != NULL; t = next_in_tree(t)) {
+    for (struct vmm_table *t = sp->tables.root; t != NULL; t = vmm_table_next(t)) {
         sp->tables.update.flags = VIDMM_UPDATE_INITIAL;
-        uint64_t va = start_of(sp, t);
+        uint64_t va = vmm_table_start(sp, t);
         write_all_invalid(sp, t, va);
         sp->tables.update.flags = 0;
         uint64_t each = entry_bytes(sp->ad, t->level);

@@ -149,26 +149,6 @@ static void check_leaf(struct walk *w, struct vmm_space *sp, struct vmm_table *l
     hold(w, leaf->live > 0, 3, "an empty leaf table still exists");
 }
 
-/* Next table in pre-order, without recursion. */
-static struct vmm_table *next_table(struct vmm_table *t)
-{
-    uint32_t from = 0;
-    while (t != NULL) {
-        for (uint32_t i = from; t->level > 0 && i < t->entries; i++)
-            if (t->child[i] != NULL) return t->child[i];
-        from = t->index + 1;
-        t = t->parent;
-    }
-    return NULL;
-}
-
-static uint64_t table_start(const struct vmm_space *sp, const struct vmm_table *t)
-{
-    uint64_t va = 0;
-    for (; t->parent != NULL; t = t->parent) va += (uint64_t)t->index << sp->ad->shift[t->parent->level];
-    return va;
-}
-
 static void expect_link(struct walk *w, const struct vmm_table *t, uint32_t i)
 {
     const struct vidmm_adapter *ad = w->ad;
@@ -217,11 +197,11 @@ static uint64_t check_spare_tables(struct walk *w, struct vmm_space *sp)
 static void check_tables(struct walk *w, struct vmm_space *sp)
 {
     uint64_t n = 0;
-    for (struct vmm_table *t = sp->tables.root; t != NULL && w->number == 0; t = next_table(t)) {
+    for (struct vmm_table *t = sp->tables.root; t != NULL && w->number == 0; t = vmm_table_next(t)) {
         n++;
         count_pages(w, t);
         if (t->level == 0) {
-            if (sp->proc != NULL) check_leaf(w, sp, t, table_start(sp, t));
+            if (sp->proc != NULL) check_leaf(w, sp, t, vmm_table_start(sp, t));
             continue;
         }
         uint32_t children = 0;
