@@ -122,13 +122,16 @@ struct model_answer model_update(const struct model_device *d, const struct mode
 {
     struct model_answer a = {0, true};
     struct side target = {0}, source = {0};
+    uint64_t copied = 0; /* pages, of all copies of the call */
     bool unique = false;
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (u->n == 0 || (!u->fence && !u->no_wait)) model_refuse(&a, VIDMM_INVALID);
     for (uint32_t i = 0; i < u->n; i++) {
         if (!op_ok(d, u, i, &target, &source)) model_refuse(&a, VIDMM_INVALID);
         unique |= u->al[i] != NULL && (u->al[i]->unique || u->op[i].driver_protection >> 63 != 0);
+        if (u->op[i].type == VIDMM_TILE_COPY) copied += u->op[i].bytes / VIDMM_PAGE_SIZE;
     }
+    if (copied > VIDMM_COPY_PAGES_MAX) model_refuse(&a, VIDMM_LIMIT);
     if (u->queued >= VIDMM_UPDATES_MAX) model_refuse(&a, VIDMM_BUSY);
     if (!a.success) return a;
     bool cut = was_cut(d->proc, &target) || was_cut(d->proc, &source);
