@@ -97,6 +97,14 @@ static bool was_cut(const struct model_process *p, const struct side *s)
     return s->range != 0 && reservation_of(p, s->lo, s->hi - s->lo) == 0;
 }
 
+/* Mappings that an operation is made of: beyond what a two-level root covers each brings its own tables. */
+static uint64_t parts_of(const struct model_config *c, const struct vidmm_tile_op *op)
+{
+    if (c->level_count != 2) return 1;
+    if (op->type == VIDMM_TILE_COPY) return op->bytes / VIDMM_PAGE_SIZE;
+    return op->open_bytes != 0 ? op->bytes / op->open_bytes : 1;
+}
+
 /* Page tables may be short beyond what is kept free: those of the ranges and those that show the pools. */
 static bool tables_tight(const struct model *m, const struct model_update *u)
 {
@@ -106,8 +114,10 @@ static bool tables_tight(const struct model *m, const struct model_update *u)
     for (uint32_t l = 0; l < c->level_count; l++) {
         uint64_t tables = 1, bytes = c->table_bytes[l] != 0 ? c->table_bytes[l] : 4 * VIDMM_PAGE_SIZE;
         shift += c->index_bits[l];
-        for (uint32_t i = 0; i < u->n; i++)
-            tables += (u->op[i].bytes >> shift) + 2 + (u->al[i] != NULL ? (u->al[i]->bytes >> shift) + 2 : 0);
+        for (uint32_t i = 0; i < u->n; i++) {
+            tables += (u->op[i].bytes >> shift) + 2 * parts_of(c, &u->op[i]);
+            if (u->al[i] != NULL) tables += (u->al[i]->bytes >> shift) + 2;
+        }
         need[c->table_segment[l]] += tables * bytes;
         bool root = c->level_count == 2 && l == 1 && c->table_segment[l] != 0;
         if (root && u->op[0].base >> (shift - c->index_bits[l]) > 1024)
