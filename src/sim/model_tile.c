@@ -97,12 +97,18 @@ static bool was_cut(const struct model_process *p, const struct side *s)
     return s->range != 0 && reservation_of(p, s->lo, s->hi - s->lo) == 0;
 }
 
-/* Mappings that an operation is made of: beyond what a two-level root covers each brings its own tables. */
+/* Mappings that an operation is made of, as far as the call alone tells. */
+static uint64_t mappings_of(const struct vidmm_tile_op *op)
+{
+    bool map = op->type == VIDMM_TILE_MAP || op->type == VIDMM_TILE_MAP_PROTECT;
+    return map && op->open_bytes != 0 ? op->bytes / op->open_bytes : 1;
+}
+
+/* Beyond what a two-level root covers each of them brings its own tables; a copy may have one per page. */
 static uint64_t parts_of(const struct model_config *c, const struct vidmm_tile_op *op)
 {
     if (c->level_count != 2) return 1;
-    if (op->type == VIDMM_TILE_COPY) return op->bytes / VIDMM_PAGE_SIZE;
-    return op->open_bytes != 0 ? op->bytes / op->open_bytes : 1;
+    return op->type == VIDMM_TILE_COPY ? op->bytes / VIDMM_PAGE_SIZE : mappings_of(op);
 }
 
 /* Page tables may be short beyond what is kept free: those of the ranges and those that show the pools. */
@@ -132,7 +138,7 @@ struct model_answer model_update(const struct model_device *d, const struct mode
 {
     struct model_answer a = {0, true};
     struct side target = {0}, source = {0};
-    uint64_t copied = 0; /* pages, of all copies of the call */
+    uint64_t copied = 0, mappings = 0; /* of the call: pages of all copies, mappings */
     bool unique = false;
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (u->n == 0 || (!u->fence && !u->no_wait)) model_refuse(&a, VIDMM_INVALID);
@@ -140,8 +146,10 @@ struct model_answer model_update(const struct model_device *d, const struct mode
         if (!op_ok(d, u, i, &target, &source)) model_refuse(&a, VIDMM_INVALID);
         unique |= u->al[i] != NULL && (u->al[i]->unique || u->op[i].driver_protection >> 63 != 0);
         if (u->op[i].type == VIDMM_TILE_COPY) copied += u->op[i].bytes / VIDMM_PAGE_SIZE;
+        mappings += mappings_of(&u->op[i]);
+        if (u->op[i].bytes / VIDMM_PAGE_SIZE > VIDMM_ALLOC_PAGES_MAX) model_refuse(&a, VIDMM_LIMIT);
     }
-    if (copied > VIDMM_COPY_PAGES_MAX) model_refuse(&a, VIDMM_LIMIT);
+    if (copied > VIDMM_COPY_PAGES_MAX || mappings > VIDMM_LIST_MAX) model_refuse(&a, VIDMM_LIMIT);
     if (u->queued >= VIDMM_UPDATES_MAX) model_refuse(&a, VIDMM_BUSY);
     if (!a.success) return a;
     bool cut = was_cut(d->proc, &target) || was_cut(d->proc, &source);
