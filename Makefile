@@ -47,13 +47,13 @@ demo:
 	@demo/run.sh $(B)/release
 
 demo-tiles:
-	@tools/setup.sh tiles
+	@tools/setup.sh demo-tiles
 	@$(MAKE) --no-print-directory release
 	@mkdir -p $(B)/demo-tiles
 	@$(B)/release/demo/tiles $(B)/demo-tiles && echo "pictures: $(B)/demo-tiles"
 
 demo-engines:
-	@tools/setup.sh engines
+	@tools/setup.sh demo-engines
 	@$(MAKE) --no-print-directory release
 	@demo/engines.sh $(B)/release $(B)/demo-output
 

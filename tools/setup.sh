@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Prints the one apt-get line that a target needs on Debian 12, and runs it if packages are missing and we are
-# root. Never calls sudo. NO_INSTALL=1 only checks. Use: tools/setup.sh build|test|demo|engines|tiles
+# root. Never calls sudo. NO_INSTALL=1 only checks. Use: tools/setup.sh build|test|demo|demo-engines|demo-tiles
 #
 # "demo" packages are wished for, not needed: without them the demonstration says so and takes another way.
 set -u
@@ -14,9 +14,9 @@ case "${1-}" in
 build) need=$BUILD wish= ;;
 test) need="$BUILD $TEST" wish= ;;
 demo) need=$BUILD wish=$DEMO ;;
-engines) need="$BUILD gnuplot-nox" wish= ;;
-tiles) need="$BUILD libpng-dev" wish= ;;
-*) echo "use: tools/setup.sh build|test|demo|engines|tiles" >&2; exit 2 ;;
+demo-engines) need="$BUILD gnuplot-nox" wish= ;;
+demo-tiles) need="$BUILD libpng-dev" wish= ;;
+*) echo "use: tools/setup.sh build|test|demo|demo-engines|demo-tiles" >&2; exit 2 ;;
 esac
 
 installed() {
