@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Prints the one apt-get line that a target needs on Debian 12, and runs it if packages are missing and we are
-# root. Never calls sudo. NO_INSTALL=1 only checks. Use: tools/setup.sh build|test|demo|demo-engines|demo-tiles
+# root. Never calls sudo. NO_INSTALL=1 only checks.
+# Use: tools/setup.sh build|test|demo|demo-engines|demo-tiles
 #
 # "demo" packages are wished for, not needed: without them the demonstration says so and takes another way.
 set -u
