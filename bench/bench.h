@@ -5,6 +5,7 @@
 #define VIDMM_BENCH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct bench_out;
@@ -23,6 +24,16 @@ void bench_peer(struct bench_out *out, const char *peer, double best_peer);
 
 /* CPU time of this thread in ns: other jobs on the machine do not count. */
 double bench_now_ns(void);
+
+/* Sorts v. */
+double median(double *v, size_t n);
+
+/* Ends the program with a word about what is wrong. */
+_Noreturn void die(const char *what);
+static inline void must(bool ok, const char *what)
+{
+    if (!ok) die(what);
+}
 
 /* One line of progress on stderr. */
 void bench_say(const char *text);

@@ -27,30 +27,11 @@
 
 enum { TRIPS = 400, RENDERS = 400, MOST = 256, FRAMES = 1 << 18, COMMAND_BYTES = 16384 };
 
-static void must(bool ok, const char *what)
-{
-    if (ok) return;
-    fprintf(stderr, "bench_engines: %s\n", what);
-    exit(1);
-}
-
 static double wall_us(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, size_t n)
-{
-    qsort(v, n, sizeof *v, by_value);
-    return v[n / 2];
 }
 
 /* ---- submission through the face --------------------------------------------------------------------- */

@@ -30,25 +30,6 @@ struct hw {
     uint64_t va, *cpu;
 };
 
-static void must(bool ok, const char *what)
-{
-    if (ok) return;
-    fprintf(stderr, "bench_hwqueue: %s\n", what);
-    exit(1);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, size_t n)
-{
-    qsort(v, n, sizeof *v, by_value);
-    return v[n / 2];
-}
-
 /* ---- doorbells: the client's side of one, in memory that nobody polls ------------------------------- */
 
 struct door { uint64_t entry[64][4], put, word; uint32_t status; };

@@ -158,18 +158,6 @@ static struct wl_stream stream(const char *name)
     return s;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v)
-{
-    qsort(v, ROUNDS, sizeof *v, by_value);
-    return v[ROUNDS / 2];
-}
-
 void bench_pagepool(struct bench_out *out)
 {
     struct wl_stream a = stream("W6a"), b = stream("W6b"), c = stream("W6c");
@@ -184,16 +172,16 @@ void bench_pagepool(struct bench_out *out)
         lists = run_lists(&c);
         c_ns[i] = lists.ns;
     }
-    double floor = median(floor_ns);
-    bench_add(out, "W6a physical mix", median(a_ns), "ns/op", floor, 28 / peer_floor_ns, true);
+    double floor = median(floor_ns, ROUNDS);
+    bench_add(out, "W6a physical mix", median(a_ns, ROUNDS), "ns/op", floor, 28 / peer_floor_ns, true);
     bench_peer(out, "VMA TLSF MIN_MEMORY", 37.5 / peer_floor_ns);
     bench_add(out, "W6a contiguous requests failed", mix.contiguous_failed, "%", 0, 0.25, true);
     bench_peer(out, "VMA TLSF MIN_MEMORY", 0.26);
-    bench_add(out, "W6b 4K page churn", median(b_ns), "ns/op", floor, 28 / peer_floor_ns, true);
+    bench_add(out, "W6b 4K page churn", median(b_ns, ROUNDS), "ns/op", floor, 28 / peer_floor_ns, true);
     bench_peer(out, "OffsetAllocator", 97 / peer_floor_ns);
     double bytes = (double)pagepool_storage_bytes(pages_of(&b)) + sizeof(struct pagepool);
     bench_add(out, "W6b metadata per page of the pool", bytes / pages_of(&b), "B", 0, 8, true);
-    bench_add(out, "W6c allocation lists", median(c_ns), "ns/op", floor, 70 / peer_floor_ns, true);
+    bench_add(out, "W6c allocation lists", median(c_ns, ROUNDS), "ns/op", floor, 70 / peer_floor_ns, true);
     bench_peer(out, "gpu_buddy", 288 / peer_floor_ns);
     bench_add(out, "W6c lists failed", lists.lists_failed, "%", 0, 0, true);
     bench_peer(out, "gpu_buddy", 0);

@@ -33,30 +33,11 @@ enum { SET_LOCAL = 1u << 0, SET_SYSTEM = 1u << 2 }; /* of ref_options_default */
 #define MIB (1ull << 20)
 #define GIB (1ull << 30)
 
-static void must(bool ok, const char *what)
-{
-    if (ok) return;
-    fprintf(stderr, "bench_services: %s\n", what);
-    exit(1);
-}
-
 static double wall_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, size_t n)
-{
-    qsort(v, n, sizeof *v, by_value);
-    return v[n / 2];
 }
 
 static struct vidmm_open *alloc(struct vidmm_device *d, uint64_t bytes, uint32_t set)

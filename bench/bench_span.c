@@ -96,12 +96,6 @@ static void count_free(void *ctx, void *p, size_t bytes)
     free(p);
 }
 
-static void die(const char *text)
-{
-    fprintf(stderr, "bench: %s\n", text);
-    exit(1);
-}
-
 /* In the big space the index keeps the lower half for those who need it, as an adapter does. */
 static void subject_start(struct subject *s, const struct wl_stream *st)
 {
@@ -162,18 +156,6 @@ static struct result run_once(struct subject *s, const struct wl_stream *st)
     subject_end(s);
     free(slot);
     return r;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, size_t n)
-{
-    qsort(v, n, sizeof *v, by_value);
-    return v[n / 2];
 }
 
 /* Runs the subjects in turn, ROUNDS times, and gives each its best. */

@@ -50,13 +50,6 @@ struct subject {
     uint32_t unmaps;
 };
 
-static void must(bool ok, const char *what)
-{
-    if (ok) return;
-    fprintf(stderr, "bench_table: %s\n", what);
-    exit(1);
-}
-
 /* ---- arena and platform ----------------------------------------------------------------------------- */
 
 /* Every page is touched, so that page faults are not measured. */

@@ -31,13 +31,6 @@ struct tiles {
     uint64_t base, now;
 };
 
-static void must(bool ok, const char *what)
-{
-    if (ok) return;
-    fprintf(stderr, "bench_tiles: %s\n", what);
-    exit(1);
-}
-
 static void no_poke(void *arg) { (void)arg; }
 
 static void settle(struct tiles *b)
@@ -110,18 +103,6 @@ static double store_ns(uint64_t *table, uint32_t n, uint32_t round)
     return (bench_now_ns() - t) / AGAIN;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v)
-{
-    qsort(v, ROUNDS, sizeof *v, by_value);
-    return v[ROUNDS / 2];
-}
-
 static void update(struct bench_out *out, struct tiles *b, uint32_t n, double goal)
 {
     static struct vidmm_tile_op op[TILES];
@@ -138,7 +119,7 @@ static void update(struct bench_out *out, struct tiles *b, uint32_t n, double go
     }
     (void)snprintf(name, sizeof name, "tile update of %u tiles", n);
     if (n == 1) (void)snprintf(name, sizeof name, "tile update of 1 tile");
-    bench_add(out, name, median(call), "ns/tile", median(floor), goal, true);
+    bench_add(out, name, median(call, ROUNDS), "ns/tile", median(floor, ROUNDS), goal, true);
 }
 
 void bench_tiles(struct bench_out *out)
