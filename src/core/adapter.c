@@ -50,13 +50,18 @@ static const char *check_segments(const struct vidmm_adapter_info *in)
     return apertures == 1 ? NULL : "exactly one aperture segment must be reported"; /* SEG-09 */
 }
 
-static const char *check_table_segment(const struct vidmm_adapter_info *in, uint32_t segment, uint32_t bytes)
+static const char *check_table_segment(const struct vidmm_adapter_info *in, uint32_t segment, uint32_t bytes,
+                                       bool cpu, bool paging)
 {
-    if (segment == VMM_SYSTEM) return NULL; /* > 4096 bytes is fine here: CPU_VIRTUAL only (PT-43) */
+    if (segment == VMM_SYSTEM && !cpu && bytes > VIDMM_PAGE_SIZE)
+        return "page tables in system memory that the GPU writes must be single pages"; /* PT-15, PT-43 */
+    if (segment == VMM_SYSTEM) return NULL;
     if (segment > in->segment_count || (in->segment[segment - 1].flags & VIDMM_SEGMENT_APERTURE))
         return "page tables must live in system memory or in a memory segment";
-    if (!(in->segment[segment - 1].flags & (VIDMM_SEGMENT_CPU_VISIBLE | VIDMM_SEGMENT_CPU_HOST_APERTURE)))
-        return "CPU_VIRTUAL updates need page tables that the CPU can reach"; /* PT-26 */
+    bool reached = (in->segment[segment - 1].flags &
+                    (VIDMM_SEGMENT_CPU_VISIBLE | VIDMM_SEGMENT_CPU_HOST_APERTURE)) != 0;
+    if (cpu && !reached) return "CPU_VIRTUAL updates need page tables that the CPU can reach"; /* PT-26 */
+    if (paging && !reached) return "the paging process' tables are begun by the CPU, which cannot reach them";
     return bytes >= VIDMM_PAGE_SIZE ? NULL : "a page table is smaller than a page";
 }
 
@@ -73,18 +78,17 @@ static const char *check_levels(const struct vidmm_adapter_info *in)
         if (l->index_bits == 0 || l->index_bits > 24) return "index bits of a level must be 1..24";
         if (l->table_bytes % VIDMM_PAGE_SIZE != 0) return "table size must be a multiple of 4096"; /* PT-16 */
         if (!resizable && l->table_bytes == 0) return "table size is 0";
-        why = check_table_segment(in, l->segment, resizable ? (uint32_t)VIDMM_PAGE_SIZE : l->table_bytes);
-        if (why == NULL)
-            why = check_table_segment(in, l->paging_segment,
-                                      resizable ? (uint32_t)VIDMM_PAGE_SIZE : l->table_bytes);
+        bool cpu = in->update_mode == VIDMM_UPDATE_CPU_VIRTUAL;
+        uint32_t bytes = resizable ? (uint32_t)VIDMM_PAGE_SIZE : l->table_bytes;
+        why = check_table_segment(in, l->segment, bytes, cpu, false);
+        if (why == NULL) why = check_table_segment(in, l->paging_segment, bytes, cpu, true);
         if (why != NULL) return why;
         bits += l->index_bits;
     }
     if (bits != in->va_bits)
         return "12 + index bits of all levels must be VirtualAddressBitCount"; /* PT-04 */
-    if (in->update_mode != VIDMM_UPDATE_CPU_VIRTUAL)
-        return "this release supports the CPU_VIRTUAL update mode";
-    return NULL;
+    if (in->update_mode > VIDMM_UPDATE_GPU_PHYSICAL) return "no such page-table update mode";
+    return vmm_paging_check(in);
 }
 
 static const char *check_ops(const struct vidmm_adapter_config *cfg)
@@ -107,8 +111,9 @@ static const char *check_info(const struct vidmm_adapter *ad)
     if (why == NULL) why = check_segments(in);
     if (why == NULL) why = check_levels(in);
     for (uint32_t i = 0; why == NULL && i < in->level_count; i++) {
-        if ((in->level[i].segment | in->level[i].paging_segment) != VMM_SYSTEM &&
-            ad->ops->map_cpu_host_aperture == NULL)
+        uint32_t reached = in->level[i].paging_segment;
+        if (!vmm_gpu_writes(ad)) reached |= in->level[i].segment;
+        if (reached != VMM_SYSTEM && ad->ops->map_cpu_host_aperture == NULL)
             why = "tables in a memory segment need map_cpu_host_aperture";
     }
     if (why == NULL && in->level_count == 2 && ad->ops->get_root_page_table_size == NULL)
@@ -193,6 +198,7 @@ static vidmm_status init_adapter(struct vidmm_adapter *ad, const char **why)
     if (st != VIDMM_OK) return st;
     *why = check_info(ad);
     if (*why != NULL) return VIDMM_INVALID;
+    vmm_leaves_init(ad);
     ad->shift[0] = VIDMM_PAGE_SHIFT;
     for (uint32_t i = 0; i < ad->info.level_count; i++)
         ad->shift[i + 1] = ad->shift[i] + ad->info.level[i].index_bits;
@@ -266,7 +272,6 @@ vidmm_status vidmm_adapter_create(const struct vidmm_adapter_config *cfg, struct
     ad->broken = find_row(cfg->break_row);
     take_tdr(ad, cfg);
     init_lists(ad);
-    slab_init(&ad->leaves, sizeof(struct vmm_table), 64, &ad->memory);
     vidmm_status st = init_adapter(ad, why);
     if (st != VIDMM_OK) {
         free_adapter(ad);

@@ -248,7 +248,7 @@ bool vmm_open_step(struct vidmm_open *op)
         vmm_updates_forget(op); /* TIL-28 */
         vmm_required_drop(op);
         unbind_all(op);
-        op->wait_seq = vmm_space_flush_pending(sp) ? sp->flush_seq : 0;
+        op->wait_seq = max_u64(sp->flush_seq, op->dev->proc->privileged.flush_seq);
         op->dying = 2;
         return true;
     }

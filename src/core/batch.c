@@ -2,6 +2,7 @@
 /* batch.c — paging buffers: operations are appended to the open one; a batch ends when everything owed is
  * in it. The only caller of build_paging_buffer. Owns: adapter->buffer, batch_next, batch_done.
  *
+ * Nothing else emits entries and flushes: what spaces owe is derived when its turn comes, space by space.
  * A batch may need several buffers (the driver says BUFFER_FULL): only the last one carries the batch's
  * number, so "batch n is done" means all its operations are. The paging engine works in order (R3). */
 #include "core/core.h"
@@ -17,6 +18,7 @@ static void submit(struct vidmm_adapter *ad, bool last)
     b->packet.bytes = b->kmd.used;
     b->packet.flags = VIDMM_SUBMIT_PAGING | (b->kmd.used == 0 ? VIDMM_SUBMIT_NULL : 0);
     if (last) ad->batch_open = false;
+    if (last) ad->slot_count = 0; /* tables may go when the batch is done */
     b->packet.seq = ++ad->next_seq;
     b->packet.batch_seq = last ? ad->batch_next++ : 0;
     ad->counters->batches++;
@@ -52,40 +54,57 @@ enum vmm_emit vmm_batch_emit(struct vidmm_adapter *ad, const struct vidmm_op *op
     return EMIT_WAIT;
 }
 
-/* Takes a range off the list when its emission starts: what comes meanwhile must not change it. */
-static void next_flush(struct vmm_space *sp)
+/* What has been begun is finished before anything else. */
+static bool push(struct vidmm_adapter *ad)
 {
-    sp->emitting = true;
-    sp->emit_range = (struct range){ 0, 0 }; /* everything */
-    if (sp->flush_all) sp->flush_count = 0;
-    else sp->emit_range = sp->flush[--sp->flush_count];
-    sp->flush_all = false;
+    struct vmm_emission *e = &ad->emission;
+    if (e->active && vmm_batch_emit(ad, &e->op, &e->multipass) == EMIT_WAIT) return false;
+    e->active = false;
+    e->multipass = 0;
+    return true;
 }
 
+/* Takes a range off the list: what comes meanwhile must not change it. false: no flush is owed. */
+static bool take_flush(struct vmm_space *sp, struct vmm_emission *e)
+{
+    struct range r = { 0, 0 }; /* everything */
+    if (!sp->flush_all && sp->flush_count == 0) return false;
+    if (sp->flush_all) sp->flush_count = 0;
+    else r = sp->flush[--sp->flush_count];
+    sp->flush_all = false;
+    e->op = (struct vidmm_op){ .code = VIDMM_OP_FLUSH_TLB };
+    e->op.flush.process = sp->kmd_process;
+    e->op.flush.root.segment = sp->tables.root->segment;
+    e->op.flush.root.offset = sp->tables.root->address;
+    e->op.flush.start_va = r.start;
+    e->op.flush.end_va = r.end;
+    sp->ad->counters->flushes++;
+    return true;
+}
+
+/* Entries first, then the flushes that make them seen (PT-37). Other spaces' tables are written through
+ * the paging space, so what it owes comes before. */
 static bool emit_space(struct vidmm_adapter *ad, struct vmm_space *sp)
 {
-    while (sp->emitting || sp->flush_all || sp->flush_count > 0) {
-        struct vidmm_op op = { .code = VIDMM_OP_FLUSH_TLB };
-        if (!sp->emitting) next_flush(sp);
-        op.flush.process = sp->kmd_process;
-        op.flush.root.segment = sp->tables.root->segment;
-        op.flush.root.offset = sp->tables.root->address;
-        op.flush.start_va = sp->emit_range.start;
-        op.flush.end_va = sp->emit_range.end;
-        if (vmm_batch_emit(ad, &op, &sp->flush_multipass) == EMIT_WAIT) return false;
-        sp->flush_multipass = 0;
-        sp->emitting = false;
-        ad->counters->flushes++;
+    while (push(ad)) {
+        bool through = ad->info.update_mode == VIDMM_UPDATE_GPU_VIRTUAL;
+        struct vmm_space *now = through && list_is_linked(&ad->paging.on_flush) ? &ad->paging : sp;
+        enum vmm_owed_next next = vmm_owed_take(now, &ad->emission);
+        if (next == OWED_SHOWN) continue;
+        ad->emission.active = next == OWED_OP || take_flush(now, &ad->emission);
+        if (ad->emission.active) continue;
+        CHECK(now->flush_seq == ad->batch_next);
+        list_remove(&now->on_flush);
+        ad->batch_open = true; /* somebody waits for it, also when all that was owed went away again */
+        if (now == sp) return true;
     }
-    CHECK(sp->flush_seq == ad->batch_next);
-    list_remove(&sp->on_flush);
-    return true;
+    return false;
 }
 
 enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *ad)
 {
-    LIST_FOREACH_SAFE(it, tmp, &ad->flush_spaces) {
-        if (!emit_space(ad, list_entry(it, struct vmm_space, on_flush))) return EMIT_WAIT;
+    for (struct list *l = list_first(&ad->flush_spaces); l != NULL; l = list_first(&ad->flush_spaces)) {
+        if (!emit_space(ad, list_entry(l, struct vmm_space, on_flush))) return EMIT_WAIT;
     }
     return EMIT_DONE;
 }
@@ -109,5 +128,8 @@ void vmm_batch_forget(struct vidmm_adapter *ad)
         vmm_space_forget_flushes(list_entry(it, struct vmm_space, on_flush));
     ad->buffer_open = 0;
     ad->batch_open = false;
+    ad->slot_count = 0;
+    ad->emission.active = false;
+    ad->emission.multipass = 0;
     ad->batch_done = ad->batch_next++; /* also what was owed to the open one: TLBs are empty */
 }

@@ -38,10 +38,30 @@ static struct vidmm_pte_run next_run(const struct vmm_binding *b, uint64_t va, u
     return run;
 }
 
-/* Handle that the driver gave to the allocation behind a binding; NULL for implicit ones. */
-static void describe(struct vmm_binding *b, uint64_t va)
+static uint64_t attr_of(const struct vmm_binding *b)
 {
-    struct vidmm_update_page_table *u = &b->space->tables.update;
+    struct vidmm_adapter *ad = b->space->ad;
+    uint32_t segment = b->target == TARGET_ALLOC ? b->open->al->segment : VMM_SYSTEM;
+    struct vidmm_pte_kind kind = { .flags = pte_flags(b, segment), .segment = segment,
+                                   .driver_protection = b->driver_protection };
+    if (BROKEN(ad, SEG_01)) kind.segment = VMM_SYSTEM;
+    return ad->ops->pte_attr(ad->kmd, &kind);
+}
+
+/* Runs from va on, as many as there is room for; gives where they end. */
+static uint64_t derive_runs(const struct vmm_binding *b, uint64_t va, uint64_t end, uint64_t attr,
+                            struct vidmm_pte_run *runs, uint32_t *n)
+{
+    for (*n = 0; *n < VMM_RUNS && va < end; ++*n) {
+        runs[*n] = next_run(b, va, end, attr);
+        va += (uint64_t)runs[*n].count << VIDMM_PAGE_SHIFT;
+    }
+    return va;
+}
+
+/* Handle that the driver gave to the allocation behind a binding; NULL for implicit ones. */
+static void describe(struct vmm_binding *b, uint64_t va, struct vidmm_update_page_table *u)
+{
     bool alloc = b->target == TARGET_ALLOC;
     u->allocation = alloc ? b->open->al->kmd_allocation : NULL;
     u->allocation_offset = alloc ? b->offset + (va - b->node.key) : 0;
@@ -60,21 +80,13 @@ void vmm_bind_write(struct vmm_binding *b, struct range r)
     struct vmm_space *sp = b->space;
     struct vidmm_adapter *ad = sp->ad;
     if (!entries_valid(b)) return;
-    uint32_t segment = b->target == TARGET_ALLOC ? b->open->al->segment : VMM_SYSTEM;
-    struct vidmm_pte_kind kind = { .flags = pte_flags(b, segment), .segment = segment,
-                                   .driver_protection = b->driver_protection };
-    if (BROKEN(ad, SEG_01)) kind.segment = VMM_SYSTEM;
-    uint64_t attr = ad->ops->pte_attr(ad->kmd, &kind);
+    uint64_t attr = attr_of(b);
     struct vidmm_pte_run runs[VMM_RUNS];
     for (uint64_t va = r.start; va < r.end;) {
         uint64_t first = va;
-        uint32_t n = 0;
-        while (n < VMM_RUNS && va < r.end) {
-            runs[n] = next_run(b, va, r.end, attr);
-            va += (uint64_t)runs[n].count << VIDMM_PAGE_SHIFT;
-            n++;
-        }
-        describe(b, first);
+        uint32_t n;
+        va = derive_runs(b, va, r.end, attr, runs, &n);
+        describe(b, first, &sp->tables.update);
         vmm_tables_write(sp, (struct range){ first, va }, runs, n);
     }
     describe_nothing(sp);
@@ -89,10 +101,30 @@ void vmm_bind_invalidate(struct vmm_binding *b)
     struct vidmm_pte_kind kind = { .level = 0 };
     struct vidmm_pte_run run = { .attr = ad->ops->pte_attr(ad->kmd, &kind) };
     run.count = (uint32_t)((r.end - r.start) >> VIDMM_PAGE_SHIFT);
-    describe(b, r.start);
+    describe(b, r.start, &sp->tables.update);
     vmm_tables_write(sp, r, &run, 1);
     describe_nothing(sp);
     vmm_space_flush(sp, r);
+}
+
+uint64_t vmm_bind_derive(struct vmm_space *sp, uint64_t va, uint64_t end, struct vidmm_update_page_table *u,
+                         struct vidmm_pte_run *runs)
+{
+    struct tree_node *n = tree_floor(&sp->bindings, va);
+    struct vmm_binding *b = n != NULL ? tree_entry(n, struct vmm_binding, node) : NULL;
+    bool bound = b != NULL && b->end > va;
+    if (bound) {
+        describe(b, va, u);
+        end = min_u64(end, b->end);
+    } else {
+        n = tree_ceil(&sp->bindings, va);
+        if (n != NULL) end = min_u64(end, n->key);
+    }
+    u->run_count = 1;
+    if (bound && entries_valid(b)) return derive_runs(b, va, end, attr_of(b), runs, &u->run_count);
+    runs[0] = sp->tables.invalid[0];
+    runs[0].count = (uint32_t)((end - va) >> VIDMM_PAGE_SHIFT);
+    return end;
 }
 
 static void link_binding(struct vmm_space *sp, struct vmm_binding *b, uint64_t start)

@@ -188,6 +188,7 @@ bool vmm_place_extents(struct vmm_alloc *, struct vmm_segment *); /* takes pages
 void vmm_place_release(struct vmm_alloc *);                       /* gives al->ext back */
 void vmm_place_state(struct vmm_alloc *, enum vmm_place_state, uint32_t segment);
 bool vmm_place_system(struct vmm_alloc *);  /* NONE -> LIVE in system memory, no transfer; false: cannot */
+void vmm_place_show(struct vmm_alloc *);    /* writes all its entries; what starts now waits for them */
 /* Run of consecutive pages at byte offset: its address, and bytes until it ends. */
 uint64_t vmm_place_run(struct vmm_alloc *, uint32_t segment, uint64_t offset, uint64_t *bytes);
 
@@ -216,12 +217,33 @@ void vmm_render_context_fini(struct vidmm_context *);
 vidmm_status vmm_render_submit(struct vidmm_adapter *, const struct vmm_packet *, uint32_t node);
 void vmm_render_release(struct vmm_packet *); /* the packet is over: references and buffer go back */
 
+/* owed.c: page-table entries that the GPU writes (GPU_VIRTUAL, GPU_PHYSICAL): what it has yet to write, and
+ * the operations that do it. */
+enum vmm_owed_next { OWED_NOTHING, OWED_OP, OWED_SHOWN }; /* SHOWN: the paging space owes entries first */
+void vmm_owe_entries(struct vmm_space *, struct vmm_table *, uint32_t first, uint32_t count, bool fresh);
+enum vmm_owed_next vmm_owed_take(struct vmm_space *, struct vmm_emission *); /* derived as of now */
+bool vmm_owed_any(const struct vmm_space *);
+void vmm_owed_forget(struct vmm_space *);
+bool vmm_owed_drop(struct vidmm_adapter *, struct vmm_table *); /* false: the GPU may still write to it */
+static inline struct vmm_owed *vmm_owed_of(struct vmm_table *t)
+{
+    return (struct vmm_owed *)(void *)&t->child[t->level > 0 ? t->entries : 0];
+}
+static inline bool vmm_gpu_writes(const struct vidmm_adapter *ad)
+{
+    return ad->info.update_mode != VIDMM_UPDATE_CPU_VIRTUAL;
+}
+
 /* bind.c: what the GPU sees. All collect the flushes they need in the space. */
 void vmm_bind_replace(struct vmm_space *, struct range, struct vmm_binding *nb, struct vmm_binding *spare[2]);
 void vmm_bind_clear(struct vmm_space *, struct range, struct vmm_binding **spare); /* to unmapped */
 void vmm_bind_remove(struct vmm_binding *);   /* unlinks, entries invalid (or zero in a ZERO reservation) */
 void vmm_bind_write(struct vmm_binding *, struct range);  /* entries as derived from the placement now */
 void vmm_bind_invalidate(struct vmm_binding *);           /* entries invalid, binding stays */
+/* What the entries from va on are to be now, in at most VMM_RUNS runs, and whose they are. Gives where the
+ * runs end: at `end`, or where another binding or a gap begins. */
+uint64_t vmm_bind_derive(struct vmm_space *, uint64_t va, uint64_t end, struct vidmm_update_page_table *,
+                         struct vidmm_pte_run *);
 
 /* space.c */
 vidmm_status vmm_space_init(struct vmm_space *, struct vidmm_adapter *, struct vidmm_process *);
@@ -265,8 +287,9 @@ static inline vidmm_status vmm_tables_acquire(struct vmm_space *sp, struct range
 void vmm_tables_release(struct vmm_space *, struct range, bool entries_valid);
 /* Entries of a range, which the counts of the runs add up to. May cross tables. */
 void vmm_tables_write(struct vmm_space *, struct range, const struct vidmm_pte_run *, uint32_t n);
+void vmm_leaves_init(struct vidmm_adapter *); /* needs: the driver's description */
 struct vmm_table *vmm_table_new(struct vmm_space *, uint32_t level, uint32_t entries);
-void vmm_table_free(struct vidmm_adapter *, struct vmm_table *);
+void vmm_table_free(struct vidmm_adapter *, struct vmm_table *); /* or into limbo: the GPU still writes it */
 struct vmm_table *vmm_table_next(struct vmm_table *); /* in pre-order, without recursion; NULL: the last */
 uint64_t vmm_table_start(const struct vmm_space *, const struct vmm_table *); /* first address below it */
 void vmm_root_swap(struct vmm_space *, struct vmm_table *new_root);
@@ -276,6 +299,7 @@ uint32_t vmm_root_used(const struct vmm_space *);        /* 1 + highest root ind
 struct vmm_table *vmm_leaf_find(const struct vmm_space *, uint64_t va);
 bool vmm_limbo_step(struct vidmm_adapter *);
 void vmm_tables_rewrite(struct vmm_space *); /* their memory was lost: links again, leaf entries invalid */
+void vmm_tables_drop(struct vmm_space *);    /* before they go: every entry invalid, where the driver asks */
 
 /* batch.c */
 enum vmm_emit vmm_batch_emit(struct vidmm_adapter *, const struct vidmm_op *, uint64_t *multipass);
@@ -290,11 +314,18 @@ static inline bool vmm_batch_passed(const struct vidmm_adapter *ad, uint64_t seq
 }
 
 /* syspage.c */
+const char *vmm_paging_check(const struct vidmm_adapter_info *); /* does its layout suit the levels? NULL */
 vidmm_status vmm_paging_init(struct vidmm_adapter *, const char **why);
 void vmm_paging_fini(struct vidmm_adapter *);
 void vmm_paging_rebuild(struct vidmm_adapter *); /* after the content of memory segments was lost */
 /* Points a scratch window (0 source, 1 destination) at bytes of an allocation; returns its address. */
 uint64_t vmm_scratch_map(struct vidmm_adapter *, uint32_t window, struct vmm_alloc *, uint32_t segment,
                          uint64_t offset, uint64_t bytes);
+void vmm_scratch_forget(struct vidmm_adapter *); /* the windows show nothing any more */
+void vmm_scratch_show_tables(struct vidmm_adapter *); /* the slots of the tables window */
+/* As vmm_bind_derive, for the paging space. */
+uint64_t vmm_scratch_derive(struct vidmm_adapter *, uint64_t va, uint64_t end, struct vidmm_pte_run *,
+                            uint32_t *n);
+uint64_t vmm_paging_table_va(const struct vidmm_adapter *, const struct vmm_table *); /* of a scratch leaf */
 
 #endif

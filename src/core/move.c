@@ -159,16 +159,6 @@ static void break_tables(struct vmm_alloc *al)
     }
 }
 
-static void show_at_new_place(struct vidmm_adapter *ad, struct vmm_alloc *al, bool was_live)
-{
-    if (BROKEN(ad, SEG_06) && (was_live || !ad->move.fill)) return;
-    LIST_FOREACH(it, &al->bindings) {
-        struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
-        vmm_bind_write(b, (struct range){ b->node.key, b->end });
-        if (vmm_space_flush_pending(b->space)) b->space->gate_seq = b->space->flush_seq;
-    }
-}
-
 static void finish(struct vidmm_adapter *ad)
 {
     struct vmm_move *m = &ad->move;
@@ -187,9 +177,11 @@ static void finish(struct vidmm_adapter *ad)
     }
     al->unwritten = false;
     vmm_place_state(al, m->live ? PLACE_LIVE : PLACE_NONE, m->to);
-    if (m->live) show_at_new_place(ad, al, was_live);
+    bool stays = BROKEN(ad, SEG_06) && (was_live || !m->fill);
+    if (m->live && !stays) vmm_place_show(al);
     if (BROKEN(ad, PT_39) && m->to == VMM_SYSTEM) break_tables(al);
     hold_devices(al, false);
+    vmm_scratch_forget(ad);
     m->al = NULL;
 }
 
@@ -207,6 +199,7 @@ void vmm_move_cancel(struct vidmm_adapter *ad)
     if (begun) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
     if (begun || al->segment != VMM_SYSTEM) vmm_aperture_release(ad, al);
     hold_devices(al, false);
+    vmm_scratch_forget(ad);
     ad->move.al = NULL;
 }
 

@@ -26,11 +26,15 @@ enum {
     VMM_RUNS = 64,             /* runs handed to the driver in one call */
     VMM_FENCE_SLOTS = 64,      /* monitored fences per page, 64 bytes apart */
     VMM_LOOPS_MAX = 64,        /* rounds of one vidmm_run */
-    VMM_ROOT_ENTRIES_MIN = 256 /* a resizable root is never smaller */
+    VMM_ROOT_ENTRIES_MIN = 256, /* a resizable root is never smaller */
+    VMM_SLOTS = 16             /* tables the paging engine is shown at a time (GPU_VIRTUAL) */
 };
 #define VMM_SCRATCH_START 0x400000ull   /* the paging space's fixed layout (PAG-15) */
 #define VMM_SCRATCH_WINDOW 0x2000000ull /* 32 MiB: 64 KiB of 8-byte entries, one quantum */
+#define VMM_TABLES_WINDOW 2             /* the scratch window through which GPU_VIRTUAL writes tables */
+#define VMM_WINDOWS 3
 #define VMM_PAGING_END 0x40000000ull    /* 1 GiB */
+#define VMM_TABLES_VA 0x200000ull       /* the leaf tables of the scratch windows show themselves here */
 #define VMM_BUFFER_VA 0x10000ull        /* first paging buffer */
 
 /* ---- page tables (table.c): derived from bindings and placements, never a truth of their own ---- */
@@ -38,17 +42,27 @@ enum {
 /* One cache line for a leaf: at random addresses its misses are what a map or unmap costs. */
 struct vmm_table {
     struct list limbo;         /* on adapter.limbo from unlinking to the flush that makes the page free */
-    uint64_t limbo_seq;        /* batch that must be done first (inv. 5) */
+    uint64_t limbo_seq;        /* batch that must be done first (inv. 5); until then, where the GPU writes
+                                  tables: batch with its newest entries */
     uint64_t address;          /* offset in the segment, or frame * 4096 */
-    void *cpu;
+    void *cpu;                 /* NULL: out of the CPU's reach, so the GPU writes it */
     struct vmm_table *parent;
     uint32_t index : 24, level : 8;      /* index in the parent */
     uint32_t live;             /* leaf: pages bound below or promised to maps; above: children (inv. 3) */
     uint32_t entries : 26, segment : 6;
     uint32_t bytes;
-    struct vmm_table *child[]; /* entries pointers above the leaf, none at the leaf */
+    struct vmm_table *child[]; /* entries pointers above the leaf, none at the leaf; then, where the GPU
+                                  writes tables, a struct vmm_owed */
 };
 _Static_assert(sizeof(struct vmm_table) == 64, "a leaf is one cache line");
+
+/* Entries of a table that the GPU has yet to write (owed.c). */
+struct vmm_owed {
+    struct list link;          /* in space.owed[level] while anything is owed */
+    struct vmm_table *table;
+    uint32_t first, end;       /* entries [first, end) */
+    bool fresh;                /* before them, all of a new table: invalid */
+};
 
 struct vmm_tables {
     struct vmm_table *root;
@@ -94,10 +108,11 @@ struct vmm_space {
     struct list on_flush;            /* in adapter.flush_spaces */
     struct range flush[VMM_FLUSH_RANGES];
     uint32_t flush_count;
-    uint64_t flush_seq, flush_multipass;
+    uint64_t flush_seq;        /* also of the newest entries that the GPU writes */
     bool unseen;               /* no packet ever runs in it: no translation can be stale */
-    bool flush_all, emitting;        /* emitting: emit_range is being emitted */
-    struct range emit_range;
+    bool flush_all;
+    bool dropped;              /* the process is gone: every entry is to be invalid */
+    struct list owed[VIDMM_LEVELS_MAX]; /* tables with entries that the GPU has yet to write, by level */
     uint64_t gate_seq;         /* no packet of the space starts before this batch is done */
     struct vmm_table *pending_root; /* swapped in when every context is idle; none starts before (PT-12) */
 };
@@ -483,6 +498,20 @@ struct vmm_buffer {
     bool busy;                 /* submitted and not completed */
 };
 
+/* The operation that is on its way into a buffer, when it is not the mover's: once begun, it is finished. */
+struct vmm_emission {
+    struct vidmm_op op;
+    struct vidmm_pte_run run[VMM_RUNS]; /* of an UPDATE_PAGE_TABLE */
+    uint64_t multipass;
+    bool active;
+};
+
+/* What a scratch window of the paging process shows: bytes of an allocation at a place. */
+struct vmm_window { struct vmm_alloc *al; uint32_t segment; uint64_t offset, bytes; }; /* al NULL: nothing */
+
+/* Where the paging process finds a table that is written next. */
+struct vmm_slot { struct vmm_table *table; uint64_t va; };
+
 /* One allocation on its way. There is at most one: the mover is serial. */
 struct vmm_move {
     struct vmm_alloc *al;      /* NULL: idle */
@@ -539,6 +568,10 @@ struct vidmm_adapter {
     uint64_t paging_root_set, buffer_frame;
     struct vmm_buffer buffer[VMM_BUFFERS];
     uint32_t buffer_open;      /* index of the buffer under construction */
+    struct vmm_emission emission;
+    struct vmm_window window[VMM_TABLES_WINDOW];
+    struct vmm_slot slot[VMM_SLOTS]; /* of the tables window, by address; of the open batch */
+    uint32_t slot_count;
     bool batch_open;           /* operations were appended since the last batch, if only without bytes */
     uint64_t batch_next, batch_done; /* seq of the open batch; newest completed one */
     struct list flush_spaces, limbo;

@@ -100,11 +100,12 @@ void vmm_place_state(struct vmm_alloc *al, enum vmm_place_state state, uint32_t 
     }
 }
 
-static void write_bindings(struct vmm_alloc *al)
+void vmm_place_show(struct vmm_alloc *al)
 {
     LIST_FOREACH(it, &al->bindings) {
         struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
         vmm_bind_write(b, (struct range){ b->node.key, b->end });
+        if (vmm_space_flush_pending(b->space)) b->space->gate_seq = b->space->flush_seq;
     }
 }
 
@@ -114,6 +115,6 @@ bool vmm_place_system(struct vmm_alloc *al)
     if (!(al->segments & 1u) || al->physical) return false; /* physical: the aperture must show it first */
     al->fresh = false;
     vmm_place_state(al, PLACE_LIVE, VMM_SYSTEM);
-    write_bindings(al);
+    vmm_place_show(al);
     return true;
 }

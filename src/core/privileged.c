@@ -30,6 +30,7 @@ void vmm_privileged_close(struct vidmm_process *p)
 {
     CHECK(p->privileged.binding_count == 0);
     vmm_tables_fini(&p->privileged);
+    vmm_space_forget_flushes(&p->privileged);
     memset(&p->privileged.tables, 0, sizeof p->privileged.tables);
 }
 

@@ -65,8 +65,10 @@ bool vmm_process_step(struct vidmm_process *p)
         progress |= vmm_device_step(list_entry(it, struct vidmm_device, on_process));
     if (p->space.pending_root != NULL) progress |= vmm_space_root_step(&p->space);
     if (p->dying == 1 && list_empty(&p->devices)) {
+        vmm_tables_drop(&p->space);
+        if (p->privileged.tables.root != NULL) vmm_tables_drop(&p->privileged);
         vmm_space_flush(&p->space, (struct range){ 0, UINT64_MAX });
-        p->wait_seq = p->space.flush_seq;
+        p->wait_seq = max_u64(p->space.flush_seq, p->privileged.flush_seq);
         p->dying = 2;
         return true;
     }

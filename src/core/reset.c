@@ -59,7 +59,7 @@ static void rewrite_space(struct vmm_space *sp)
         struct vmm_binding *b = tree_entry(it, struct vmm_binding, node);
         vmm_bind_write(b, (struct range){ b->node.key, b->end });
     }
-    sp->gate_seq = 0;
+    sp->gate_seq = sp->flush_seq; /* entries that the GPU writes are yet to come */
 }
 
 static bool may_recover(struct vidmm_adapter *ad)

@@ -19,6 +19,7 @@ vidmm_status vmm_space_init(struct vmm_space *sp, struct vidmm_adapter *ad, stru
     sp->ad = ad;
     sp->proc = proc;
     list_init(&sp->pending);
+    for (uint32_t i = 0; i < VIDMM_LEVELS_MAX; i++) list_init(&sp->owed[i]);
     tree_init(&sp->bindings);
     /* The low 4 GiB are for those who ask for them (Q49). */
     uint64_t pick = min_u64(1ull << 32, top / 2);
@@ -62,10 +63,9 @@ void vmm_space_flush(struct vmm_space *sp, struct range r)
 void vmm_space_forget_flushes(struct vmm_space *sp)
 {
     list_remove(&sp->on_flush);
+    vmm_owed_forget(sp);
     sp->flush_count = 0;
     sp->flush_all = false;
-    sp->emitting = false;
-    sp->flush_multipass = 0;
     sp->flush_seq = 0;
 }
 

@@ -24,7 +24,7 @@ static uint32_t index_of(const struct vidmm_adapter *ad, uint32_t level, uint64_
 
 /* ---- memory of tables ---- */
 
-static bool table_pages_take(struct vidmm_adapter *ad, struct vmm_table *t)
+static bool table_pages_take(struct vidmm_adapter *ad, struct vmm_table *t, bool cpu_writes)
 {
     if (t->segment == VMM_SYSTEM) {
         uint64_t frame;
@@ -40,8 +40,9 @@ static bool table_pages_take(struct vidmm_adapter *ad, struct vmm_table *t)
     uint32_t page = pagepool_alloc_run(&seg->pool, n, 1, true);
     if (page == PAGEPOOL_NONE) return false;
     t->address = (uint64_t)page << seg->page_shift;
-    t->cpu = ad->ops->map_cpu_host_aperture(ad->kmd, t->segment, t->address, t->bytes);
-    if (t->cpu == NULL) {
+    if (ad->ops->map_cpu_host_aperture != NULL)
+        t->cpu = ad->ops->map_cpu_host_aperture(ad->kmd, t->segment, t->address, t->bytes);
+    if (t->cpu == NULL && cpu_writes) {
         pagepool_free(&seg->pool, page, n);
         return false;
     }
@@ -79,7 +80,7 @@ static void count_table(struct vidmm_adapter *ad, const struct vmm_table *t, boo
 
 /* ---- entries ---- */
 
-/* One driver call: entries of one table. */
+/* One driver call: entries of one table. Those that the GPU writes are derived when their turn comes. */
 static inline void write_entries(struct vmm_space *sp, struct vmm_table *t, uint32_t first, uint32_t count,
                                  const struct vidmm_pte_run *runs, uint32_t n, uint64_t va)
 {
@@ -87,6 +88,10 @@ static inline void write_entries(struct vmm_space *sp, struct vmm_table *t, uint
     struct vidmm_adapter *ad = sp->ad;
     struct vidmm_counters *c = ad->counters;
     if (ad->silent) return;
+    if (u->mode != VIDMM_UPDATE_CPU_VIRTUAL) {
+        vmm_owe_entries(sp, t, first, count, (u->flags & VIDMM_UPDATE_INITIAL) != 0);
+        return;
+    }
     if (sp->tables.described != t) {
         sp->tables.described = t;
         u->level = t->level;
@@ -149,21 +154,27 @@ static void ask_attributes(struct vmm_space *sp)
 
 /* ---- single tables ---- */
 
-static size_t struct_bytes(uint32_t entries)
+static size_t struct_bytes(const struct vidmm_adapter *ad, uint32_t entries)
 {
-    return sizeof(struct vmm_table) + entries * sizeof(struct vmm_table *);
+    size_t owed = vmm_gpu_writes(ad) ? sizeof(struct vmm_owed) : 0;
+    return sizeof(struct vmm_table) + entries * sizeof(struct vmm_table *) + owed;
+}
+
+void vmm_leaves_init(struct vidmm_adapter *ad)
+{
+    slab_init(&ad->leaves, struct_bytes(ad, 0), 64, &ad->memory);
 }
 
 static struct vmm_table *struct_take(struct vidmm_adapter *ad, uint32_t level, uint32_t entries)
 {
     CHECK(!ad->sealed); /* inv. 16 */
-    if (level > 0) return vmm_new(ad, struct_bytes(entries));
+    if (level > 0) return vmm_new(ad, struct_bytes(ad, entries));
     return slab_reserve(&ad->leaves, 1) ? slab_take(&ad->leaves) : NULL;
 }
 
 static void struct_give(struct vidmm_adapter *ad, struct vmm_table *t)
 {
-    if (t->level > 0) vmm_delete(ad, t, struct_bytes(t->entries));
+    if (t->level > 0) vmm_delete(ad, t, struct_bytes(ad, t->entries));
     else slab_give(&ad->leaves, t);
 }
 
@@ -180,7 +191,7 @@ struct vmm_table *vmm_table_new(struct vmm_space *sp, uint32_t level, uint32_t e
     t->segment = table_segment(sp, level) & 0x3f;
     t->entries = entries & 0x3ffffff;
     t->bytes = bytes;
-    if (!table_pages_take(ad, t)) {
+    if (!table_pages_take(ad, t, sp->tables.update.mode == VIDMM_UPDATE_CPU_VIRTUAL)) {
         struct_give(ad, t);
         return NULL;
     }
@@ -195,6 +206,7 @@ struct vmm_table *vmm_table_new(struct vmm_space *sp, uint32_t level, uint32_t e
 
 void vmm_table_free(struct vidmm_adapter *ad, struct vmm_table *t)
 {
+    if (vmm_gpu_writes(ad) && !vmm_owed_drop(ad, t)) return;
     count_table(ad, t, false);
     table_pages_give(ad, t);
     struct_give(ad, t);
@@ -217,12 +229,14 @@ static void forget_upper(struct vmm_tables *tt)
 static void table_retire(struct vmm_space *sp, struct vmm_table *t)
 {
     struct vmm_tables *tt = &sp->tables;
-    t->parent = NULL;
-    t->limbo_seq = sp->flush_seq;
-    list_push_back(&sp->ad->limbo, &t->limbo);
-    tt->count--;
+    bool unknown = vmm_gpu_writes(sp->ad) && vmm_owed_of(t)->fresh; /* to the GPU: nothing names it there */
     if (tt->cursor == t) forget_cursor(tt);
     if (tt->upper == t) forget_upper(tt);
+    tt->count--;
+    t->parent = NULL;
+    t->limbo_seq = sp->flush_seq;
+    if (unknown) vmm_table_free(sp->ad, t);
+    else list_push_back(&sp->ad->limbo, &t->limbo);
 }
 
 /* The list is in the order of limbo_seq: batches are numbered as they are opened. */
@@ -245,7 +259,8 @@ vidmm_status vmm_tables_init(struct vmm_space *sp, uint32_t root_entries)
 {
     struct vidmm_adapter *ad = sp->ad;
     uint32_t top = ad->info.level_count - 1;
-    sp->tables.update.mode = VIDMM_UPDATE_CPU_VIRTUAL;
+    /* The paging process' own are begun by the CPU, with nobody there yet who could write them (PAG-18). */
+    sp->tables.update.mode = sp->proc == NULL ? VIDMM_UPDATE_CPU_VIRTUAL : ad->info.update_mode;
     sp->tables.update.process = sp->kmd_process;
     ask_attributes(sp);
     uint32_t full = 1u << ad->info.level[top].index_bits;
@@ -272,13 +287,18 @@ void vmm_tables_fini(struct vmm_space *sp)
         }
         struct vmm_table *parent = t->parent;
         at = t->index + 1;
-        if (sp->ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION)
-            write_all_invalid(sp, t, 0);
         vmm_table_free(sp->ad, t);
         t = parent;
     }
     sp->tables.root = NULL;
     forget_upper(&sp->tables);
+}
+
+void vmm_tables_drop(struct vmm_space *sp)
+{
+    sp->dropped = (sp->ad->info.mmu_flags & VIDMM_MMU_EXPLICIT_INVALIDATION) != 0; /* PT-32 */
+    if (!sp->dropped) return;
+    for (struct vmm_table *t = sp->tables.root; t != NULL; t = vmm_table_next(t)) write_all_invalid(sp, t, 0);
 }
 
 static inline bool in_upper(const struct vmm_tables *tt, uint64_t va)

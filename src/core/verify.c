@@ -98,6 +98,13 @@ static void expect_entry(struct walk *w, struct vmm_space *sp, struct vmm_table 
     hold(w, address == want, 2, "an entry names another page than its binding's placement");
 }
 
+/* Can entries be looked at, and are they what they shall be? Those that the GPU writes come with a batch. */
+static bool readable(const struct vmm_space *sp, const struct vmm_table *t)
+{
+    if (sp->ad->ops->pte_decode == NULL || sp->ad->lost || sp->dropped || t->cpu == NULL) return false;
+    return !vmm_gpu_writes(sp->ad) || (!vmm_owed_any(sp) && !vmm_space_flush_pending(sp));
+}
+
 static struct vmm_binding *binding_at(const struct vmm_space *sp, uint64_t va)
 {
     struct tree_node *n = tree_floor(&sp->bindings, va);
@@ -141,7 +148,7 @@ static void check_leaf(struct walk *w, struct vmm_space *sp, struct vmm_table *l
         uint64_t va = start + ((uint64_t)i << VIDMM_PAGE_SHIFT);
         struct vmm_binding *b = binding_at(sp, va);
         if (b != NULL) bound++;
-        if (sp->ad->ops->pte_decode != NULL && !sp->ad->lost) expect_entry(w, sp, leaf, i, va, b);
+        if (readable(sp, leaf)) expect_entry(w, sp, leaf, i, va, b);
     }
     struct range all = { start, start + ((uint64_t)leaf->entries << VIDMM_PAGE_SHIFT) };
     hold(w, bound + promised(sp, all) == leaf->live, 3,
@@ -207,7 +214,7 @@ static void check_tables(struct walk *w, struct vmm_space *sp)
         uint32_t children = 0;
         for (uint32_t i = 0; i < t->entries && w->number == 0; i++) {
             children += t->child[i] != NULL;
-            if (sp->ad->ops->pte_decode != NULL && !sp->ad->lost) expect_link(w, t, i);
+            if (readable(sp, t)) expect_link(w, t, i);
         }
         hold(w, children == t->live, 3, "live of an upper table differs from its children");
         hold(w, children > 0 || t->parent == NULL, 3, "an empty upper table still exists");
@@ -222,6 +229,8 @@ static void check_flushes(struct walk *w, const struct vmm_space *sp)
     bool owed = sp->flush_all || sp->flush_count > 0;
     hold(w, !owed || list_is_linked(&sp->on_flush), 5, "a flush is owed and nobody will emit it");
     hold(w, !owed || sp->flush_seq == sp->ad->batch_next, 5, "a flush is owed to a batch that is gone");
+    hold(w, !vmm_owed_any(sp) || (list_is_linked(&sp->on_flush) && sp->flush_seq == sp->ad->batch_next), 5,
+         "entries are owed and nobody will write them");
     hold(w, sp->flush_seq <= sp->ad->batch_next && sp->gate_seq <= sp->ad->batch_next, 5,
          "a space waits for a batch that was never begun");
 }

@@ -106,6 +106,19 @@ static bool word_system(struct softgpu *g, uint8_t *host, uint32_t bytes, enum w
     return ok;
 }
 
+/* The word at address, of which the page has been found. */
+static bool word_at(struct softgpu_engine *e, const struct gpu_page *page, uint64_t address, uint32_t bytes,
+                    enum word_op op, uint64_t *value)
+{
+    if (page->span.kind == DEVMEM_ZERO) {
+        if (op != WORD_STORE) *value = 0;
+        return true;
+    }
+    uint8_t *host = page->span.host + (address & (VIDMM_PAGE_SIZE - 1));
+    if (page->span.kind == DEVMEM_VRAM) return word_vram(host, bytes, op, value);
+    return word_system(e->gpu, host, bytes, op, value) || vanished(e, address, op != WORD_LOAD);
+}
+
 static bool word_access(struct softgpu_engine *e, uint64_t va, uint32_t bytes, enum word_op op,
                         uint64_t *value)
 {
@@ -117,13 +130,7 @@ static bool word_access(struct softgpu_engine *e, uint64_t va, uint32_t bytes, e
     }
     devmem_release();
     lock_take(&e->tlb_lock);
-    bool ok = mmu_translate(e, e->packet.context, va, kind, &page);
-    bool bytes_there = ok && page.span.kind != DEVMEM_ZERO;
-    uint8_t *host = bytes_there ? page.span.host + (va & (VIDMM_PAGE_SIZE - 1)) : NULL;
-    if (ok && page.span.kind == DEVMEM_VRAM) ok = word_vram(host, bytes, op, value);
-    else if (ok && page.span.kind == DEVMEM_SYSTEM && !word_system(e->gpu, host, bytes, op, value))
-        ok = vanished(e, va, kind == ACCESS_WRITE);
-    else if (ok && page.span.kind == DEVMEM_ZERO && op != WORD_STORE) *value = 0;
+    bool ok = mmu_translate(e, e->packet.context, va, kind, &page) && word_at(e, &page, va, bytes, op, value);
     lock_drop(&e->tlb_lock);
     devmem_acquire();
     return ok;
@@ -138,6 +145,36 @@ bool processor_load(struct softgpu_engine *e, uint64_t va, uint32_t bytes, uint6
 bool processor_store(struct softgpu_engine *e, uint64_t va, uint32_t bytes, uint64_t value)
 {
     return word_access(e, va, bytes, WORD_STORE, &value);
+}
+
+/* The page of an entry that is named by segment and offset. */
+static bool entry_page(struct softgpu_engine *e, const struct processor_place *at, struct gpu_page *page)
+{
+    uint64_t base = at->address & ~(VIDMM_PAGE_SIZE - 1);
+    page->segment = at->segment;
+    page->address = base;
+    if (vram_resolve(e->gpu, at->segment, base, VIDMM_PAGE_SIZE, &page->span)) return true;
+    processor_error(e, at->address, SOFTGPU_ERROR_BAD_ADDRESS);
+    return false;
+}
+
+bool processor_store_entry(struct softgpu_engine *e, const struct processor_place *at, uint32_t bytes,
+                           uint64_t value)
+{
+    struct gpu_page page;
+    if ((bytes != 4 && bytes != 8) || (at->address & (bytes - 1)) != 0) {
+        processor_error(e, at->address, SOFTGPU_ERROR_ALIGNMENT);
+        return false;
+    }
+    devmem_release();
+    lock_take(&e->tlb_lock);
+    bool ok = at->physical ? entry_page(e, at, &page)
+                           : mmu_translate(e, e->packet.context, at->address, ACCESS_WRITE, &page);
+    if (ok) ok = word_at(e, &page, at->address, bytes, WORD_STORE, &value);
+    if (ok && at->claim) vram_epoch_bump(e->gpu, page.segment, page.address);
+    lock_drop(&e->tlb_lock);
+    if (ok) atomic_fetch_add_explicit(&e->progress, 1, memory_order_relaxed);
+    return ok;
 }
 
 bool processor_add64(struct softgpu_engine *e, uint64_t va, uint64_t value, uint64_t *before)

@@ -115,7 +115,7 @@ struct softgpu_engine {
     _Atomic bool stop;
     _Atomic bool preempt;                /* asked to stop at the next step */
     _Atomic uint32_t pause;              /* somebody waits for `run` */
-    _Atomic uint64_t progress;           /* chunks moved and packets completed */
+    _Atomic uint64_t progress;           /* chunks moved, entries written, packets completed */
     _Atomic uint64_t steps;              /* taken, whatever came of them */
     uint64_t steps_seen, starved;        /* by softgpu_progress, which one thread calls */
     _Atomic uint64_t packets, hits, misses, prefetched, flushes, copied, filled, faults;

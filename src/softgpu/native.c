@@ -10,6 +10,7 @@ struct state {
     uint64_t at, end;            /* next command, end of the packet */
     uint64_t word[REF_WORDS_MAX];
     uint64_t until_ns, spins;
+    uint64_t written;            /* entries of a WRITE_ENTRIES */
     bool active;                 /* `word` holds a command that is not finished */
 };
 
@@ -22,7 +23,7 @@ static bool op_words(uint32_t op, uint32_t *words)
                                     [REF_CHECKSUM] = 4, [REF_ATOMIC_ADD64] = 3, [REF_WRITE64] = 3,
                                     [REF_FENCE_WRITE] = 3, [REF_FENCE_WAIT] = 3, [REF_SPIN] = 1,
                                     [REF_DELAY] = 2, [REF_FLUSH_TLB] = 4, [REF_HANG] = 1,
-                                    [REF_MAP_APERTURE] = 4};
+                                    [REF_MAP_APERTURE] = 4, [REF_WRITE_ENTRIES] = 5};
     bool gap = op > REF_HANG && op < REF_MAP_APERTURE;
     if (op >= sizeof(table) || gap) return false;
     *words = table[op];
@@ -73,6 +74,10 @@ static enum softgpu_run start(struct softgpu_engine *e, struct state *s)
         if (!processor_map_aperture(e, w[1], w[2], w[3], w[0] >> 32 != 0))
             return malformed(e, s, REF_ERROR_APERTURE);
         return SOFTGPU_RUN_DONE;
+    case REF_WRITE_ENTRIES:
+        if (!processor_packet(e)->context->privileged) return malformed(e, s, REF_ERROR_PRIVILEGE);
+        s->written = 0;
+        return SOFTGPU_RUN_MORE;
     default: return SOFTGPU_RUN_DONE; /* NOP; END is handled by the caller */
     }
 }
@@ -93,6 +98,23 @@ static enum softgpu_run delay(struct softgpu_engine *e, const struct state *s)
     return SOFTGPU_RUN_WAIT;
 }
 
+#define ENTRIES_A_STEP 64u
+
+static enum softgpu_run write_entries(struct softgpu_engine *e, struct state *s)
+{
+    const uint64_t *w = s->word;
+    uint32_t how = (uint32_t)(w[0] >> 32), bytes = how & 0xff;
+    struct processor_place place = {.physical = (how & REF_ENTRIES_PHYSICAL) != 0,
+                                    .segment = how >> REF_ENTRIES_SEGMENT_SHIFT & 0xff};
+    for (uint32_t i = 0; i < ENTRIES_A_STEP && s->written < w[4]; i++, s->written++) {
+        place.address = w[1] + s->written * bytes;
+        bool page = s->written == 0 || (place.address & 4095) == 0;
+        place.claim = page && (how & REF_ENTRIES_NEW) != 0;
+        if (!processor_store_entry(e, &place, bytes, w[2] + s->written * w[3])) return SOFTGPU_RUN_FAULT;
+    }
+    return s->written == w[4] ? SOFTGPU_RUN_DONE : SOFTGPU_RUN_MORE;
+}
+
 static enum softgpu_run checksum(struct softgpu_engine *e, const uint64_t *w)
 {
     enum softgpu_run r = processor_bulk_step(e);
@@ -110,6 +132,7 @@ static enum softgpu_run resume(struct softgpu_engine *e, struct state *s)
     case REF_SPIN: return s->spins == 0 || --s->spins == 0 ? SOFTGPU_RUN_DONE : SOFTGPU_RUN_MORE;
     case REF_DELAY: return delay(e, s);
     case REF_FLUSH_TLB: return processor_flush_step(e);
+    case REF_WRITE_ENTRIES: return write_entries(e, s);
     default: return SOFTGPU_RUN_DONE;
     }
 }

@@ -36,6 +36,50 @@ static vidmm_status build_moves(struct vidmm_paging_buffer *b, const struct vidm
     return VIDMM_OK;
 }
 
+/* What the format makes of entry i of a run. */
+static uint64_t entry_of(const struct port_format *f, const struct vidmm_pte_run *r, uint64_t i)
+{
+    uint64_t raw = 0;
+    struct vidmm_pte_run one = {.address = r->address + i * r->step, .attr = r->attr, .count = 1};
+    struct vidmm_update_page_table u = {.table.cpu_virtual = &raw, .count = 1, .runs = &one, .run_count = 1};
+    f->update(&u);
+    return raw;
+}
+
+/* Entries of a run from `from` on that differ by one step: all, but for what a format cannot name. */
+static uint64_t even_entries(const struct port_format *f, const struct vidmm_pte_run *r, uint64_t from,
+                             uint64_t *first, uint64_t *step)
+{
+    uint64_t left = r->count - from;
+    *first = entry_of(f, r, from);
+    *step = left > 1 ? entry_of(f, r, from + 1) - *first : 0;
+    while (left > 2 && entry_of(f, r, from + left - 1) != *first + (left - 1) * *step) left = (left + 1) / 2;
+    return left;
+}
+
+/* multipass: entries done. */
+static vidmm_status build_update(struct port *p, struct vidmm_paging_buffer *b,
+                                 const struct vidmm_update_page_table *u, uint64_t *done)
+{
+    bool physical = u->mode == VIDMM_UPDATE_GPU_PHYSICAL;
+    uint64_t size = p->format->hw.entry_bytes, start = 0;
+    uint64_t table = physical ? u->table.gpu_physical.offset : u->table.gpu_virtual;
+    uint32_t how = (uint32_t)size | ((u->flags & VIDMM_UPDATE_INITIAL) != 0 ? REF_ENTRIES_NEW : 0);
+    if (physical) how |= REF_ENTRIES_PHYSICAL | u->table.gpu_physical.segment << REF_ENTRIES_SEGMENT_SHIFT;
+    for (uint32_t i = 0; i < u->run_count; start += u->runs[i++].count) {
+        while (*done < start + u->runs[i].count) {
+            uint64_t *at = room(b, REF_WORDS_MAX), first, step;
+            if (at == NULL) return VIDMM_BUFFER_FULL;
+            uint64_t n = even_entries(p->format, &u->runs[i], *done - start, &first, &step);
+            uint64_t to = table + (u->start_index + *done) * size;
+            advance(b, ref_emit_write_entries(at, how, to, first, step, n));
+            *done += n;
+        }
+    }
+    *done = 0;
+    return VIDMM_OK;
+}
+
 static vidmm_status build_flush(struct port *p, struct vidmm_paging_buffer *b, const struct vidmm_op *op)
 {
     const struct port_process *proc = op->flush.process;
@@ -73,6 +117,7 @@ vidmm_status ref_build_paging_buffer(void *kmd, struct vidmm_paging_buffer *b, c
     case VIDMM_OP_MAP_APERTURE_SEGMENT:
     case VIDMM_OP_UNMAP_APERTURE_SEGMENT: return build_aperture(b, op);
     case VIDMM_OP_FLUSH_TLB: return build_flush(p, b, op);
-    default: return VIDMM_FAILED; /* tables are updated by the CPU */
+    case VIDMM_OP_UPDATE_PAGE_TABLE: return build_update(p, b, &op->update, multipass);
+    default: return VIDMM_FAILED;
     }
 }

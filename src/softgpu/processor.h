@@ -23,6 +23,11 @@ bool processor_write(struct softgpu_engine *, uint64_t va, const void *src, uint
 /* Naturally aligned words, seen whole by everyone; before a store everything earlier is visible. */
 bool processor_load(struct softgpu_engine *, uint64_t va, uint32_t bytes, uint64_t *value);
 bool processor_store(struct softgpu_engine *, uint64_t va, uint32_t bytes, uint64_t value);
+/* One page-table entry of 4 or 8 bytes: by GPU virtual address, or by segment (0: system memory) and offset.
+ * claim: its page has a new owner, whatever was known of it before. */
+struct processor_place { uint64_t address; uint32_t segment; bool physical, claim; };
+bool processor_store_entry(struct softgpu_engine *, const struct processor_place *, uint32_t bytes,
+                           uint64_t value);
 /* Atomic among the engines of this GPU. */
 bool processor_add64(struct softgpu_engine *, uint64_t va, uint64_t value, uint64_t *before);
 /* Reports a malformed command at va. */

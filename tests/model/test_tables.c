@@ -630,7 +630,7 @@ static void spoil(struct vidmm_adapter_info *in)
     case 16: in->paging_buffer_bytes = 100; break;
     case 17: in->submit_depth = 0; break;
     case 18: in->va_bits = 64; break;
-    case 19: in->update_mode = VIDMM_UPDATE_GPU_PHYSICAL; break;
+    case 19: in->update_mode = 3; break;
     case 20: in->segment_count = VIDMM_SEGMENTS_MAX + 1; break;
     default: break;
     }

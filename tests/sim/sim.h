@@ -31,6 +31,7 @@
 struct sim_options {
     uint64_t seed, ops;
     int format;                   /* ref_format, or -1: the seed decides */
+    int update;                   /* vidmm_update_mode, or -1: the same */
     bool verbose;
     const char *break_row;        /* requirement that the core shall break, or NULL */
 };

@@ -16,9 +16,20 @@ static bool number(const char *text, uint64_t *out)
     return *end == 0;
 }
 
+static bool update_mode(const char *text, int *out)
+{
+    static const char *const names[] = {"cpu", "gpu-virtual", "gpu-physical"}; /* of vidmm_update_mode */
+    for (int i = 0; i < 3 && text != NULL; i++) {
+        if (strcmp(text, names[i]) != 0) continue;
+        *out = i;
+        return true;
+    }
+    return false;
+}
+
 static struct arguments parse(int argc, char **argv)
 {
-    struct arguments a = {.o = {.seed = 1, .ops = 1000, .format = -1}, .seeds = 100, .ok = true};
+    struct arguments a = {.o = {.seed = 1, .ops = 1000, .format = -1, .update = -1}, .seeds = 100, .ok = true};
     for (int i = 1; i < argc && a.ok; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         bool verbose = strcmp(argv[i], "-v") == 0, counts = strcmp(argv[i], "--counts") == 0;
@@ -32,6 +43,7 @@ static struct arguments parse(int argc, char **argv)
             a.o.format = REF_FORMAT_A;
         else if (strcmp(argv[i], "--format") == 0 && value != NULL && strcmp(value, "B") == 0)
             a.o.format = REF_FORMAT_B;
+        else if (strcmp(argv[i], "--update") == 0) a.ok = update_mode(value, &a.o.update);
         else if (strcmp(argv[i], "--break") == 0 && value != NULL) a.o.break_row = value;
         else a.ok = false;
         i++;
@@ -65,7 +77,7 @@ int main(int argc, char **argv)
         fprintf(
             stderr,
             "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [--break ROW] [--counts] "
-            "[-v]\n");
+            "[-v]\n                 [--update cpu|gpu-virtual|gpu-physical]\n");
         return 2;
     }
     uint64_t first = a.o.seed;

@@ -9,7 +9,8 @@
 
 static struct sim_options options(int format, uint64_t ops)
 {
-    return (struct sim_options){.seed = vt_seed(), .ops = ops, .format = format, .break_row = vt_break()};
+    return (struct sim_options){.seed = vt_seed(), .ops = ops, .format = format, .update = -1,
+                                .break_row = vt_break()};
 }
 
 static void run_seeds(uint64_t seeds, struct sim_options o)

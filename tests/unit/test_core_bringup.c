@@ -96,7 +96,21 @@ static void table_sizes(void **state)
 static void tables_unreachable(struct vidmm_adapter_info *i) { i->segment[1].flags = 0; }
 static void tables_in_aperture(struct vidmm_adapter_info *i) { i->level[0].segment = 3; }
 static void tables_nowhere(struct vidmm_adapter_info *i) { i->level[0].paging_segment = 9; }
-static void gpu_updates(struct vidmm_adapter_info *i) { i->update_mode = VIDMM_UPDATE_GPU_VIRTUAL; }
+static void no_mode(struct vidmm_adapter_info *i) { i->update_mode = 3; }
+
+static void gpu_writes_large_system_tables(struct vidmm_adapter_info *i)
+{
+    i->update_mode = VIDMM_UPDATE_GPU_PHYSICAL;
+    i->level[0].segment = 0;
+    i->level[0].table_bytes = 8192;
+}
+
+static void nobody_begins_the_paging_tables(struct vidmm_adapter_info *i)
+{
+    i->update_mode = VIDMM_UPDATE_GPU_VIRTUAL;
+    i->segment[1].flags = 0;
+    i->level[0].paging_segment = 2;
+}
 
 static void tables_must_be_in_reach_of_the_cpu(void **state)
 {
@@ -104,7 +118,9 @@ static void tables_must_be_in_reach_of_the_cpu(void **state)
     refused(REF_FORMAT_A, tables_unreachable, "CPU");
     refused(REF_FORMAT_A, tables_in_aperture, "memory segment");
     refused(REF_FORMAT_A, tables_nowhere, "memory segment");
-    refused(REF_FORMAT_A, gpu_updates, "CPU_VIRTUAL");
+    refused(REF_FORMAT_A, no_mode, "update mode");
+    refused(REF_FORMAT_A, gpu_writes_large_system_tables, "single pages");
+    refused(REF_FORMAT_A, nobody_begins_the_paging_tables, "paging process");
 }
 
 static void no_aperture(struct vidmm_adapter_info *i) { i->segment[2].flags = 0; }

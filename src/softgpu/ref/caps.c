@@ -38,11 +38,11 @@ void ref_options_default(struct ref_options *o, enum ref_format format)
 
 /* ---- description ------------------------------------------------------------------------------- */
 
-static bool table_segment_valid(const struct ref_options *o, uint32_t id)
+static bool table_segment_valid(const struct ref_options *o, uint32_t id, bool cpu)
 {
     if (id == 0) return true;
     if (id > o->segment_count) return false;
-    return !o->segment[id - 1].aperture && !o->segment[id - 1].no_cpu_access;
+    return !o->segment[id - 1].aperture && !(cpu && o->segment[id - 1].no_cpu_access);
 }
 
 static bool segments_valid(const struct ref_options *o, const struct port_format *f)
@@ -65,8 +65,9 @@ static bool options_valid(const struct ref_options *o, const struct port_format 
     if ((o->mmu_flags & ~able) != 0 || !segments_valid(o, f)) return false;
     if (o->submit_depth > SOFTGPU_QUEUE_MAX || o->paging_buffer_bytes % 4096 != 0) return false;
     for (uint32_t i = 0; i < f->hw.level_count; i++) {
-        if (!table_segment_valid(o, o->table_segment[i])) return false;
-        if (!table_segment_valid(o, o->paging_table_segment[i])) return false;
+        bool cpu = o->update_mode == VIDMM_UPDATE_CPU_VIRTUAL;
+        if (!table_segment_valid(o, o->table_segment[i], cpu)) return false;
+        if (!table_segment_valid(o, o->paging_table_segment[i], true)) return false;
     }
     return true;
 }
@@ -102,7 +103,7 @@ static void describe(struct vidmm_adapter_info *info, const struct ref_options *
                   .name = "ref compute"},
                  {.engine_type = VIDMM_ENGINE_COPY, .gpummu = true, .hw_queues = true, .name = "ref copy"},
                  {.engine_type = VIDMM_ENGINE_OTHER, .gpummu = true, .name = "ref paging"}},
-        .mmu_flags = o->mmu_flags, .update_mode = VIDMM_UPDATE_CPU_VIRTUAL,
+        .mmu_flags = o->mmu_flags, .update_mode = o->update_mode,
         .va_bits = f->hw.va_bits, .level_count = f->hw.level_count,
         .paging_buffer_bytes = o->paging_buffer_bytes != 0 ? o->paging_buffer_bytes : 4096,
         .sched_flags = o->no_64bit_atomics ? VIDMM_SCHED_NO_64BIT_ATOMICS : 0,
