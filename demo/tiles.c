@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tiles.c — draws the scene of tiles_scene.h three times and writes its pictures.
+/* tiles.c — draws the scene of tiles_scene.h four times and writes its pictures.
  * Use: tiles [--break ROW] [DIRECTORY]; without a directory nothing is written. */
 #include "tiles_scene.h"
 
@@ -86,5 +86,7 @@ int main(int argc, char **argv)
     good &= run("the pool evicted in every gap", &o, NULL);
     o.paging_delay_ns = 5000000;
     good &= run("... and 5 ms of paging delay", &o, NULL);
+    o.gpu_writes = true;
+    good &= run("... and the GPU writes the tables", &o, NULL);
     return good ? 0 : 1;
 }

@@ -322,6 +322,7 @@ static bool open_adapter(struct scene *s)
     s->world = world_create(&wo);
     if (s->world == NULL) return failed(s, "no memory");
     ref_options_default(&ro, REF_FORMAT_A);
+    if (s->opt->gpu_writes) ro.update_mode = VIDMM_UPDATE_GPU_VIRTUAL;
     ro.segment[0].bytes = 16ull << 20;
     ro.now_ns = world_now_ns;
     ro.now_ctx = s->world;

@@ -15,6 +15,7 @@ struct scene_options {
     bool evict;               /* user mode evicts the pool in every gap, and somebody else takes its room */
     uint64_t paging_delay_ns; /* each paging buffer starts this much later */
     uint64_t seed;            /* order of turns */
+    bool gpu_writes;          /* page tables are written by the GPU, tile updates by packets of their own */
     const char *break_row;    /* test builds: requirement whose rule is broken, or NULL */
 };
 

@@ -134,7 +134,9 @@ struct vidmm_update_page_table { /* DXGK_BUILDPAGINGBUFFER_UPDATEPAGETABLE, one 
 enum vidmm_op_code { /* DXGK_BUILDPAGINGBUFFER_OPERATION */
     VIDMM_OP_MAP_APERTURE_SEGMENT = 5, VIDMM_OP_UNMAP_APERTURE_SEGMENT = 6, /* adapters with physical nodes */
     VIDMM_OP_VIRTUAL_TRANSFER = 8, VIDMM_OP_VIRTUAL_FILL = 9,
-    VIDMM_OP_UPDATE_PAGE_TABLE = 11, VIDMM_OP_FLUSH_TLB = 12
+    VIDMM_OP_UPDATE_PAGE_TABLE = 11, /* GPU_VIRTUAL and GPU_PHYSICAL modes */
+    VIDMM_OP_FLUSH_TLB = 12,
+    VIDMM_OP_COPY_PAGE_TABLE_ENTRIES = 14 /* GPU_VIRTUAL mode: in companion contexts only */
 };
 
 enum vidmm_transfer_direction {
@@ -142,6 +144,13 @@ enum vidmm_transfer_direction {
 };
 
 enum vidmm_transfer_flags { VIDMM_TRANSFER_START = 1u << 3, VIDMM_TRANSFER_END = 1u << 4 };
+
+/* DXGK_BUILDPAGINGBUFFER_COPY_RANGE: entries of one leaf table become those of another, whatever they are
+ * when the command executes. Both tables by their addresses, multiples of 64 KiB, in the privileged space. */
+struct vidmm_copy_range {
+    uint64_t source_table, destination_table;
+    uint32_t source_index, destination_index, count; /* entries */
+};
 
 struct vidmm_op {
     enum vidmm_op_code code;
@@ -160,6 +169,7 @@ struct vidmm_op {
                     then drain accesses in flight that used the old entries; only then is it done. */
             void *process; struct vidmm_gpu_address root; uint64_t start_va, end_va;
         } flush;
+        struct { const struct vidmm_copy_range *range; uint32_t range_count; } copy;
         struct { /* aperture pages [offset_page, + pages) show the frames from `frame` on; unmap: `frame` is a
                     dummy page for all of them. Moves no data. */
             void *allocation; uint32_t segment; uint64_t offset_page, pages, frame;

@@ -11,6 +11,12 @@
 
 #define ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
+/* The smallest power of two that is not below v; v in [1, 2^63]. */
+static inline uint64_t round_up_pow2(uint64_t v)
+{
+    return v <= 1 ? 1 : 1ull << (64 - __builtin_clzll(v - 1));
+}
+
 static inline bool is_pow2(uint64_t v) { return v != 0 && (v & (v - 1)) == 0; }
 
 /* Needs: align is a power of two. */

@@ -88,7 +88,8 @@ static const char *check_levels(const struct vidmm_adapter_info *in)
     if (bits != in->va_bits)
         return "12 + index bits of all levels must be VirtualAddressBitCount"; /* PT-04 */
     if (in->update_mode > VIDMM_UPDATE_GPU_PHYSICAL) return "no such page-table update mode";
-    return vmm_paging_check(in);
+    why = vmm_paging_check(in);
+    return why == NULL ? vmm_privileged_check(in) : why;
 }
 
 static const char *check_ops(const struct vidmm_adapter_config *cfg)

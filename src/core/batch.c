@@ -40,7 +40,7 @@ enum vmm_emit vmm_batch_emit(struct vidmm_adapter *ad, const struct vidmm_op *op
 {
     for (uint32_t empty = 0; empty <= 1; ) {
         struct vmm_buffer *b = open_buffer(ad);
-        if (ad->lost || b->busy) return EMIT_WAIT;
+        if (ad->lost || b->busy || ad->updating != NULL) return EMIT_WAIT;
         vidmm_status st = ad->ops->build_paging_buffer(ad->kmd, &b->kmd, op, multipass);
         if (st == VIDMM_OK) {
             ad->batch_open = true;
@@ -65,7 +65,7 @@ static bool push(struct vidmm_adapter *ad)
 }
 
 /* Takes a range off the list: what comes meanwhile must not change it. false: no flush is owed. */
-static bool take_flush(struct vmm_space *sp, struct vmm_emission *e)
+bool vmm_batch_take_flush(struct vmm_space *sp, struct vmm_emission *e)
 {
     struct range r = { 0, 0 }; /* everything */
     if (!sp->flush_all && sp->flush_count == 0) return false;
@@ -91,7 +91,7 @@ static bool emit_space(struct vidmm_adapter *ad, struct vmm_space *sp)
         struct vmm_space *now = through && list_is_linked(&ad->paging.on_flush) ? &ad->paging : sp;
         enum vmm_owed_next next = vmm_owed_take(now, &ad->emission);
         if (next == OWED_SHOWN) continue;
-        ad->emission.active = next == OWED_OP || take_flush(now, &ad->emission);
+        ad->emission.active = next == OWED_OP || vmm_batch_take_flush(now, &ad->emission);
         if (ad->emission.active) continue;
         CHECK(now->flush_seq == ad->batch_next);
         list_remove(&now->on_flush);
@@ -103,6 +103,7 @@ static bool emit_space(struct vidmm_adapter *ad, struct vmm_space *sp)
 
 enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *ad)
 {
+    if (ad->updating != NULL) return EMIT_WAIT;
     for (struct list *l = list_first(&ad->flush_spaces); l != NULL; l = list_first(&ad->flush_spaces)) {
         if (!emit_space(ad, list_entry(l, struct vmm_space, on_flush))) return EMIT_WAIT;
     }
@@ -111,7 +112,7 @@ enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *ad)
 
 bool vmm_batch_step(struct vidmm_adapter *ad)
 {
-    if (ad->lost) return false; /* nothing is submitted any more */
+    if (ad->lost || ad->updating != NULL) return false;
     if (vmm_batch_flushes(ad) == EMIT_WAIT || !ad->batch_open || open_buffer(ad)->busy) return false;
     submit(ad, true);
     return true;

@@ -5,11 +5,11 @@
  *   queued --fence >= V--> applied: bindings replaced, entries written, flushes owed
  *   applied --the batch that carries the flushes is done--> fence = V + 1, gone             (TIL-08)
  *
- * Tables are written by the CPU, so the operation is held here until its time and the entries follow from
- * where the pool is then (TIL-15): nothing is bound early, and a pool may move or be evicted meanwhile. The
- * flush goes through the one in-order paging engine like every other: pages that an update no longer shows
- * may be given to somebody else right behind it, which two engines could not order. A companion that waits
- * for ever holds nothing but its own updates (TIL-09). */
+ * The operation is held here until its time, and the entries follow from where the pool is then (TIL-15):
+ * nothing is bound early, and a pool may move or be evicted meanwhile. In GPU_VIRTUAL mode packets of the
+ * companion write them (tilepacket.c). Else the CPU or the paging process does, and the flush goes through
+ * the one in-order paging engine like every other: pages that an update no longer shows may be given to
+ * somebody else right behind it. A companion that waits for ever holds only its own updates (TIL-09). */
 #include "core/core.h"
 
 static struct vidmm_adapter *adapter_of(const struct vidmm_context *c) { return c->dev->proc->ad; }
@@ -65,9 +65,9 @@ void vmm_update_free(struct vidmm_adapter *ad, struct vmm_update *u)
     vmm_delete(ad, u, sizeof *u);
 }
 
-static void drop_head(struct vmm_companion *k)
+static void drop(struct vmm_companion *k, struct vmm_update *u)
 {
-    struct vmm_update *u = list_entry(list_pop_front(&k->updates), struct vmm_update, link);
+    list_remove(&u->link);
     k->count--;
     vmm_update_free(adapter_of(k->ctx), u);
     if (k->count == 0) list_remove(&k->on_adapter);
@@ -75,7 +75,10 @@ static void drop_head(struct vmm_companion *k)
 
 void vmm_companion_cancel(struct vidmm_context *c)
 {
-    while (c->companion != NULL && c->companion->count > 0) drop_head(c->companion);
+    struct vmm_companion *k = c->companion;
+    if (k == NULL || k->count == 0) return;
+    bool writing = vmm_tile_packets_enough(k);
+    while (k->count > writing) drop(k, list_entry(list_last(&k->updates), struct vmm_update, link));
 }
 
 void vmm_updates_forget(struct vidmm_open *op)
@@ -204,13 +207,19 @@ static bool companion_step(struct vmm_companion *k)
 {
     struct vidmm_context *c = k->ctx;
     struct vidmm_adapter *ad = adapter_of(c);
-    bool progress = false;
+    struct vmm_space *sp = &c->dev->proc->space;
+    bool progress = false, packets = vmm_tile_packets(ad);
     while (k->count > 0) {
         struct vmm_update *u = list_entry(list_first(&k->updates), struct vmm_update, link);
-        if (!u->applied && (!ready(ad, u) || !apply(&c->dev->proc->space, u))) break;
+        if (!u->applied) {
+            if (!ready(ad, u) || !roots_ready(sp, u)) break; /* also tables must be in place before packets */
+            if ((packets && !vmm_tile_packets_may(k)) || !apply(sp, u)) break;
+            if (packets) vmm_tile_packets_begin(k);
+        }
+        if (packets && !vmm_tile_packets_step(k)) break;
         if (!vmm_batch_passed(ad, u->wait_seq)) break;
         if (u->fence != NULL && !u->fence->dying) vmm_fence_raise(u->fence, u->value + 1);
-        drop_head(k);
+        drop(k, u);
         progress = true;
     }
     return progress;

@@ -69,6 +69,14 @@ vidmm_status vmm_privileged_make(struct vidmm_process *); /* needs: there is non
 void vmm_privileged_free(struct vidmm_process *);         /* also when there is none */
 vidmm_status vmm_privileged_open(struct vidmm_process *);  /* its root table; needs: there is none yet */
 void vmm_privileged_close(struct vidmm_process *);         /* takes that back; nothing is mapped */
+/* GPU_VIRTUAL: leaf tables of the process show themselves there (TIL-11). */
+const char *vmm_privileged_check(const struct vidmm_adapter_info *); /* is there room for that? NULL */
+bool vmm_privileged_show(struct vmm_space *of, uint64_t va);  /* room for the leaf at va; false: no memory */
+void vmm_privileged_leaf(struct vmm_space *of, uint64_t va, bool gone); /* the leaf at va is new, or gone */
+uint64_t vmm_privileged_table_va(const struct vmm_space *of, uint64_t va); /* where; 0: not shown */
+/* As vmm_bind_derive, for where tables are shown. false: nothing is shown at va. */
+bool vmm_privileged_derive(struct vmm_space *, uint64_t va, uint64_t *end, struct vidmm_pte_run *);
+bool vmm_privileged_shows(const struct vmm_space *, uint64_t va); /* are tables shown around va? */
 vidmm_status vmm_pool_map(struct vidmm_open *);  /* shown there from now on, wherever it moves */
 void vmm_pool_unmap(struct vidmm_open *);
 
@@ -80,6 +88,14 @@ void vmm_companion_cancel(struct vidmm_context *);        /* what was queued nev
 void vmm_update_free(struct vidmm_adapter *, struct vmm_update *);
 void vmm_updates_forget(struct vidmm_open *);             /* is destroyed: parts that name it become no-ops */
 bool vmm_companions_step(struct vidmm_adapter *);
+
+/* tilepacket.c: what writes the entries of an update where the GPU writes tables: packets of the companion */
+bool vmm_tile_packets(const struct vidmm_adapter *); /* else the paging process writes them */
+bool vmm_tile_packets_may(const struct vmm_companion *); /* the entries before them are on their way */
+void vmm_tile_packets_begin(struct vmm_companion *);     /* for what its space owes now */
+bool vmm_tile_packets_step(struct vmm_companion *);      /* false: not all have completed */
+bool vmm_tile_packets_enough(struct vmm_companion *);    /* its update ends; true: when its packet has */
+void vmm_tile_packet_done(struct vidmm_adapter *, bool executed);
 
 /* resid.c */
 bool vmm_resident_execute(struct vmm_request *);
@@ -116,6 +132,7 @@ bool vmm_contexts_idle(struct vmm_space *);   /* no context of the space is on a
 struct vmm_packet *vmm_packet_new(struct vidmm_context *, enum vmm_packet_kind, uint32_t extra_bytes);
 void vmm_packet_free(struct vidmm_adapter *, struct vmm_packet *);
 void vmm_packet_queue(struct vidmm_context *, struct vmm_packet *);
+struct vidmm_device *vmm_packet_owner(const struct vmm_packet *); /* NULL: the system itself */
 struct vmm_packet *vmm_packet_head(const struct vidmm_context *); /* NULL: nothing is queued */
 void vmm_packet_pop(struct vidmm_context *);                      /* takes the head off */
 bool vmm_packets_before(const struct vidmm_device *, uint64_t seq); /* any accepted earlier and unfinished */
@@ -223,6 +240,9 @@ enum vmm_owed_next { OWED_NOTHING, OWED_OP, OWED_SHOWN }; /* SHOWN: the paging s
 void vmm_owe_entries(struct vmm_space *, struct vmm_table *, uint32_t first, uint32_t count, bool fresh);
 enum vmm_owed_next vmm_owed_take(struct vmm_space *, struct vmm_emission *); /* derived as of now */
 bool vmm_owed_any(const struct vmm_space *);
+struct vmm_owed *vmm_owed_leaf(const struct vmm_space *, const struct vmm_owed *after); /* NULL: none */
+void vmm_owed_advance(struct vmm_owed *, uint32_t entries); /* its first ones are taken care of */
+void vmm_owe_range(struct vmm_space *, struct range); /* of the leaf tables there are */
 void vmm_owed_forget(struct vmm_space *);
 bool vmm_owed_drop(struct vidmm_adapter *, struct vmm_table *); /* false: the GPU may still write to it */
 static inline struct vmm_owed *vmm_owed_of(struct vmm_table *t)
@@ -296,6 +316,7 @@ void vmm_root_swap(struct vmm_space *, struct vmm_table *new_root);
 /* Links a leaf below a two-level root, with that many pages acquired. */
 void vmm_leaf_attach(struct vmm_space *, struct vmm_table *leaf, uint32_t pages);
 uint32_t vmm_root_used(const struct vmm_space *);        /* 1 + highest root index in use */
+bool vmm_tables_pin(struct vmm_space *, uint64_t va); /* the leaf at va, for as long as the space */
 struct vmm_table *vmm_leaf_find(const struct vmm_space *, uint64_t va);
 bool vmm_limbo_step(struct vidmm_adapter *);
 void vmm_tables_rewrite(struct vmm_space *); /* their memory was lost: links again, leaf entries invalid */
@@ -304,6 +325,7 @@ void vmm_tables_drop(struct vmm_space *);    /* before they go: every entry inva
 /* batch.c */
 enum vmm_emit vmm_batch_emit(struct vidmm_adapter *, const struct vidmm_op *, uint64_t *multipass);
 void vmm_batch_complete(struct vidmm_adapter *, struct vmm_buffer *);
+bool vmm_batch_take_flush(struct vmm_space *, struct vmm_emission *); /* false: no flush is owed */
 enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *); /* all flushes owed, into the open batch */
 bool vmm_batch_step(struct vidmm_adapter *);  /* emits flushes, submits the open buffer */
 void vmm_batch_forget(struct vidmm_adapter *); /* adapter reset: every batch so far counts as done */

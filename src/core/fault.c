@@ -59,7 +59,7 @@ struct vmm_packet *vmm_fault_packet(const struct vmm_node *n, const struct vidmm
 static struct vidmm_device *owner_of(const struct vmm_node *n, const struct vidmm_page_fault *f)
 {
     const struct vmm_packet *p = vmm_fault_packet(n, f);
-    return p != NULL && p->ctx != NULL ? p->ctx->dev : NULL;
+    return p != NULL ? vmm_packet_owner(p) : NULL;
 }
 
 static void handle_fault(struct vidmm_adapter *ad, uint32_t node)

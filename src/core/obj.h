@@ -183,6 +183,9 @@ struct vmm_companion {
     uint32_t count;            /* updates queued */
 };
 
+/* Where the kernel's commands for companion contexts of a process lie, in its privileged space. */
+struct vmm_kernel_buffer { uint64_t frame, va; struct vidmm_paging_buffer kmd; };
+
 /* ---- fences ---- */
 
 struct vmm_fence_page {
@@ -266,7 +269,8 @@ struct vmm_dma {
 
 struct vmm_packet {
     struct list link;          /* in context.packets, then in node.running */
-    struct vidmm_context *ctx; /* NULL: the paging context */
+    struct vidmm_context *ctx; /* NULL: the paging context, or that of a companion */
+    struct vmm_companion *companion;
     struct vmm_dma *dma;       /* physical contexts */
     uint64_t seq;              /* order of acceptance over the adapter */
     uint64_t fence_id;         /* once submitted */
@@ -484,6 +488,7 @@ struct vidmm_process {
     struct vidmm_adapter *ad;
     struct vmm_space space;
     struct vmm_space privileged; /* .ad NULL: none yet; made by the first reservation (TIL-04) */
+    struct vmm_kernel_buffer kernel; /* frame 0: none */
     uint64_t id, budget, wait_seq;
     uint64_t local_required;   /* bytes its devices require that prefer a memory segment */
     uint64_t last_pick;        /* used by a break switch only */
@@ -572,6 +577,13 @@ struct vidmm_adapter {
     struct vmm_window window[VMM_TABLES_WINDOW];
     struct vmm_slot slot[VMM_SLOTS]; /* of the tables window, by address; of the open batch */
     uint32_t slot_count;
+    /* The companion whose packets write entries now. Paging buffers wait for it: two engines could not order
+     * what they write. */
+    struct vmm_companion *updating;
+    struct vmm_packet updating_packet;
+    bool updating_more, updating_runs; /* packets are yet to be built; one is on its way */
+    struct vidmm_copy_range copy;      /* of the operation in `updating_op` */
+    struct vmm_emission updating_op;
     bool batch_open;           /* operations were appended since the last batch, if only without bytes */
     uint64_t batch_next, batch_done; /* seq of the open batch; newest completed one */
     struct list flush_spaces, limbo;

@@ -51,11 +51,37 @@ void vmm_owed_forget(struct vmm_space *sp)
     for (struct vmm_owed *o = first_owed(sp); o != NULL; o = first_owed(sp)) forget(o);
 }
 
+/* ---- the table behind what is owed ---- */
+
 static const struct vmm_slot *slot_of(const struct vidmm_adapter *ad, const struct vmm_table *t)
 {
     for (uint32_t i = 0; i < ad->slot_count; i++)
         if (ad->slot[i].table == t) return &ad->slot[i];
     return NULL;
+}
+
+struct vmm_owed *vmm_owed_leaf(const struct vmm_space *sp, const struct vmm_owed *after)
+{
+    const struct list *at = after != NULL ? after->link.next : sp->owed[0].next;
+    return at != &sp->owed[0] ? list_entry(at, struct vmm_owed, link) : NULL;
+}
+
+void vmm_owed_advance(struct vmm_owed *o, uint32_t entries)
+{
+    o->first += entries;
+    if (o->first == o->end) forget(o);
+}
+
+void vmm_owe_range(struct vmm_space *sp, struct range r)
+{
+    uint64_t bytes = 1ull << sp->ad->shift[1];
+    for (uint64_t va = r.start, next; va < r.end; va = next) {
+        next = min_u64((va & ~(bytes - 1)) + bytes, r.end);
+        struct vmm_table *leaf = vmm_leaf_find(sp, va);
+        uint32_t first = (uint32_t)((va & (bytes - 1)) >> VIDMM_PAGE_SHIFT);
+        uint32_t n = (uint32_t)((next - va) >> VIDMM_PAGE_SHIFT);
+        if (leaf != NULL) vmm_owe_entries(sp, leaf, first, n, false);
+    }
 }
 
 /* A table that never got a single entry can go at once: the GPU does not know of it. */
@@ -133,8 +159,9 @@ static void derive_pages(struct vmm_space *sp, const struct vmm_table *t, struct
 {
     uint64_t start = vmm_table_start(sp, t), va = start + ((uint64_t)u->start_index << VIDMM_PAGE_SHIFT);
     uint64_t end = va + ((uint64_t)u->count << VIDMM_PAGE_SHIFT);
-    end = sp->proc == NULL ? vmm_scratch_derive(sp->ad, va, end, runs, &u->run_count)
-                           : vmm_bind_derive(sp, va, end, u, runs);
+    u->run_count = 1;
+    if (sp->proc == NULL) end = vmm_scratch_derive(sp->ad, va, end, runs, &u->run_count);
+    else if (!vmm_privileged_derive(sp, va, &end, runs)) end = vmm_bind_derive(sp, va, end, u, runs);
     u->first_va = va;
     u->count = (uint32_t)((end - va) >> VIDMM_PAGE_SHIFT);
 }
@@ -175,10 +202,10 @@ enum vmm_owed_next vmm_owed_take(struct vmm_space *sp, struct vmm_emission *e)
         e->run[0].count = u.count;
     } else {
         derive(sp, t, &u, e->run);
-        o->first += u.count;
     }
+    uint32_t written = o->fresh ? 0 : u.count;
     o->fresh = false;
-    if (o->first == o->end) forget(o);
+    vmm_owed_advance(o, written);
     sp->ad->counters->updates++;
     sp->ad->counters->runs += u.run_count;
     sp->ad->counters->entries_written += u.count;

@@ -4,8 +4,181 @@
  * User mode cannot name an address of it: nothing here takes one, and only companion contexts are made in it.
  * It begins without a table, since a reservation takes no memory (VA-25); the first update gives it a root.
  * Tile pools are mapped there for good; their bindings are bindings like any other, so a pool that moves
- * takes its entries with it. No packet runs in it while tables are written by the CPU: it owes no flushes. */
+ * takes its entries with it. Unless the driver's mode is GPU_VIRTUAL, no packet runs in it, and it owes no
+ * flushes.
+ *
+ * GPU_VIRTUAL: the packets of companions write entries through it, so the leaf tables of both spaces of the
+ * process show themselves there (TIL-11), each at an address that follows from what it covers:
+ *
+ *   0   S                                 2S                          3S
+ *   |   | leaf tables of the application  | leaf tables of this space | pools, commands ...
+ *
+ * What the tables of [S, 3S) hold is derived from which leaves there are; once made, they stay. */
 #include "core/core.h"
+
+bool vmm_tile_packets(const struct vidmm_adapter *ad)
+{
+    return ad->info.update_mode == VIDMM_UPDATE_GPU_VIRTUAL;
+}
+
+/* ---- where tables are shown ---- */
+
+/* Bytes from one table to the next: their addresses are multiples of 64 KiB (TIL-27). */
+static uint64_t stride(const struct vidmm_adapter_info *in)
+{
+    return round_up_pow2(max_u64(in->level[0].table_bytes, VIDMM_PAGE_64K));
+}
+
+/* S of the picture: room for every leaf table a space can have. */
+static uint64_t region(const struct vidmm_adapter_info *in)
+{
+    return ((1ull << in->va_bits) >> (VIDMM_PAGE_SHIFT + in->level[0].index_bits)) * stride(in);
+}
+
+const char *vmm_privileged_check(const struct vidmm_adapter_info *in)
+{
+    if (in->update_mode != VIDMM_UPDATE_GPU_VIRTUAL || 4 * region(in) <= 1ull << in->va_bits) return NULL;
+    return "leaf tables are too many for the address space of GPU_VIRTUAL";
+}
+
+/* The space whose leaf tables are shown in the privileged space of its process; NULL: none are. */
+static struct vmm_space *shower(const struct vmm_space *of)
+{
+    struct vidmm_process *p = of->proc;
+    bool open = p != NULL && p->privileged.tables.root != NULL;
+    return open && vmm_tile_packets(of->ad) ? &p->privileged : NULL;
+}
+
+bool vmm_privileged_shows(const struct vmm_space *sp, uint64_t va)
+{
+    uint64_t s = region(&sp->ad->info);
+    return shower(sp) == sp && va >= s && va < 3 * s;
+}
+
+static uint64_t place_of(const struct vmm_space *of, uint64_t va)
+{
+    const struct vidmm_adapter_info *in = &of->ad->info;
+    uint64_t start = of == &of->proc->privileged ? 2 * region(in) : region(in);
+    return start + (va >> of->ad->shift[1]) * stride(in);
+}
+
+uint64_t vmm_privileged_table_va(const struct vmm_space *of, uint64_t va)
+{
+    struct vmm_space *sp = shower(of);
+    if (sp == NULL || vmm_privileged_shows(of, va)) return 0;
+    uint64_t at = place_of(of, va);
+    return vmm_leaf_find(sp, at) != NULL ? at : 0;
+}
+
+void vmm_privileged_leaf(struct vmm_space *of, uint64_t va, bool gone)
+{
+    uint64_t at = vmm_privileged_table_va(of, va);
+    if (at == 0) return;
+    struct vmm_space *sp = shower(of);
+    struct range r = { at, at + sp->ad->info.level[0].table_bytes };
+    vmm_owe_range(sp, r);
+    if (gone || !(sp->ad->info.mmu_flags & VIDMM_MMU_INVALID_NOT_CACHED)) vmm_space_flush(sp, r);
+}
+
+bool vmm_privileged_show(struct vmm_space *of, uint64_t va)
+{
+    struct vmm_space *sp = shower(of);
+    if (sp == NULL || vmm_privileged_shows(of, va)) return true;
+    uint64_t at = place_of(of, va), bytes = 1ull << sp->ad->shift[1];
+    if (vmm_leaf_find(sp, at) != NULL) return true;
+    if (!vmm_tables_pin(sp, at)) return false;
+    at &= ~(bytes - 1);
+    vmm_owe_range(sp, (struct range){ at, at + bytes }); /* leaves may have been waiting for it */
+    return true;
+}
+
+bool vmm_privileged_derive(struct vmm_space *sp, uint64_t va, uint64_t *end, struct vidmm_pte_run *run)
+{
+    struct vidmm_adapter *ad = sp->ad;
+    uint64_t s = region(&ad->info), each = stride(&ad->info);
+    if (!vmm_privileged_shows(sp, va)) return false;
+    const struct vmm_space *of = va < 2 * s ? &sp->proc->space : sp;
+    uint64_t n = (va - (of == sp ? 2 * s : s)) / each, in = va % each;
+    const struct vmm_table *leaf = vmm_leaf_find(of, n << ad->shift[1]);
+    bool shown = leaf != NULL && in < leaf->bytes;
+    *run = sp->tables.invalid[0];
+    if (shown) {
+        struct vidmm_pte_kind kind = { .flags = VIDMM_PTE_VALID, .segment = leaf->segment };
+        *run = (struct vidmm_pte_run){ .address = leaf->address + in, .step = (uint32_t)VIDMM_PAGE_SIZE };
+        run->attr = ad->ops->pte_attr(ad->kmd, &kind);
+    }
+    *end = min_u64(*end, va - in + (shown ? leaf->bytes : each));
+    run->count = (uint32_t)((*end - va) >> VIDMM_PAGE_SHIFT);
+    return true;
+}
+
+/* ---- commands of companions ---- */
+
+static void kernel_free(struct vidmm_process *p)
+{
+    struct vmm_space *sp = &p->privileged;
+    struct vidmm_adapter *ad = sp->ad;
+    uint64_t pages = ad->info.paging_buffer_bytes / VIDMM_PAGE_SIZE;
+    if (p->kernel.frame == 0) return;
+    struct tree_node *n = tree_floor(&sp->bindings, p->kernel.va);
+    struct span *c = span_find(&sp->claims, p->kernel.va);
+    vmm_bind_remove(tree_entry(n, struct vmm_binding, node));
+    span_remove(&sp->claims, c);
+    ad->platform->sys_free(ad->platform->ctx, p->kernel.frame, pages);
+    p->kernel.frame = 0;
+}
+
+/* Below what a resizable root covers: it never has to grow. */
+static struct span *claim_range(struct vmm_space *sp, uint64_t bytes, uint64_t align)
+{
+    uint64_t top = 1ull << sp->ad->info.va_bits;
+    uint64_t low = vmm_tile_packets(sp->ad) ? 3 * region(&sp->ad->info) : 0;
+    if (sp->ad->info.level_count == 2)
+        top = min_u64(top, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
+    struct span_want want = { bytes, align, low, top, SPAN_UP };
+    return span_alloc(&sp->claims, &want);
+}
+
+static vidmm_status place_range(struct vmm_space *sp, uint64_t bytes, uint64_t align, struct span **out)
+{
+    if (!span_reserve(&sp->claims, sp->binding_count + 4)) return VIDMM_NO_MEMORY;
+    *out = claim_range(sp, bytes, align);
+    if (*out == NULL) return VIDMM_NO_VIDEO_MEMORY;
+    vidmm_status st = vmm_tables_acquire(sp, (struct range){ (*out)->start, (*out)->end });
+    if (st != VIDMM_OK) span_remove(&sp->claims, *out);
+    return st;
+}
+
+static vidmm_status kernel_make(struct vidmm_process *p)
+{
+    struct vmm_space *sp = &p->privileged;
+    struct vidmm_adapter *ad = p->ad;
+    struct vmm_kernel_buffer *k = &p->kernel;
+    struct vmm_binding *b = vmm_new(ad, sizeof *b), *none[2] = { NULL, NULL };
+    uint32_t bytes = ad->info.paging_buffer_bytes;
+    struct span *c;
+    vidmm_status st = b != NULL ? place_range(sp, bytes, VIDMM_PAGE_SIZE, &c) : VIDMM_NO_MEMORY;
+    if (st == VIDMM_OK) {
+        st = ad->platform->sys_alloc(ad->platform->ctx, bytes / VIDMM_PAGE_SIZE, &k->frame);
+        if (st != VIDMM_OK) vmm_tables_release(sp, (struct range){ c->start, c->end }, false);
+        if (st != VIDMM_OK) span_remove(&sp->claims, c);
+    }
+    if (st != VIDMM_OK) {
+        vmm_delete(ad, b, sizeof *b);
+        return st;
+    }
+    c->kind = CLAIM_INTERNAL;
+    b->target = TARGET_FRAME;
+    b->offset = k->frame * VIDMM_PAGE_SIZE;
+    b->prot = VIDMM_PROT_EXECUTE;
+    k->va = c->start;
+    k->kmd = (struct vidmm_paging_buffer){ .cpu = ad->platform->sys_address(ad->platform->ctx, k->frame),
+                                           .gpu_va = k->va, .bytes = bytes };
+    vmm_bind_replace(sp, (struct range){ c->start, c->end }, b, none);
+    return VIDMM_OK;
+}
+
+/* ---- the space ---- */
 
 vidmm_status vmm_privileged_make(struct vidmm_process *p)
 {
@@ -14,20 +187,35 @@ vidmm_status vmm_privileged_make(struct vidmm_process *p)
     CHECK(sp->ad == NULL);
     if (ad->lost || BROKEN(ad, TIL_04)) return VIDMM_OK; /* nothing will ever run in it */
     vidmm_status st = vmm_space_init(sp, ad, p);
-    sp->unseen = true;
+    sp->unseen = !vmm_tile_packets(ad);
     if (st == VIDMM_OK) st = ad->ops->create_process(ad->kmd, false, &sp->kmd_process);
     if (st != VIDMM_OK) vmm_privileged_free(p);
     return st;
 }
 
+static bool show_all(struct vidmm_process *p)
+{
+    for (struct vmm_table *t = p->space.tables.root; t != NULL; t = vmm_table_next(t))
+        if (t->level == 0 && !vmm_privileged_show(&p->space, vmm_table_start(&p->space, t))) return false;
+    return true;
+}
+
 vidmm_status vmm_privileged_open(struct vidmm_process *p)
 {
+    struct vidmm_adapter *ad = p->ad;
+    uint32_t entries = VMM_ROOT_ENTRIES_MIN;
     if (p->privileged.ad == NULL) return VIDMM_FAILED;
-    return vmm_tables_init(&p->privileged, VMM_ROOT_ENTRIES_MIN);
+    if (vmm_tile_packets(ad)) entries = (uint32_t)(4 * region(&ad->info) >> ad->shift[1]);
+    vidmm_status st = vmm_tables_init(&p->privileged, entries);
+    if (st != VIDMM_OK || !vmm_tile_packets(ad)) return st;
+    st = show_all(p) ? kernel_make(p) : VIDMM_NO_MEMORY;
+    if (st != VIDMM_OK) vmm_privileged_close(p);
+    return st;
 }
 
 void vmm_privileged_close(struct vidmm_process *p)
 {
+    kernel_free(p);
     CHECK(p->privileged.binding_count == 0);
     vmm_tables_fini(&p->privileged);
     vmm_space_forget_flushes(&p->privileged);
@@ -38,31 +226,14 @@ void vmm_privileged_free(struct vidmm_process *p)
 {
     struct vmm_space *sp = &p->privileged;
     if (sp->ad == NULL) return;
+    kernel_free(p);
     CHECK(sp->binding_count == 0); /* pools went with their opens */
     vmm_space_fini(sp);
     if (sp->kmd_process != NULL) p->ad->ops->destroy_process(p->ad->kmd, sp->kmd_process);
     memset(sp, 0, sizeof *sp);
 }
 
-/* Below what a resizable root covers: it never has to grow. */
-static struct span *pool_claim(struct vmm_space *sp, const struct vmm_alloc *al)
-{
-    uint64_t top = 1ull << sp->ad->info.va_bits;
-    if (sp->ad->info.level_count == 2)
-        top = min_u64(top, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
-    struct span_want want = { vmm_alloc_bytes(al), al->align, 0, top, SPAN_UP };
-    return span_alloc(&sp->claims, &want);
-}
-
-static vidmm_status pool_place(struct vmm_space *sp, const struct vmm_alloc *al, struct span **claim)
-{
-    if (!span_reserve(&sp->claims, sp->binding_count + 4)) return VIDMM_NO_MEMORY;
-    *claim = pool_claim(sp, al);
-    if (*claim == NULL) return VIDMM_NO_VIDEO_MEMORY;
-    vidmm_status st = vmm_tables_acquire(sp, (struct range){ (*claim)->start, (*claim)->end });
-    if (st != VIDMM_OK) span_remove(&sp->claims, *claim);
-    return st;
-}
+/* ---- pools ---- */
 
 vidmm_status vmm_pool_map(struct vidmm_open *op)
 {
@@ -70,7 +241,7 @@ vidmm_status vmm_pool_map(struct vidmm_open *op)
     struct vmm_binding *b = vmm_new(sp->ad, sizeof *b), *none[2] = { NULL, NULL };
     struct span *c;
     if (b == NULL) return VIDMM_NO_MEMORY;
-    vidmm_status st = pool_place(sp, op->al, &c);
+    vidmm_status st = place_range(sp, vmm_alloc_bytes(op->al), op->al->align, &c);
     if (st != VIDMM_OK) {
         vmm_delete(sp->ad, b, sizeof *b);
         return st;

@@ -66,8 +66,11 @@ bool vmm_process_step(struct vidmm_process *p)
     if (p->space.pending_root != NULL) progress |= vmm_space_root_step(&p->space);
     if (p->dying == 1 && list_empty(&p->devices)) {
         vmm_tables_drop(&p->space);
-        if (p->privileged.tables.root != NULL) vmm_tables_drop(&p->privileged);
         vmm_space_flush(&p->space, (struct range){ 0, UINT64_MAX });
+        if (p->privileged.tables.root != NULL) {
+            vmm_tables_drop(&p->privileged);
+            vmm_space_flush(&p->privileged, (struct range){ 0, UINT64_MAX });
+        }
         p->wait_seq = max_u64(p->space.flush_seq, p->privileged.flush_seq);
         p->dying = 2;
         return true;

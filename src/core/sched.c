@@ -40,6 +40,12 @@ void vmm_packet_queue(struct vidmm_context *c, struct vmm_packet *p)
     vmm_context_arrive(c);
 }
 
+struct vidmm_device *vmm_packet_owner(const struct vmm_packet *p)
+{
+    if (p->companion != NULL) return p->companion->ctx->dev;
+    return p->ctx != NULL ? p->ctx->dev : NULL;
+}
+
 struct vmm_packet *vmm_packet_head(const struct vidmm_context *c)
 {
     struct list *l = list_first(&c->packets);
@@ -126,7 +132,9 @@ static bool start_paging(struct vidmm_adapter *ad, uint32_t node)
         ad->paging_root_set = 1;
     }
     list_remove(l);
-    start_packet(ad, node, list_entry(l, struct vmm_packet, link), ad->paging_context, NULL);
+    struct vmm_packet *p = list_entry(l, struct vmm_packet, link);
+    void *context = p->companion != NULL ? p->companion->kmd_context : ad->paging_context;
+    start_packet(ad, node, p, context, NULL);
     return true;
 }
 
@@ -171,6 +179,10 @@ static void complete_packet(struct vidmm_adapter *ad, struct vmm_node *n, struct
 {
     list_remove(&p->link);
     n->running_count--;
+    if (p->companion != NULL) {
+        vmm_tile_packet_done(ad, true);
+        return;
+    }
     if (p->ctx == NULL) {
         if (!ad->silent) vmm_batch_complete(ad, list_entry(p, struct vmm_buffer, packet));
         return;
@@ -228,6 +240,10 @@ void vmm_node_give_back(struct vidmm_adapter *ad, uint32_t node, uint64_t guilty
         list_remove(&p->link);
         n->running_count--;
         p->flags |= VIDMM_SUBMIT_RESUBMISSION;
+        if (p->companion != NULL && p->fence_id == guilty) {
+            vmm_tile_packet_done(ad, false);
+            continue;
+        }
         if (p->ctx == NULL) {
             list_push_front(&n->paging, &p->link);
             continue;
@@ -244,7 +260,10 @@ void vmm_node_drop(struct vidmm_adapter *ad, uint32_t node)
     struct vmm_node *n = &ad->node[node];
     for (struct list *l = list_first(&n->running); l != NULL; l = list_first(&n->running))
         complete_packet(ad, n, list_entry(l, struct vmm_packet, link));
-    for (struct list *l = list_first(&n->paging); l != NULL; l = list_first(&n->paging)) list_remove(l);
+    for (struct list *l = list_first(&n->paging); l != NULL; l = list_first(&n->paging)) {
+        list_remove(l);
+        if (list_entry(l, struct vmm_packet, link)->companion != NULL) vmm_tile_packet_done(ad, false);
+    }
 }
 
 /* ---- questions ---- */

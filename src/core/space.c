@@ -30,6 +30,7 @@ vidmm_status vmm_space_init(struct vmm_space *sp, struct vidmm_adapter *ad, stru
 void vmm_space_fini(struct vmm_space *sp)
 {
     list_remove(&sp->on_flush);
+    vmm_owed_forget(sp); /* an adapter that is lost leaves some */
     if (sp->tables.root != NULL) vmm_tables_fini(sp);
     span_fini(&sp->claims);
 }

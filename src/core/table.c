@@ -371,6 +371,7 @@ static inline void unlink_table(struct vmm_space *sp, struct vmm_table *t, uint6
     parent->live--;
     if (!vmm_space_flush_on(sp, start, start + size))
         vmm_space_flush(sp, (struct range){ start, start + size });
+    if (level == 1 && vmm_gpu_writes(ad)) vmm_privileged_leaf(sp, start, true);
     table_retire(sp, t);
     write_invalid(sp, parent, level, index, 1, start);
 }
@@ -399,6 +400,7 @@ static struct vmm_table *child_make(struct vmm_space *sp, struct vmm_table *t, u
     write_parent(sp, t, index, n, start);
     if (!(ad->info.mmu_flags & VIDMM_MMU_INVALID_NOT_CACHED))
         vmm_space_flush(sp, (struct range){ start, start + size });
+    if (below == 0 && vmm_gpu_writes(ad)) vmm_privileged_leaf(sp, start, false);
     return n;
 }
 
@@ -419,6 +421,13 @@ static struct vmm_table *path_make(struct vmm_space *sp, uint64_t va)
     return t;
 }
 
+bool vmm_tables_pin(struct vmm_space *sp, uint64_t va)
+{
+    struct vmm_table *leaf = path_make(sp, va);
+    if (leaf != NULL) leaf->live = leaf->entries;
+    return leaf != NULL;
+}
+
 static uint64_t leaf_end(const struct vidmm_adapter *ad, uint64_t va, uint64_t end)
 {
     uint64_t size = entry_bytes(ad, 1);
@@ -437,6 +446,10 @@ vidmm_status vmm_tables_acquire_path(struct vmm_space *sp, uint64_t start, uint6
         next = leaf_end(ad, va, end);
         struct vmm_table *leaf = BROKEN(ad, PT_01) ? vmm_leaf_find(sp, va) : path_make(sp, va);
         if (leaf == NULL && BROKEN(ad, PT_01)) continue;
+        if (leaf != NULL && leaf->live == 0 && vmm_gpu_writes(ad) && !vmm_privileged_show(sp, va)) {
+            prune(sp, leaf, va);
+            leaf = NULL;
+        }
         if (leaf == NULL) {
             vmm_tables_release(sp, (struct range){ start, va }, false);
             return VIDMM_NO_MEMORY;
@@ -563,6 +576,10 @@ void vmm_tables_rewrite(struct vmm_space *sp)
         uint64_t va = vmm_table_start(sp, t);
         write_all_invalid(sp, t, va);
         sp->tables.update.flags = 0;
+        if (sp->tables.update.mode != VIDMM_UPDATE_CPU_VIRTUAL) { /* whatever they shall be */
+            vmm_owe_entries(sp, t, 0, t->entries, false);
+            continue;
+        }
         uint64_t each = entry_bytes(sp->ad, t->level);
         for (uint32_t i = 0; t->level > 0 && i < t->entries; i++)
             if (t->child[i] != NULL) write_parent(sp, t, i, t->child[i], va + i * each);
@@ -609,6 +626,7 @@ void vmm_leaf_attach(struct vmm_space *sp, struct vmm_table *leaf, uint32_t page
     root->live++;
     uint64_t size = entry_bytes(sp->ad, 1), start = leaf->index * size;
     write_parent(sp, root, leaf->index, leaf, start);
+    if (vmm_gpu_writes(sp->ad)) vmm_privileged_leaf(sp, start, false);
     if (!(sp->ad->info.mmu_flags & VIDMM_MMU_INVALID_NOT_CACHED))
         vmm_space_flush(sp, (struct range){ start, start + size });
 }

@@ -79,8 +79,9 @@ static void recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_
     struct vidmm_device *owner = hw_owner(ad, node, fault);
     bool hw = owner != NULL || suspect != NULL || (fault != NULL && fault->hw_queue != 0);
     struct vmm_packet *p = hw ? NULL : guilty_packet(n, fault, last);
-    if (owner == NULL) owner = p != NULL && p->ctx != NULL ? p->ctx->dev : suspect;
-    bool system = !hw && (p != NULL ? p->ctx == NULL : fault != NULL); /* FLT-14; of nobody: the system's */
+    struct vidmm_device *of = p != NULL ? vmm_packet_owner(p) : NULL; /* FLT-24 */
+    if (owner == NULL) owner = of != NULL ? of : suspect;
+    bool system = !hw && (p != NULL ? of == NULL : fault != NULL); /* FLT-14; of nobody: the system's */
     if (last != 0 && (last < n->completed || last > n->next_fence)) { /* FLT-13 */
         vmm_adapter_remove(ad);
     } else if (system || (!ok && !BROKEN(ad, FLT_03))) {
@@ -167,8 +168,8 @@ static uint64_t status_of(const struct vidmm_adapter *ad, uint32_t node)
 static void timed_out(struct vidmm_adapter *ad, uint32_t node)
 {
     const struct vmm_packet *front = vmm_node_front(&ad->node[node]);
-    bool system = front != NULL && front->ctx == NULL;
-    struct vidmm_device *owner = front != NULL && !system ? front->ctx->dev : NULL;
+    struct vidmm_device *owner = front != NULL ? vmm_packet_owner(front) : NULL;
+    bool system = front != NULL && owner == NULL;
     if (too_often(ad) || system)
         vmm_adapter_reset(ad, owner, VIDMM_DEVICE_HUNG, NULL);
     else
@@ -236,7 +237,7 @@ void vmm_tdr_preempted(struct vidmm_adapter *ad, uint32_t node)
     keep_time(ad, n, node);
     ad->counters->preemptions += n->running_count > 0;
     struct vmm_packet *p = n->blamed != 0 ? vmm_node_find(n, n->blamed) : NULL;
-    struct vidmm_device *owner = p != NULL && p->ctx != NULL ? p->ctx->dev : NULL;
+    struct vidmm_device *owner = p != NULL ? vmm_packet_owner(p) : NULL;
     vmm_node_give_back(ad, node, p != NULL ? p->fence_id : 0);
     n->preempt_until = n->blamed = n->front_id = 0;
     if (owner == NULL) return;

@@ -210,6 +210,7 @@ static vidmm_status take_new_leaves(struct vmm_space *sp, struct vmm_request *r,
         if (leaf == NULL) return VIDMM_NO_MEMORY;
         leaf->index = (uint32_t)i & 0xffffff;
         list_push_back(&r->new_leaves, &leaf->limbo);
+        if (vmm_gpu_writes(ad) && !vmm_privileged_show(sp, i << shift)) return VIDMM_NO_MEMORY;
     }
     return VIDMM_OK;
 }

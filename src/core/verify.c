@@ -112,6 +112,21 @@ static struct vmm_binding *binding_at(const struct vmm_space *sp, uint64_t va)
     return b != NULL && b->end > va ? b : NULL;
 }
 
+/* The entry shows a page of a leaf table of the process, or nothing. */
+static void expect_shown(struct walk *w, struct vmm_space *sp, const struct vmm_table *leaf, uint32_t i,
+                         uint64_t va)
+{
+    struct vidmm_adapter *ad = sp->ad;
+    struct vidmm_pte_run run;
+    struct vidmm_pte_kind kind = { 0 };
+    uint64_t address = 0, end = va + VIDMM_PAGE_SIZE;
+    (void)vmm_privileged_derive(sp, va, &end, &run);
+    bool ok = ad->ops->pte_decode(ad->kmd, 0, leaf->cpu, i, &kind, &address);
+    bool valid = (kind.flags & VIDMM_PTE_VALID) != 0, shown = run.attr != sp->tables.invalid[0].attr;
+    hold(w, ok && valid == shown, 2, "a page table is shown that is not there, or the reverse");
+    hold(w, !shown || address == run.address, 2, "another page is shown than a page table's");
+}
+
 static uint64_t promised_by(const struct vidmm_queue *q, struct range leaf)
 {
     uint64_t pages = 0;
@@ -148,10 +163,13 @@ static void check_leaf(struct walk *w, struct vmm_space *sp, struct vmm_table *l
         uint64_t va = start + ((uint64_t)i << VIDMM_PAGE_SHIFT);
         struct vmm_binding *b = binding_at(sp, va);
         if (b != NULL) bound++;
-        if (readable(sp, leaf)) expect_entry(w, sp, leaf, i, va, b);
+        if (!readable(sp, leaf)) continue;
+        if (vmm_privileged_shows(sp, va)) expect_shown(w, sp, leaf, i, va);
+        else expect_entry(w, sp, leaf, i, va, b);
     }
     struct range all = { start, start + ((uint64_t)leaf->entries << VIDMM_PAGE_SHIFT) };
-    hold(w, bound + promised(sp, all) == leaf->live, 3,
+    bool shows = vmm_privileged_shows(sp, start); /* tables: there for good */
+    hold(w, (shows ? leaf->entries : bound + promised(sp, all)) == leaf->live, 3,
          "live of a leaf table differs from the pages bound or promised below it");
     hold(w, leaf->live > 0, 3, "an empty leaf table still exists");
 }
@@ -465,6 +483,7 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     hold(w, d->state == VIDMM_DEVICE_ACTIVE || missing == 0, 17, "a lost device still waits for memory");
     hold(w, d->state != VIDMM_DEVICE_ACTIVE || !w->ad->lost, 19, "a device outlived its adapter");
     LIST_FOREACH(it, &d->contexts) running += list_entry(it, struct vidmm_context, on_device)->running;
+    running += w->ad->updating != NULL && w->ad->updating_runs && w->ad->updating->ctx->dev == d;
     LIST_FOREACH(it, &d->hwcontexts)
         running += check_hwcontext(w, list_entry(it, struct vidmm_hwcontext, on_device));
     hold(w, running == d->running, 12, "the number of running packets is wrong");
@@ -521,7 +540,10 @@ static void check_nodes(struct walk *w)
             const struct vmm_packet *p = list_entry(it, struct vmm_packet, link);
             hold(w, p->fence_id > last && p->fence_id <= n->next_fence, 12,
                  "packets on a node are out of order");
-            hold(w, p->ctx == NULL || p->ctx->node == i, 12,
+            uint32_t node = w->ad->info.paging_node;
+            if (p->ctx != NULL) node = p->ctx->node;
+            else if (p->companion != NULL) node = p->companion->ctx->companion_node;
+            hold(w, node == i, 12,
                  "a packet runs on another node than its context's");
             last = p->fence_id;
         }

@@ -10,7 +10,7 @@ struct state {
     uint64_t at, end;            /* next command, end of the packet */
     uint64_t word[REF_WORDS_MAX];
     uint64_t until_ns, spins;
-    uint64_t written;            /* entries of a WRITE_ENTRIES */
+    uint64_t written;            /* entries of a WRITE_ENTRIES or COPY_ENTRIES */
     bool active;                 /* `word` holds a command that is not finished */
 };
 
@@ -23,7 +23,8 @@ static bool op_words(uint32_t op, uint32_t *words)
                                     [REF_CHECKSUM] = 4, [REF_ATOMIC_ADD64] = 3, [REF_WRITE64] = 3,
                                     [REF_FENCE_WRITE] = 3, [REF_FENCE_WAIT] = 3, [REF_SPIN] = 1,
                                     [REF_DELAY] = 2, [REF_FLUSH_TLB] = 4, [REF_HANG] = 1,
-                                    [REF_MAP_APERTURE] = 4, [REF_WRITE_ENTRIES] = 5};
+                                    [REF_MAP_APERTURE] = 4, [REF_WRITE_ENTRIES] = 5,
+                                    [REF_COPY_ENTRIES] = 4};
     bool gap = op > REF_HANG && op < REF_MAP_APERTURE;
     if (op >= sizeof(table) || gap) return false;
     *words = table[op];
@@ -75,6 +76,7 @@ static enum softgpu_run start(struct softgpu_engine *e, struct state *s)
             return malformed(e, s, REF_ERROR_APERTURE);
         return SOFTGPU_RUN_DONE;
     case REF_WRITE_ENTRIES:
+    case REF_COPY_ENTRIES:
         if (!processor_packet(e)->context->privileged) return malformed(e, s, REF_ERROR_PRIVILEGE);
         s->written = 0;
         return SOFTGPU_RUN_MORE;
@@ -115,6 +117,20 @@ static enum softgpu_run write_entries(struct softgpu_engine *e, struct state *s)
     return s->written == w[4] ? SOFTGPU_RUN_DONE : SOFTGPU_RUN_MORE;
 }
 
+static enum softgpu_run copy_entries(struct softgpu_engine *e, struct state *s)
+{
+    const uint64_t *w = s->word;
+    uint32_t bytes = (uint32_t)(w[0] >> 32);
+    for (uint32_t i = 0; i < ENTRIES_A_STEP && s->written < w[3]; i++, s->written++) {
+        struct processor_place to = {.address = w[1] + s->written * bytes};
+        uint64_t entry;
+        bool sane = bytes == 4 || bytes == 8;
+        if (sane && !processor_load(e, w[2] + s->written * bytes, bytes, &entry)) return SOFTGPU_RUN_FAULT;
+        if (!processor_store_entry(e, &to, bytes, sane ? entry : 0)) return SOFTGPU_RUN_FAULT;
+    }
+    return s->written == w[3] ? SOFTGPU_RUN_DONE : SOFTGPU_RUN_MORE;
+}
+
 static enum softgpu_run checksum(struct softgpu_engine *e, const uint64_t *w)
 {
     enum softgpu_run r = processor_bulk_step(e);
@@ -133,6 +149,7 @@ static enum softgpu_run resume(struct softgpu_engine *e, struct state *s)
     case REF_DELAY: return delay(e, s);
     case REF_FLUSH_TLB: return processor_flush_step(e);
     case REF_WRITE_ENTRIES: return write_entries(e, s);
+    case REF_COPY_ENTRIES: return copy_entries(e, s);
     default: return SOFTGPU_RUN_DONE;
     }
 }

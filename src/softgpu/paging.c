@@ -80,6 +80,23 @@ static vidmm_status build_update(struct port *p, struct vidmm_paging_buffer *b,
     return VIDMM_OK;
 }
 
+/* multipass: ranges done. */
+static vidmm_status build_copy(struct port *p, struct vidmm_paging_buffer *b, const struct vidmm_op *op,
+                               uint64_t *done)
+{
+    uint32_t size = p->format->hw.entry_bytes;
+    for (; *done < op->copy.range_count; ++*done) {
+        const struct vidmm_copy_range *r = &op->copy.range[*done];
+        uint64_t *at = room(b, REF_WORDS_MAX);
+        if (at == NULL) return VIDMM_BUFFER_FULL;
+        uint64_t to = r->destination_table + (uint64_t)r->destination_index * size;
+        uint64_t from = r->source_table + (uint64_t)r->source_index * size;
+        advance(b, ref_emit_copy_entries(at, size, to, from, r->count));
+    }
+    *done = 0;
+    return VIDMM_OK;
+}
+
 static vidmm_status build_flush(struct port *p, struct vidmm_paging_buffer *b, const struct vidmm_op *op)
 {
     const struct port_process *proc = op->flush.process;
@@ -117,6 +134,7 @@ vidmm_status ref_build_paging_buffer(void *kmd, struct vidmm_paging_buffer *b, c
     case VIDMM_OP_MAP_APERTURE_SEGMENT:
     case VIDMM_OP_UNMAP_APERTURE_SEGMENT: return build_aperture(b, op);
     case VIDMM_OP_FLUSH_TLB: return build_flush(p, b, op);
+    case VIDMM_OP_COPY_PAGE_TABLE_ENTRIES: return build_copy(p, b, op, multipass);
     case VIDMM_OP_UPDATE_PAGE_TABLE: return build_update(p, b, &op->update, multipass);
     default: return VIDMM_FAILED;
     }

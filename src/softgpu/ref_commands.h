@@ -25,9 +25,10 @@ enum ref_op {
     REF_DELAY = 10,      /* ns: waits that long by the GPU's clock */
     REF_FLUSH_TLB = 11,  /* space id, start, end: system contexts only; 0, 0 = the whole space */
     REF_HANG = 12,       /* the engine does nothing any more, nor stops when asked, until it is reset */
-    REF_MAP_APERTURE = 20, /* first page, pages, frame: system contexts only. Immediate 1: one frame for all */
-    REF_WRITE_ENTRIES = 21 /* address, first, step, count: entry i becomes first + i * step. System contexts
+    REF_MAP_APERTURE = 20, /* first page, pages, frame: system contexts only. Immediate 1: one for all */
+    REF_WRITE_ENTRIES = 21, /* address, first, step, count: entry i becomes first + i * step. System contexts
                             * only. Immediate: see ref_entries */
+    REF_COPY_ENTRIES = 22 /* destination, source, count: system contexts only. Immediate: entry bytes */
 };
 
 enum ref_error {
@@ -35,8 +36,8 @@ enum ref_error {
     REF_ERROR_SPACE = 260, REF_ERROR_APERTURE = 261
 };
 
-/* Of REF_WRITE_ENTRIES: bits 0-7 bytes of an entry, 8 the pages get a new owner, 9 the address is an offset in
- * the segment of bits 16-23 (0: system memory), else it is a GPU virtual address. */
+/* Of REF_WRITE_ENTRIES: bits 0-7 bytes of an entry, 8 the pages get a new owner, 9 the address is an offset
+ * in the segment of bits 16-23 (0: system memory), else it is a GPU virtual address. */
 enum ref_entries { REF_ENTRIES_NEW = 1 << 8, REF_ENTRIES_PHYSICAL = 1 << 9, REF_ENTRIES_SEGMENT_SHIFT = 16 };
 
 #define REF_WORDS_MAX 5u     /* longest command but NOP */
@@ -122,6 +123,13 @@ static inline uint32_t ref_emit_write_entries(uint64_t *at, uint32_t immediate, 
     at[3] = step;
     at[4] = count;
     return ref_emit3(at, ref_header(REF_WRITE_ENTRIES, 5, immediate), address, first) + 2;
+}
+
+static inline uint32_t ref_emit_copy_entries(uint64_t *at, uint32_t entry_bytes, uint64_t destination,
+                                             uint64_t source, uint64_t count)
+{
+    at[3] = count;
+    return ref_emit3(at, ref_header(REF_COPY_ENTRIES, 4, entry_bytes), destination, source) + 1;
 }
 
 static inline uint32_t ref_emit_spin(uint64_t *at, uint32_t steps)

@@ -41,10 +41,20 @@ static void also_when_paging_is_slow(void **state)
     draws_are_right((struct scene_options){.evict = true, .paging_delay_ns = 5000000}, true);
 }
 
+static void also_when_the_gpu_writes_the_tables(void **state)
+{
+    (void)state;
+    draws_are_right((struct scene_options){.gpu_writes = true}, false);
+    draws_are_right((struct scene_options){.gpu_writes = true, .evict = true}, true);
+    struct scene_options slow = {.gpu_writes = true, .evict = true, .paging_delay_ns = 5000000};
+    draws_are_right(slow, true);
+}
+
 static const struct vt_case cases[] = {
     VT_TEST(every_pixel_is_right, "TIL-05 TIL-08", "TIL-05"),
     VT_TEST(also_with_the_pool_evicted_in_every_gap, "TIL-05 TIL-14 TIL-15", "TIL-05"),
     VT_TEST(also_when_paging_is_slow, "TIL-05 TIL-08 TIL-14", "TIL-05"),
+    VT_TEST(also_when_the_gpu_writes_the_tables, "TIL-03 TIL-05 TIL-13 TIL-14", "TIL-05"),
 };
 
 int main(int argc, char **argv) { return vt_main(argc, argv, "tiles_demo", cases, VT_COUNT(cases)); }

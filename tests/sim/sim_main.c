@@ -29,7 +29,8 @@ static bool update_mode(const char *text, int *out)
 
 static struct arguments parse(int argc, char **argv)
 {
-    struct arguments a = {.o = {.seed = 1, .ops = 1000, .format = -1, .update = -1}, .seeds = 100, .ok = true};
+    struct arguments a = {.seeds = 100, .ok = true};
+    a.o = (struct sim_options){.seed = 1, .ops = 1000, .format = -1, .update = -1};
     for (int i = 1; i < argc && a.ok; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         bool verbose = strcmp(argv[i], "-v") == 0, counts = strcmp(argv[i], "--counts") == 0;

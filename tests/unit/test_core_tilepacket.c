@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/* test_core_tilepacket.c - tile updates by packets of companion contexts (GPU_VIRTUAL): entries copied
+ * through the privileged space, on the node the driver named, and nothing else writing tables meanwhile. */
+#include "core/core.h"
+#include "tdr_kit.h"
+#include "tile_kit.h"
+
+/* companion_node: + 1, 0: the driver's choice, which is the paging node. */
+static void packets_with(struct scene *s, enum ref_format format, uint32_t companion_node,
+                         uint64_t pool_bytes)
+{
+    fx_init(&s->f, format);
+    s->f.opt.update_mode = VIDMM_UPDATE_GPU_VIRTUAL;
+    s->f.hooks.companion_node = companion_node;
+    scene_fill(s, pool_bytes);
+    s->tiles = fx_reserve(&s->f, format == REF_FORMAT_A ? BASE : BASE_B, 4 * MIB);
+}
+
+static void packets_open(struct scene *s, enum ref_format format, uint32_t companion_node)
+{
+    packets_with(s, format, companion_node, MIB);
+}
+
+/* The context of the process' first companion. */
+static void *companion_of(const struct fx *f) { return f->c->companion->kmd_context; }
+
+static const struct event *submission_of(const struct fx *f, const void *context)
+{
+    uint32_t at = 0;
+    const struct event *e = fx_next(f, EV_SUBMIT, &at);
+    while (e != NULL && e->submit.context != context) e = fx_next(f, EV_SUBMIT, &at);
+    return e;
+}
+
+static bool packet_on_its_way(const struct fx *f) { return f->ad->updating_runs; }
+
+/* One update is one packet of the companion: the copy, the flush of the application's space, the signal. */
+static void an_update_is_a_packet(void **state)
+{
+    (void)state;
+    for (uint32_t node = 0; node <= REF_NODE_COPY + 1; node += REF_NODE_COPY + 1) {
+        struct scene s;
+        uint32_t at = 0;
+        packets_open(&s, REF_FORMAT_A, node);
+        struct vidmm_tile_op op = map_of(&s, 0, 4 * TILE, 1);
+        must_update(&s, &op, 1); /* tables are there, and the pool is shown */
+        fx_forget(&s.f);
+        op = map_of(&s, 0, TILE, 5);
+        assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 41, 0), VIDMM_OK);
+        fx_run_core(&s.f);
+        assert_true(packet_on_its_way(&s.f));
+        assert_int_equal(vidmm_fence_value(s.fence), 41);
+        const struct event *e = fx_next_op(&s.f, VIDMM_OP_COPY_PAGE_TABLE_ENTRIES, &at);
+        assert_non_null(e);
+        const struct event *flush = fx_next_op(&s.f, VIDMM_OP_FLUSH_TLB, &at);
+        assert_non_null(flush);
+        assert_ptr_equal(flush->op.flush.process, s.f.p->space.kmd_process);
+        const struct event *sent = submission_of(&s.f, companion_of(&s.f));
+        assert_non_null(sent);
+        assert_int_equal(sent->submit.node, node == 0 ? REF_NODE_PAGING : REF_NODE_COPY);
+        assert_true(fx_index(&s.f, flush) < fx_index(&s.f, sent));
+        fx_run(&s.f);
+        assert_int_equal(vidmm_fence_value(s.fence), 42);
+        assert_int_equal(tile_at(&s, 0), 6);
+        assert_int_equal(tile_at(&s, 2 * TILE), 4);
+        fx_close(&s.f);
+    }
+}
+
+/* Both tables are named by addresses of the privileged space where they are shown, each at 64 KiB. */
+static void entries_are_copied_through_the_privileged_space(void **state)
+{
+    struct scene s;
+    uint32_t at = 0;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, 0);
+    struct vidmm_tile_op op = map_of(&s, 128 * KIB, TILE, 3);
+    must_update(&s, &op, 1);
+    fx_forget(&s.f);
+    op = map_of(&s, 0, 2 * TILE, 5);
+    must_update(&s, &op, 1);
+    const struct event *e = fx_next_op(&s.f, VIDMM_OP_COPY_PAGE_TABLE_ENTRIES, &at);
+    assert_non_null(e);
+    const struct vidmm_copy_range *r = &s.f.ad->copy; /* of the last operation */
+    const struct vmm_binding *pool = s.pool->pool;
+    assert_int_equal(r->source_table % VIDMM_PAGE_64K, 0);
+    assert_int_equal(r->destination_table % VIDMM_PAGE_64K, 0);
+    assert_int_equal(r->source_table, vmm_privileged_table_va(&s.f.p->privileged, pool->node.key));
+    assert_int_equal(r->destination_table, vmm_privileged_table_va(&s.f.p->space, s.tiles));
+    assert_int_equal(r->source_index, (pool->node.key + 5 * TILE) / PAGE % 512);
+    assert_int_equal(r->destination_index, s.tiles / PAGE % 512);
+    assert_int_equal(r->count, 2 * TILE / PAGE);
+    /* The tables are mapped there for good: the entry of the privileged space names the leaf. */
+    struct vidmm_pte_kind kind;
+    uint64_t address;
+    const struct vmm_table *shows = vmm_leaf_find(&s.f.p->privileged, r->destination_table);
+    const struct vmm_table *leaf = vmm_leaf_find(&s.f.p->space, s.tiles);
+    assert_true(s.f.ops.pte_decode(&s.f, 0, shows->cpu, r->destination_table / PAGE % 512, &kind, &address));
+    assert_int_equal(address, leaf->address);
+    assert_true(kind.flags & VIDMM_PTE_VALID);
+    fx_close(&s.f);
+}
+
+/* What the pool's mapping does not say is given: other rights, zeros, nothing. */
+static void other_entries_are_given(void **state)
+{
+    struct scene s;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, 0);
+    struct vidmm_tile_op op = map_of(&s, 128 * KIB, TILE, 3);
+    must_update(&s, &op, 1);
+    fx_forget(&s.f);
+    struct vidmm_tile_op read_only = map_of(&s, 0, TILE, 5);
+    read_only.type = VIDMM_TILE_MAP_PROTECT;
+    must_update(&s, &read_only, 1);
+    op = unmap_of(&s, 128 * KIB, TILE, VIDMM_PROT_ZERO);
+    must_update(&s, &op, 1);
+    assert_int_equal(fx_count_ops(&s.f, VIDMM_OP_COPY_PAGE_TABLE_ENTRIES), 0);
+    assert_non_null(submission_of(&s.f, companion_of(&s.f)));
+    assert_int_equal(tile_at(&s, 0), 6);
+    assert_int_equal(tile_at(&s, 128 * KIB), 0);
+    fx_close(&s.f);
+}
+
+/* Queued behind V; the pool goes and comes back elsewhere; V: the entries show where it is then. */
+static void the_place_is_that_of_the_execution(void **state)
+{
+    struct scene s;
+    (void)state;
+    packets_with(&s, REF_FORMAT_A, 0, 9 * MIB);
+    struct vidmm_tile_op op = map_of(&s, 0, TILE, 5);
+    assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 50, 0), VIDMM_OK);
+    fx_run(&s.f);
+    assert_int_equal(fx_place(s.pool).segment, 1);
+    struct peer other = fx_peer(s.f.p);
+    fx_resident(other.q, fx_alloc(other.d, 9 * MIB, SEG1, 1)); /* takes the memory */
+    fx_run(&s.f);
+    assert_int_equal(fx_place(s.pool).segment, 0);
+    fx_forget(&s.f);
+    assert_int_equal(vidmm_fence_signal(s.fence, 50), VIDMM_OK);
+    fx_run(&s.f);
+    assert_int_equal(vidmm_fence_value(s.fence), 51);
+    assert_int_equal(fx_count_ops(&s.f, VIDMM_OP_COPY_PAGE_TABLE_ENTRIES), 1);
+    struct vidmm_pte_kind kind;
+    uint64_t address;
+    const struct vmm_table *leaf = vmm_leaf_find(&s.f.p->space, s.tiles);
+    assert_true(s.f.ops.pte_decode(&s.f, 0, leaf->cpu, s.tiles / PAGE % 512, &kind, &address));
+    assert_int_equal(address, (s.pool->al->home + 5 * TILE / PAGE) * PAGE);
+    assert_int_equal(tile_at(&s, 0), 6);
+    fx_close(&s.f);
+}
+
+/* No paging buffer is built between the packet's submission and its end, nor does a pool move. */
+static void tables_have_one_writer_at_a_time(void **state)
+{
+    struct scene s;
+    uint64_t va, value;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, REF_NODE_COPY + 1);
+    struct vidmm_tile_op op = map_of(&s, 128 * KIB, TILE, 3);
+    must_update(&s, &op, 1);
+    op = map_of(&s, 0, TILE, 5);
+    assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 41, 0), VIDMM_OK);
+    fx_run_core(&s.f);
+    assert_true(packet_on_its_way(&s.f));
+    fx_forget(&s.f);
+    struct vidmm_map in = {.base = 0x300000000ull, .open = s.out, .bytes = PAGE};
+    assert_int_equal(vidmm_va_map(s.f.q, &in, &va, &value), VIDMM_PENDING);
+    fx_run_core(&s.f);
+    fx_run_node(&s.f, REF_NODE_PAGING);
+    fx_run_core(&s.f);
+    assert_int_equal(fx_count(&s.f, EV_BUILD), 0);
+    assert_true(fx_done(s.f.q) < value);
+    fx_run(&s.f);
+    assert_true(fx_done(s.f.q) >= value);
+    assert_int_equal(tile_at(&s, 0), 6);
+    fx_close(&s.f);
+}
+
+/* A companion's packet that hangs ends its device, by an engine reset; its entries are written anyway. */
+static void a_packet_that_hangs_ends_its_device(void **state)
+{
+    struct scene s;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, REF_NODE_COPY + 1);
+    struct peer other = fx_peer(s.f.p);
+    struct vidmm_tile_op op = map_of(&s, 128 * KIB, TILE, 3);
+    must_update(&s, &op, 1);
+    struct softgpu_knobs k = {.hang_nodes = 1u << REF_NODE_COPY};
+    softgpu_set_knobs(ref_gpu(s.f.ref), &k);
+    op = map_of(&s, 0, TILE, 5);
+    assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 41, 0), VIDMM_OK);
+    pass(&s.f, 3000 * MS);
+    assert_int_equal(vidmm_device_state(s.f.d), VIDMM_DEVICE_HUNG);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(s.f.ad->counters->adapter_resets, 0);
+    assert_true(s.f.ad->counters->engine_resets > 0);
+    k.hang_nodes = 0;
+    softgpu_set_knobs(ref_gpu(s.f.ref), &k);
+    fx_run(&s.f); /* verifies that entries are what the bindings say */
+    assert_null(s.f.ad->updating);
+    fx_close(&s.f);
+}
+
+/* The device is given up while its packet is on the engine: that one ends, then everything goes. */
+static void a_device_that_goes_waits_for_its_packet(void **state)
+{
+    struct scene s;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, REF_NODE_COPY + 1);
+    struct vidmm_tile_op op[2] = {map_of(&s, 0, TILE, 5), map_of(&s, TILE, TILE, 6)};
+    must_update(&s, &op[0], 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(vidmm_va_update(s.f.c, &op[i], 1, NULL, 0, VIDMM_UPDATE_DO_NOT_WAIT), VIDMM_OK);
+    fx_run_core(&s.f);
+    assert_true(packet_on_its_way(&s.f));
+    vidmm_device_destroy(s.f.d);
+    fx_run_core(&s.f);
+    assert_int_equal(vidmm_context_updates(s.f.c), 1);
+    fx_run(&s.f);
+    assert_null(s.f.ad->updating);
+    assert_true(list_empty(&s.f.p->devices));
+    fx_close(&s.f);
+}
+
+/* Commands for one tile fill no small buffer; those for a hundred scattered ones fill many. */
+static void many_tiles_take_many_packets(void **state)
+{
+    struct scene s;
+    struct vidmm_tile_op op[128];
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, 0);
+    for (uint32_t i = 0; i < 128; i++) {
+        op[i] = map_of(&s, i % 64 * TILE, TILE / 2, (i * 5) % 16);
+        op[i].base += i / 64 * TILE / 2;
+    }
+    must_update(&s, op, 128);
+    fx_forget(&s.f);
+    for (uint32_t i = 0; i < 128; i++) op[i].offset = (i * 7) % 16 * TILE;
+    must_update(&s, op, 128);
+    assert_true(fx_count_ops(&s.f, VIDMM_OP_COPY_PAGE_TABLE_ENTRIES) >= 128);
+    assert_true(fx_count(&s.f, EV_SUBMIT) > 1);
+    for (uint32_t i = 0; i < 128; i++)
+        assert_int_equal(tile_at(&s, op[i].base - s.tiles), (i * 7) % 16 + 1);
+    fx_close(&s.f);
+}
+
+/* Format B: the root that shows all tables is made once, and tables beyond the first root are shown too. */
+static void two_level_spaces(void **state)
+{
+    struct scene s;
+    (void)state;
+    packets_open(&s, REF_FORMAT_B, 0);
+    struct vidmm_tile_op op = map_of(&s, 0, TILE, 5);
+    must_update(&s, &op, 1);
+    uint64_t far = fx_reserve(&s.f, 1ull << 38, MIB);
+    op.base = far;
+    must_update(&s, &op, 1);
+    fx_forget(&s.f);
+    op.offset = 7 * TILE;
+    must_update(&s, &op, 1);
+    assert_int_equal(fx_count_ops(&s.f, VIDMM_OP_COPY_PAGE_TABLE_ENTRIES), 1);
+    assert_int_equal(fx_gpu_read(&s.f, far) & UINT32_MAX, 8);
+    assert_int_equal(tile_at(&s, 0), 6);
+    fx_close(&s.f);
+}
+
+/* Where the CPU writes tables, or the paging engine by segment, nothing is ever copied. */
+static void other_modes_never_copy(void **state)
+{
+    static const enum vidmm_update_mode modes[] = {VIDMM_UPDATE_CPU_VIRTUAL, VIDMM_UPDATE_GPU_PHYSICAL};
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct scene s;
+        fx_init(&s.f, REF_FORMAT_A);
+        s.f.opt.update_mode = modes[i];
+        scene_fill(&s, MIB);
+        s.tiles = fx_reserve(&s.f, BASE, 4 * MIB);
+        struct vidmm_tile_op op = map_of(&s, 0, TILE, 5);
+        must_update(&s, &op, 1);
+        assert_int_equal(tile_at(&s, 0), 6);
+        assert_int_equal(fx_count_ops(&s.f, VIDMM_OP_COPY_PAGE_TABLE_ENTRIES), 0);
+        assert_null(submission_of(&s.f, companion_of(&s.f)));
+        fx_close(&s.f);
+    }
+}
+
+static const struct vt_case cases[] = {
+    VT_TEST(an_update_is_a_packet, "TIL-03 TIL-07 TIL-08 TIL-13", "TIL-03"),
+    VT_TEST(entries_are_copied_through_the_privileged_space, "TIL-11 TIL-13 TIL-27", NULL),
+    VT_TEST(other_entries_are_given, "TIL-22", NULL),
+    VT_TEST(the_place_is_that_of_the_execution, "TIL-13", NULL),
+    VT_TEST(tables_have_one_writer_at_a_time, "PAG-24", NULL),
+    VT_TEST(a_packet_that_hangs_ends_its_device, "FLT-24", NULL),
+    VT_TEST(a_device_that_goes_waits_for_its_packet, "ALC-23", NULL),
+    VT_TEST(many_tiles_take_many_packets, "TIL-27 PT-38", NULL),
+    VT_TEST(two_level_spaces, "TIL-11", NULL),
+    VT_TEST(other_modes_never_copy, "TIL-15", NULL),
+};
+
+int main(int argc, char **argv) { return vt_main(argc, argv, "core_tilepacket", cases, VT_COUNT(cases)); }
