@@ -147,7 +147,8 @@ void softgpu_hwqueue_connect(struct softgpu *g, struct softgpu_hwqueue *q, const
     struct softgpu_engine *e = engine_of(g, q->context);
     lock_take(&e->queue_lock);
     q->door = *d;
-    q->seen = __atomic_load_n(d->word, __ATOMIC_ACQUIRE); /* rung while nobody listened: not heard */
+    q->seen = SOFTGPU_DOOR_FRESH; /* rung while nobody listened: not heard, and heard if rung with it again */
+    __atomic_store_n(d->word, q->seen, __ATOMIC_RELEASE);
     atomic_fetch_add(&e->doors, 1);
     lock_drop(&e->queue_lock);
     wake(g, e); /* from now on it polls */

@@ -90,6 +90,13 @@ static void make_model(struct sim *s)
     struct model_config c = {.va_bits = info->va_bits, .level_count = info->level_count,
                              .segment_count = info->segment_count};
     c.physical = s->ro.physical;
+    c.narrow = (info->sched_flags & VIDMM_SCHED_NO_64BIT_ATOMICS) != 0;
+    c.node_count = info->node_count;
+    c.doorbells = ref_ops()->hw->doorbells;
+    for (uint32_t i = 0; i < info->node_count; i++) {
+        c.hw_nodes |= info->node[i].hw_queues ? 1u << i : 0;
+        c.user_nodes |= info->node[i].user_submission ? 1u << i : 0;
+    }
     c.zero_pages = (info->mmu_flags & VIDMM_MMU_ZERO_IN_PTE) != 0;
     c.read_only = (info->mmu_flags & VIDMM_MMU_READ_ONLY) != 0;
     c.no_execute = (info->mmu_flags & VIDMM_MMU_NO_EXECUTE) != 0;
