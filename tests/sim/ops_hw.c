@@ -188,12 +188,10 @@ bool hw_signal(struct sim *s, struct sim_context *c, struct vidmm_fence *const *
 
 /* ---- contexts and queues ------------------------------------------------------------------------- */
 
-static void op_hwcontext(struct sim *s)
+static void hwcontext_new(struct sim *s, struct model_device *d)
 {
-    struct model_device *d = pick_device(s);
     struct vidmm_hwcontext_desc in = {.node = (uint32_t)sim_below(s, 2)};
     struct vidmm_hwcontext *core = NULL;
-    if (d == NULL || sim_of(d)->hwcontext_count == HWCONTEXTS_MAX) return;
     if (sim_chance(s, 12)) in.node = (uint32_t)sim_below(s, 6);
     if (sim_chance(s, 12)) in.engine_affinity = (uint32_t)sim_below(s, 4);
     sim_say(s, "device %u: create hardware context on node %u, affinity %u", d->id, in.node,
@@ -240,13 +238,17 @@ static bool queue_fence(struct sim *s, struct sim_context *c)
     return true;
 }
 
-static void op_hwqueue(struct sim *s)
+static void op_hwcontext(struct sim *s)
 {
     struct model_device *d = pick_device(s);
-    struct sim_hwcontext *hw = pick_hwcontext(s, d);
+    if (d != NULL && sim_of(d)->hwcontext_count < HWCONTEXTS_MAX) hwcontext_new(s, d);
+}
+
+static void hwqueue_new(struct sim *s, struct model_device *d, struct sim_hwcontext *hw)
+{
     struct vidmm_hwqueue_desc in = {.flags = sim_chance(s, 2) ? VIDMM_HWQUEUE_USER_SUBMISSION : 0};
     struct vidmm_hwqueue *core = NULL;
-    if (hw == NULL || queue_count(sim_of(d)) == QUEUES_MAX || d->alloc_count > MODEL_OBJECTS_MAX - 8) return;
+    if (queue_count(sim_of(d)) == QUEUES_MAX || d->alloc_count > MODEL_OBJECTS_MAX - 8) return;
     if (sim_chance(s, 30)) in.flags |= 1u << sim_below(s, 32);
     sim_say(s, "device %u: create hardware queue on node %u, flags %x", d->id, hw->node, in.flags);
     sim_observe_tables(s);
@@ -265,6 +267,21 @@ static void op_hwqueue(struct sim *s)
     }
     hw->queues++;
     sim_of(d)->context[sim_of(d)->context_count++] = c;
+}
+
+static void op_hwqueue(struct sim *s)
+{
+    struct model_device *d = pick_device(s);
+    struct sim_hwcontext *hw = pick_hwcontext(s, d);
+    if (hw != NULL) hwqueue_new(s, d, hw);
+}
+
+/* Some devices work by hardware queues from the beginning. */
+void hw_new(struct sim *s, struct model_device *d)
+{
+    if (s->ro.no_64bit_atomics || !sim_chance(s, 2)) return;
+    hwcontext_new(s, d);
+    for (int i = 0; i < 3 && sim_of(d)->hwcontext_count > 0; i++) hwqueue_new(s, d, sim_of(d)->hwcontext[0]);
 }
 
 /* What the doorbell was to read goes when nothing of it is left to execute: VidMm keeps it until then. */
@@ -445,5 +462,5 @@ static void op_hw_nasty(struct sim *s)
 
 const struct sim_op ops_hw[] = {
     {"hwcontext", op_hwcontext, 5}, {"hwqueue", op_hwqueue, 8}, {"hwqueue_end", op_hwqueue_end, 2},
-    {"hwcontext_end", op_hwcontext_end, 1}, {"door", op_door, 8}, {"hw_raise", op_hw_raise, 3},
+    {"hwcontext_end", op_hwcontext_end, 1}, {"door", op_door, 14}, {"hw_raise", op_hw_raise, 3},
     {"hw_nasty", op_hw_nasty, 1}, {NULL, NULL, 0}};

@@ -88,6 +88,7 @@ struct model_device *device_new(struct sim *s, struct model_process *p)
     struct model_queue *q = queue_new(s, d);
     if (q != NULL) take_buffer(s, d, q);
     if (q != NULL) (void)context_new(s, d);
+    if (q != NULL) hw_new(s, d);
     return d;
 }
 

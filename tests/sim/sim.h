@@ -239,6 +239,7 @@ uint32_t hw_pending(const struct sim_context *);
 void hw_seen(struct sim *, struct sim_context *, uint32_t pending);
 void hw_lost(struct sim *, struct model_device *);
 void hw_rest(struct sim *, struct model_device *);
+void hw_new(struct sim *, struct model_device *);
 void hw_forget(struct sim *, struct sim_context *);
 bool hw_ready(const struct sim_context *); /* can it be given commands? */
 /* false: refused. *progress: the id of the commands. */
