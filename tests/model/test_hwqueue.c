@@ -537,6 +537,37 @@ static void only_what_hangs_ends_its_device(void **state)
     for (uint32_t kinds = 0; kinds < 4; kinds++) hang_beside(kinds & 1u, kinds & 2u, 0, true);
 }
 
+/* Also one that had no queue at the time: what it is given next waits for its resumption (vidmm/kmd_hw.h). */
+static void a_reset_suspends_every_context_of_the_node(void **state)
+{
+    struct fixture f;
+    struct client c, d;
+    struct vidmm_hwqueue_desc qd = {.flags = 0};
+    uint64_t va, words[REF_WORDS_MAX];
+    (void)state;
+    open_with_timeouts(&f);
+    client_open(&c, &f, NULL);
+    client_open(&d, &f, NULL);
+    (void)client_memory(&c, KIB(64), SET_64K, &va);
+    struct hwq h = hwq_open(&c, REF_NODE_COMPUTE), bad = hwq_open(&d, REF_NODE_COMPUTE);
+    hwq_put(&c, &h, words, ref_emit_add64(words, va, 1));
+    hwq_wait(&c, &h);
+    vidmm_hwqueue_destroy(h.q);
+    hwq_put(&d, &bad, words, ref_emit_hang(words));
+    fx_settle(&f);
+    assert_int_equal(f.tap.count[TAP_RESET], 1);
+    uint64_t resumes = f.tap.hw.resumes;
+    assert_int_equal(vidmm_hwqueue_create(h.c, &qd, &h.q), VIDMM_OK);
+    h.progress = 0;
+    hwq_put(&c, &h, words, ref_emit_add64(words, va, 1));
+    for (uint32_t i = 0; i < 100; i++) (void)softgpu_engine_step(f.gpu, REF_NODE_COMPUTE);
+    assert_int_equal(hwq_done(&h), 0);
+    hwq_wait(&c, &h);
+    assert_int_equal(f.tap.hw.resumes, resumes + 1);
+    assert_int_equal(gpu_read(&c, va), 2);
+    fx_close(&f);
+}
+
 /* What was queued before an Evict may still use the allocation, also when VidMm never saw it start. */
 static void evicted_memory_waits_for_earlier_entries(void **state)
 {
@@ -743,6 +774,7 @@ int main(int argc, char **argv)
         VT_TEST(no_acknowledgement_means_a_reset, "SUB-26", NULL),
         VT_TEST(entries_that_stand_still_end_their_device, "SUB-26", NULL),
         VT_TEST(only_what_hangs_ends_its_device, "FLT-11 FLT-16 FLT-18", NULL),
+        VT_TEST(a_reset_suspends_every_context_of_the_node, "SUB-26", NULL),
         VT_TEST(evicted_memory_waits_for_earlier_entries, "SUB-04", NULL),
         VT_TEST(closed_memory_waits_for_earlier_entries, "SUB-25", NULL),
         VT_TEST(the_root_moves_under_suspended_contexts, "SUB-04 PT-12", NULL),

@@ -488,14 +488,19 @@ static void add_commands(struct making *k, uint32_t n)
     }
 }
 
-static void op_submit(struct sim *s)
+void give_work(struct sim *s, struct sim_context *c)
 {
-    struct sim_context *c = pick_worker(s, pick_live_device(s));
     struct making k;
-    if (c == NULL || !begin(&k, s, c)) return;
+    if (!begin(&k, s, c)) return;
     add_commands(&k, 1 + (uint32_t)sim_below(s, 5));
     if (k.words == 0 || !submit(&k)) return;
     if (!sim_chance(s, 4) && c->count < PACKETS_MAX) (void)context_signal(s, c);
+}
+
+static void op_submit(struct sim *s)
+{
+    struct sim_context *c = pick_worker(s, pick_live_device(s));
+    if (c != NULL) give_work(s, c);
 }
 
 /* One context behind another one of the device: what that one used, this one may use. */

@@ -190,7 +190,7 @@ bool hw_signal(struct sim *s, struct sim_context *c, struct vidmm_fence *const *
 
 static void hwcontext_new(struct sim *s, struct model_device *d)
 {
-    struct vidmm_hwcontext_desc in = {.node = (uint32_t)sim_below(s, 2)};
+    struct vidmm_hwcontext_desc in = {.node = sim_chance(s, 3) ? REF_NODE_COPY : REF_NODE_COMPUTE};
     struct vidmm_hwcontext *core = NULL;
     if (sim_chance(s, 12)) in.node = (uint32_t)sim_below(s, 6);
     if (sim_chance(s, 12)) in.engine_affinity = (uint32_t)sim_below(s, 4);
@@ -388,6 +388,20 @@ static void ring_evict(struct sim *s, struct sim_context *c)
     (void)model_evicted(c->dev, &al, 1, 0);
 }
 
+static void op_hw_submit(struct sim *s)
+{
+    struct sim_context *c = pick_hw(s, pick_live_device(s), false);
+    if (c != NULL) give_work(s, c);
+}
+
+static void op_ring(struct sim *s)
+{
+    struct sim_context *c = pick_hw(s, pick_live_device(s), true);
+    if (c == NULL) return;
+    if (c->ring->core == NULL) door_create(s, c);
+    if (c->ring->core != NULL) give_work(s, c);
+}
+
 static void op_door(struct sim *s)
 {
     struct sim_context *c = pick_hw(s, pick_device(s), true);
@@ -462,5 +476,6 @@ static void op_hw_nasty(struct sim *s)
 
 const struct sim_op ops_hw[] = {
     {"hwcontext", op_hwcontext, 5}, {"hwqueue", op_hwqueue, 8}, {"hwqueue_end", op_hwqueue_end, 2},
-    {"hwcontext_end", op_hwcontext_end, 1}, {"door", op_door, 14}, {"hw_raise", op_hw_raise, 3},
+    {"hwcontext_end", op_hwcontext_end, 1}, {"hw_submit", op_hw_submit, 16}, {"ring", op_ring, 16},
+    {"door", op_door, 8}, {"hw_raise", op_hw_raise, 3},
     {"hw_nasty", op_hw_nasty, 1}, {NULL, NULL, 0}};

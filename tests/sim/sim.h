@@ -3,6 +3,7 @@
  * the reference model beside it. Owns: struct sim and what its files offer each other.
  *   sim.c        a seed from beginning to end    world.c   the adapter and what this seed is like
  *   watch.c      what happened meanwhile         ops_*.c   the operations
+ *   spy.c        what the driver is asked
  * Every operation says in words what it does, asks the model, makes the call, compares. */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -143,6 +144,7 @@ struct sim {
     uint64_t resets;              /* adapter resets seen */
     uint32_t hung_nodes;          /* nodes that hung at some time since the last rest */
     uint32_t tdr_limit;
+    const char *wrong;            /* what the spy saw the core do; NULL: nothing */
     char text[256], history[HISTORY][256];
     struct sync_world *sync;      /* of ops_sync.c */
     jmp_buf out;
@@ -171,6 +173,9 @@ void sim_poll(struct sim *);
 void sim_verify(struct sim *);
 /* Everything comes to rest; all of it is compared. */
 void sim_settle(struct sim *);
+
+/* spy.c */
+const struct vidmm_kmd_ops *spy_ops(struct sim *); /* until the next call */
 
 /* ops_*.c */
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
@@ -224,6 +229,7 @@ struct sim_context *pick_context(struct sim *, struct model_device *);
 struct sim_context *pick_worker(struct sim *, struct model_device *);
 bool queue_wait(struct sim *, struct sim_context *, struct vidmm_fence *, uint64_t value, uint32_t flags);
 bool queue_raise(struct sim *, struct sim_context *, struct vidmm_fence *, uint64_t value);
+void give_work(struct sim *, struct sim_context *); /* commands, if it can take any */
 bool hang_packet(struct sim *, struct model_device *);
 void context_forget(struct sim *, struct sim_context *); /* packets are not looked at any more */
 void context_seen(struct sim *, struct sim_context *);

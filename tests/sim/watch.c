@@ -136,6 +136,7 @@ static bool has_process(const struct sim *s, const struct model_process *p)
 void sim_poll(struct sim *s)
 {
     struct model *m = s->model;
+    sim_check(s, s->wrong);
     sim_watch_adapter(s);
     for (uint32_t i = 0; i < m->process_count; i++) {
         struct model_process *p = m->process[i];

@@ -135,7 +135,7 @@ bool sim_world_open(struct sim *s)
     world_add_actor(s->world, &(struct world_actor){step_paging, NULL, s});
     if (s->ro.physical) world_add_actor(s->world, &(struct world_actor){step_physical, NULL, s});
     struct vidmm_adapter_config c = {.struct_size = sizeof(c), .platform = world_platform(s->world),
-                                     .ops = ref_ops(), .kmd = s->ref, .break_row = s->opt.break_row,
+                                     .ops = spy_ops(s), .kmd = s->ref, .break_row = s->opt.break_row,
                                      .tdr_delay_ns = 2000000, .tdr_limit_count = s->tdr_limit,
                                      .tdr_level = s->temper.hangs ? VIDMM_TDR_RECOVER : VIDMM_TDR_OFF,
                                      .slice_ns = sim_chance(s, 2) ? 30000 : 0};
