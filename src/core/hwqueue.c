@@ -182,8 +182,8 @@ static uint64_t engine_status(const struct vidmm_adapter *ad, uint32_t node)
     return ad->ops->query_engine_status != NULL ? ad->ops->query_engine_status(ad->kmd, node) : 0;
 }
 
-/* Of commands only: a queue may wait for a fence as long as it likes. While the node has a packet, that one is
- * watched: what comes of it tells who kept the engine. */
+/* Of commands only: a queue may wait for a fence as long as it likes. While the node has a packet, that one
+ * is watched: what comes of it tells who kept the engine. */
 static bool watched(const struct vidmm_hwcontext *c)
 {
     if (c->state != HW_RUNNING || c->ad->tdr_level == VIDMM_TDR_OFF) return false;

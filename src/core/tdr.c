@@ -66,8 +66,8 @@ static struct vidmm_device *hw_owner(struct vidmm_adapter *ad, uint32_t node,
     return queue != 0 ? vmm_hw_owner(ad, queue) : NULL;
 }
 
-/* suspect: a device whose hardware context stands still or did not stop, to blame if nothing was cut short; or
- * NULL. often: the engine is reset only to see whom the reset of the adapter is due to. */
+/* suspect: a device whose hardware context stands still or did not stop, to blame if nothing was cut short;
+ * or NULL. often: the engine is reset only to see whom the reset of the adapter is due to. */
 static void recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_page_fault *fault,
                     struct vidmm_device *suspect, bool often)
 {

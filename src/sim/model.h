@@ -191,8 +191,10 @@ struct model_answer model_hwqueue_sync(const struct model_hwqueue *, uint32_t al
 const char *model_hwqueue_seen(const struct model_hwqueue *, uint64_t value, uint64_t done);
 
 struct model_door { struct model_door *next; bool connected; };
-struct model_answer model_door_create(const struct model_hwqueue *, const struct model_alloc *ring, bool has_one);
-bool model_door_connected(struct model *, struct model_door *);    /* it was not; true: another one is no more */
+struct model_answer model_door_create(const struct model_hwqueue *, const struct model_alloc *ring,
+                                      bool has_one);
+/* It was not; true: another one is no more. */
+bool model_door_connected(struct model *, struct model_door *);
 void model_door_used(struct model *, struct model_door *);         /* connected or notified anew */
 void model_door_disconnected(struct model *, struct model_door *); /* by whatever; if it was connected */
 const char *model_door_check(const struct model_door *, bool lost, enum vidmm_doorbell_status);

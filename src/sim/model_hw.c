@@ -51,7 +51,7 @@ struct model_answer model_hwqueue_sync(const struct model_hwqueue *q, uint32_t a
 /* done: id of the newest commands that have retired. */
 const char *model_hwqueue_seen(const struct model_hwqueue *q, uint64_t value, uint64_t done)
 {
-    if (q->dev->lost) return value == UINT64_MAX ? NULL : "the progress fence of a lost device waits for more";
+    if (q->dev->lost) return value == UINT64_MAX ? NULL : "a progress fence of a lost device goes on waiting";
     if (value > q->issued) return "a progress fence shows what was never submitted";
     return value == done ? NULL : "a progress fence does not show the newest commands that retired";
 }
@@ -91,7 +91,7 @@ bool model_door_connected(struct model *m, struct model_door *d)
     return full;
 }
 
-/* SUB-28, SUB-30, SUB-31. Suspended or not is for the core to say: either is allowed while it is connected. */
+/* SUB-28 to SUB-31. Suspended or not is for the core to say: either is allowed while it is connected. */
 const char *model_door_check(const struct model_door *d, bool lost, enum vidmm_doorbell_status status)
 {
     if (lost) return status == VIDMM_DOORBELL_DISCONNECTED_ABORT ? NULL : "a doorbell outlives its device";
@@ -101,8 +101,9 @@ const char *model_door_check(const struct model_door *d, bool lost, enum vidmm_d
     return up || status == VIDMM_DOORBELL_DISCONNECTED_RETRY ? NULL : "a doorbell of a living device aborts";
 }
 
-/* ring, control: SUB-28: allocations of the device that are resident. */
-struct model_answer model_door_create(const struct model_hwqueue *q, const struct model_alloc *al, bool has_one)
+/* SUB-28: the ring is an allocation of the device, and resident. */
+struct model_answer model_door_create(const struct model_hwqueue *q, const struct model_alloc *al,
+                                      bool has_one)
 {
     struct model_answer a = {0, true};
     if (q->dev->lost) model_refuse(&a, VIDMM_DEVICE_LOST);

@@ -51,7 +51,8 @@ struct softgpu_door { uint64_t *word; uint64_t ring_va, control_va; uint32_t ent
 void softgpu_hwqueue_connect(struct softgpu *, struct softgpu_hwqueue *, const struct softgpu_door *);
 void softgpu_hwqueue_disconnect(struct softgpu *, struct softgpu_hwqueue *);
 bool softgpu_hwqueue_pending(struct softgpu *, struct softgpu_hwqueue *); /* rung, and not all executed */
-bool softgpu_hwqueue_unfinished(struct softgpu *, struct softgpu_hwqueue *); /* handed over or rung, not executed */
+/* Also of what was handed over. */
+bool softgpu_hwqueue_unfinished(struct softgpu *, struct softgpu_hwqueue *);
 
 /* Id of the queue that the last reset cut short; 0: none. */
 uint64_t softgpu_hwqueue_aborted(struct softgpu *, uint32_t node);

@@ -501,8 +501,8 @@ static void give(struct client *c, struct hwq *h, bool queue, uint64_t *words, u
     else assert_int_equal(client_submit_on(c, c->context, words, n), VIDMM_OK);
 }
 
-/* A packet or an entry hangs; a packet or an entry of somebody else waits for the engine, come sooner or later.
- * Only the first one's device ends, by a reset of the engine or, if those are too many, of the adapter. */
+/* A packet or an entry hangs; a packet or an entry of somebody else waits for the engine, given sooner or
+ * later. Only the first one's device ends, by a reset of the engine; often: one timeout is one too many. */
 static void hang_beside(bool guilty_queue, bool other_queue, uint32_t turns, bool often)
 {
     const uint32_t before = turns % 6, between = turns / 6;
@@ -537,7 +537,7 @@ static void only_what_hangs_ends_its_device(void **state)
     for (uint32_t kinds = 0; kinds < 4; kinds++) hang_beside(kinds & 1u, kinds & 2u, 0, true);
 }
 
-/* Also one that had no queue at the time: what it is given next waits for its resumption (vidmm/kmd_hw.h). */
+/* Also one without a queue: what it is given later waits for its resumption (vidmm/kmd_hw.h). */
 static void a_reset_suspends_every_context_of_the_node(void **state)
 {
     struct fixture f;

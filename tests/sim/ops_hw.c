@@ -350,8 +350,9 @@ static void door_create(struct sim *s, struct sim_context *c)
     struct sim_ring *r = c->ring;
     struct vidmm_doorbell *core = NULL;
     if (r->memory == NULL || r->va == 0) return;
-    struct vidmm_doorbell_desc in = {.ring = r->memory->handle, .control = r->memory->handle, .ring_va = r->va,
-                                     .control_va = r->va + PAGE, .ring_entries = RING_ENTRIES};
+    struct vidmm_doorbell_desc in = {.ring = r->memory->handle, .control = r->memory->handle,
+                                     .ring_va = r->va, .control_va = r->va + PAGE,
+                                     .ring_entries = RING_ENTRIES};
     struct model_answer a = model_door_create(&c->hwq, r->memory, r->core != NULL);
     switch (sim_below(s, 24)) {
     case 0: in.ring_entries = sim_chance(s, 2) ? 0 : 12; break;
@@ -431,15 +432,17 @@ static void op_hw_raise(struct sim *s)
     struct sim_context *c = pick_hw(s, d, false);
     struct vidmm_fence *f[4];
     uint64_t value[4];
-    uint32_t n, flags = 0;
-    if (c == NULL || sim_of(d)->fence_count == 0 || c->count == PACKETS_MAX) return;
-    struct sim_fence *first = &sim_of(d)->fence[sim_below(s, sim_of(d)->fence_count)];
-    for (n = 0; n < 1 + sim_below(s, 3) && first + n < sim_of(d)->fence + sim_of(d)->fence_count; n++) {
-        f[n] = first[n].core;
-        flags |= first[n].flags;
-        value[n] = first[n].issued + sim_below(s, 3);
-        if (sim_chance(s, 2) && first[n].awaited > value[n]) value[n] = first[n].awaited;
-        sim_say(s, "queue %u raises fence %u to %llu", c->id, first[n].id, ull(value[n]));
+    uint32_t flags = 0, all = d != NULL ? sim_of(d)->fence_count : 0;
+    if (c == NULL || all == 0 || c->count == PACKETS_MAX) return;
+    uint32_t at = (uint32_t)sim_below(s, all), n = 1 + (uint32_t)sim_below(s, 3);
+    if (n > all - at) n = all - at;
+    struct sim_fence *first = &sim_of(d)->fence[at];
+    for (uint32_t i = 0; i < n; i++) {
+        f[i] = first[i].core;
+        flags |= first[i].flags;
+        value[i] = first[i].issued + sim_below(s, 3);
+        if (sim_chance(s, 2) && first[i].awaited > value[i]) value[i] = first[i].awaited;
+        sim_say(s, "queue %u raises fence %u to %llu", c->id, first[i].id, ull(value[i]));
     }
     if (!hw_signal(s, c, f, value, n, flags)) return;
     (void)context_push_sync(s, c);

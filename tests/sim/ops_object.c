@@ -284,7 +284,8 @@ static void op_fence(struct sim *s)
         vidmm_fence_destroy(probe);
     }
     sim_check(s, model_fence_made(d->proc, va));
-    sd->fence[sd->fence_count++] = (struct sim_fence){.core = core, .flags = flags, .id = ++s->model->next_id, .issued = initial};
+    sd->fence[sd->fence_count++] = (struct sim_fence){.core = core, .flags = flags,
+                                                      .id = ++s->model->next_id, .issued = initial};
 }
 
 static struct sim_fence *pick_fence(struct sim *s, struct model_device **d)

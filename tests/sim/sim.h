@@ -250,8 +250,8 @@ void hw_forget(struct sim *, struct sim_context *);
 bool hw_ready(const struct sim_context *); /* can it be given commands? */
 /* false: refused. *progress: the id of the commands. */
 bool hw_hand_over(struct sim *, struct sim_context *, uint64_t va, uint32_t bytes, uint64_t *progress);
-bool hw_wait(struct sim *, struct sim_context *, struct vidmm_fence *const *, const uint64_t *value, uint32_t n,
-             uint32_t all_flags);
+bool hw_wait(struct sim *, struct sim_context *, struct vidmm_fence *const *, const uint64_t *value,
+             uint32_t n, uint32_t all_flags);
 bool hw_signal(struct sim *, struct sim_context *, struct vidmm_fence *const *, const uint64_t *value,
                uint32_t n, uint32_t all_flags);
 

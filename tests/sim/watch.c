@@ -294,7 +294,8 @@ static void check_placement(struct sim *s, struct model_alloc *al)
     if (al->dying || al->dev->lost) return;
     vidmm_open_placement(al->handle, &info);
     if (info.resident_count != al->count + al->pins)
-        sim_fail(s, "allocation %u: count %u, expected %u", al->id, info.resident_count, al->count + al->pins);
+        sim_fail(s, "allocation %u: count %u, expected %u", al->id, info.resident_count,
+                 al->count + al->pins);
     /* It may have made way, until its device has work again. */
     bool idle = (al->segments & 1u) == 0 || al->physical;
     if (al->count + al->pins > 0 && !info.resident && !idle)
