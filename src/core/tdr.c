@@ -6,6 +6,7 @@
  *   stands still for the delay -> asked to stop -> answered: the packet is dropped, nothing is reset
  *                                               -> silent:   the engine is reset
  *                                                            -> fails, or too often: the adapter is
+ *   a hardware context stands still, or does not suspend -> the engine is reset, see recover()
  * A packet counts as hung when it neither completes nor gets anything done, also if it could be stopped: a
  * wait for a value that nobody writes would never end. */
 #include "core/core.h"

@@ -445,6 +445,7 @@ static bool submit(struct making *k)
     p->kind = PACKET_EXEC;
     p->seq = seq;
     p->progress = progress;
+    sd->ring_waits |= c->ring != NULL && k->waits > 0;
     sd->slots |= 1u << p->slot;
     if (p->zero) sd->zero_in_flight++;
     for (uint32_t i = 0; i < p->touched; i++) {

@@ -159,7 +159,7 @@ static void op_queue_end(struct sim *s)
 {
     struct model_device *d = pick_device(s);
     struct model_queue *q = pick_queue(s, d);
-    if (q == NULL || s->model->dead_queues >= 200) return;
+    if (q == NULL || s->model->dead_queues >= 200 || sim_of(d)->ring_waits) return;
     sim_say(s, "destroy queue %u", q->id);
     vidmm_queue_destroy(q->handle);
     model_queue_destroyed(q);

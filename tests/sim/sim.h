@@ -101,6 +101,7 @@ struct sim_device {
     struct sim_hwcontext *hwcontext[HWCONTEXTS_MAX];
     struct sim_fence fence[FENCES_MAX];
     uint64_t born;                /* adapter resets before it */
+    bool ring_waits;              /* commands in a ring wait for a fence: nobody else knows, so it stays */
     bool hang_doom;               /* has a packet that hangs */
     bool doomed, doom_open, memory_doom, packet_doom; /* what may end it; doom_open: or may not */
     uint64_t doom_va;

@@ -263,6 +263,7 @@ static void reset_device(struct sim *s, struct model_device *d)
     (void)s;
     sim_of(d)->zero_in_flight = 0;
     sim_of(d)->slots = 0;
+    sim_of(d)->ring_waits = false;
 }
 
 static void check_at(struct sim *s, const struct model_process *p, uint64_t va)
