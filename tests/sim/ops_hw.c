@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define QUEUES_MAX 5u /* of a device, rings among them */
+#define MANY 66u      /* fences: a page has 64 */
 
 static unsigned long long ull(uint64_t v) { return v; }
 
@@ -452,6 +453,28 @@ static void op_hw_raise(struct sim *s)
     }
 }
 
+/* More fences than one page holds: the page that is added may be cached as invalid where a queue executes.
+ * They are destroyed while entries name them. */
+static void op_many_fences(struct sim *s)
+{
+    struct model_device *d = pick_live_device(s);
+    struct sim_context *c = pick_hw(s, d, false);
+    struct vidmm_fence *many[MANY];
+    uint64_t value = 1 + sim_below(s, 100);
+    uint32_t n = 0;
+    if (c == NULL || !sim_chance(s, 2)) return;
+    sim_say(s, "device %u: create %u fences; queue %u raises the last one", d->id, MANY, c->id);
+    while (n < MANY) {
+        sim_observe_tables(s);
+        if (!sim_status(s, model_fence_create(d, 0), vidmm_fence_create(d->handle, 0, 0, &many[n]))) break;
+        sim_check(s, model_fence_made(d->proc, vidmm_fence_gpu_address(many[n++])));
+    }
+    if (n > 0 && c->count < PACKETS_MAX && hw_signal(s, c, &many[n - 1], &value, 1, 0))
+        (void)context_push_sync(s, c);
+    if (sim_chance(s, 2)) sim_turns(s, sim_below(s, s->temper.turns));
+    while (n > 0) vidmm_fence_destroy(many[--n]);
+}
+
 /* Refused without a trace. */
 static void op_hw_nasty(struct sim *s)
 {
@@ -481,4 +504,4 @@ const struct sim_op ops_hw[] = {
     {"hwcontext", op_hwcontext, 5}, {"hwqueue", op_hwqueue, 8}, {"hwqueue_end", op_hwqueue_end, 2},
     {"hwcontext_end", op_hwcontext_end, 1}, {"hw_submit", op_hw_submit, 16}, {"ring", op_ring, 16},
     {"door", op_door, 8}, {"hw_raise", op_hw_raise, 3},
-    {"hw_nasty", op_hw_nasty, 1}, {NULL, NULL, 0}};
+    {"many_fences", op_many_fences, 2}, {"hw_nasty", op_hw_nasty, 1}, {NULL, NULL, 0}};
