@@ -166,7 +166,9 @@ static void timed_out(struct vidmm_adapter *ad, uint32_t node)
 {
     const struct vmm_packet *front = vmm_node_front(&ad->node[node]);
     bool system = front != NULL && front->ctx == NULL, often = too_often(ad);
-    if (system) vmm_adapter_reset(ad, NULL, VIDMM_DEVICE_HUNG, NULL);
+    struct vidmm_device *owner = front != NULL && !system ? front->ctx->dev : NULL;
+    bool certain = system || list_empty(&ad->hwcontexts); /* else a queue may be what keeps the engine */
+    if (system || (often && certain)) vmm_adapter_reset(ad, owner, VIDMM_DEVICE_HUNG, NULL);
     else if (often) recover(ad, node, NULL, NULL, true);
     else vmm_engine_recover(ad, node, NULL);
 }
