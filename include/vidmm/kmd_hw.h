@@ -72,8 +72,9 @@ struct vidmm_kmd_hw_ops {
     /* What was interrupted goes on where it stopped. */
     void (*resume_context)(void *kmd, void *context);
     /* Doorbells: needed if a node has user_submission. `doorbells` of them can be connected at once. What was
-     * written to the word before connect_doorbell or after disconnect_doorbell is not noticed; what was
-     * noticed executes. queue_pending: is there noticed work that has not executed? */
+     * written to the word before connect_doorbell or after disconnect_doorbell is not noticed, but the same
+     * value is when it is written again (the driver may set the word when it connects it); what was noticed
+     * executes. queue_pending: is there noticed work that has not executed? */
     uint32_t doorbells;
     vidmm_status (*connect_doorbell)(void *kmd, const struct vidmm_kmd_doorbell *);
     void (*disconnect_doorbell)(void *kmd, void *queue);

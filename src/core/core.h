@@ -38,7 +38,7 @@ bool vmm_tdr_step(struct vidmm_adapter *);
 uint64_t vmm_tdr_deadline(const struct vidmm_adapter *);
 void vmm_tdr_preempted(struct vidmm_adapter *, uint32_t node); /* the answer has come */
 void vmm_engine_recover(struct vidmm_adapter *, uint32_t node, const struct vidmm_page_fault *);
-void vmm_tdr_not_suspended(struct vidmm_hwcontext *); /* it did not answer: its engine is reset */
+void vmm_tdr_hw(struct vidmm_hwcontext *); /* it stands still, or does not suspend: its engine is reset */
 bool vmm_history_over(struct vmm_history *, uint64_t now, uint64_t window, uint32_t limit);
 
 /* alloc.c */

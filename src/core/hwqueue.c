@@ -171,7 +171,7 @@ static bool overdue(struct vidmm_hwcontext *c)
     struct vidmm_adapter *ad = c->ad;
     bool late = c->refused || (ad->now - c->since >= ad->tdr_delay && ad->tdr_level != VIDMM_TDR_OFF);
     if (c->state != HW_SUSPENDING || !late) return false;
-    vmm_tdr_not_suspended(c);
+    vmm_tdr_hw(c);
     return true;
 }
 
@@ -182,10 +182,12 @@ static uint64_t engine_status(const struct vidmm_adapter *ad, uint32_t node)
     return ad->ops->query_engine_status != NULL ? ad->ops->query_engine_status(ad->kmd, node) : 0;
 }
 
-/* Of commands only: a queue may wait for a fence as long as it likes. */
+/* Of commands only: a queue may wait for a fence as long as it likes. While the node has a packet, that one
+ * is watched: what comes of it tells who kept the engine. */
 static bool watched(const struct vidmm_hwcontext *c)
 {
     if (c->state != HW_RUNNING || c->ad->tdr_level == VIDMM_TDR_OFF) return false;
+    if (vmm_node_front(&c->ad->node[c->node]) != NULL) return false;
     LIST_FOREACH(it, &c->queues) {
         const struct vidmm_hwqueue *q = list_entry(it, struct vidmm_hwqueue, on_context);
         const struct vmm_hwentry *e = front(q);
@@ -204,8 +206,7 @@ static bool stands_still(struct vidmm_hwcontext *c, bool retired)
     c->watch_since = news ? 0 : max_u64(ad->now, 1);
     c->watch_status = status;
     if (!still) return false;
-    ad->counters->timeouts++;
-    vmm_device_fail(c->dev, VIDMM_DEVICE_HUNG, NULL); /* asked to stop by that, and reset if it does not */
+    vmm_tdr_hw(c); /* another context may be what keeps the engine */
     return true;
 }
 

@@ -6,6 +6,7 @@
  *   stands still for the delay -> asked to stop -> answered: the packet is dropped, nothing is reset
  *                                               -> silent:   the engine is reset
  *                                                            -> fails, or too often: the adapter is
+ *   a hardware context stands still, or does not suspend -> the engine is reset, see recover()
  * A packet counts as hung when it neither completes nor gets anything done, also if it could be stopped: a
  * wait for a value that nobody writes would never end. */
 #include "core/core.h"
@@ -66,9 +67,10 @@ static struct vidmm_device *hw_owner(struct vidmm_adapter *ad, uint32_t node,
     return queue != 0 ? vmm_hw_owner(ad, queue) : NULL;
 }
 
-/* suspect: a device whose hardware context did not stop, to blame if nothing else is known; or NULL. */
+/* suspect: a device whose hardware context stands still or did not stop, to blame if nothing was cut short;
+ * or NULL. often: the engine is reset only to see whom the reset of the adapter is due to. */
 static void recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_page_fault *fault,
-                    struct vidmm_device *suspect)
+                    struct vidmm_device *suspect, bool often)
 {
     struct vmm_node *n = &ad->node[node];
     struct vidmm_page_fault late;
@@ -77,14 +79,14 @@ static void recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_
     if (fault == NULL && take_fault(&n->inbox, &late)) fault = &late;
     enum vidmm_device_state state = fault != NULL ? VIDMM_DEVICE_PAGE_FAULT : VIDMM_DEVICE_HUNG;
     struct vidmm_device *owner = hw_owner(ad, node, fault);
-    bool hw = owner != NULL || suspect != NULL || (fault != NULL && fault->hw_queue != 0);
+    bool hw = owner != NULL || (fault != NULL && fault->hw_queue != 0) || (suspect != NULL && last == 0);
     struct vmm_packet *p = hw ? NULL : guilty_packet(n, fault, last);
     struct vidmm_device *of = p != NULL ? vmm_packet_owner(p) : NULL; /* FLT-24 */
     if (owner == NULL) owner = of != NULL ? of : suspect;
     bool system = !hw && (p != NULL ? of == NULL : fault != NULL); /* FLT-14; of nobody: the system's */
     if (last != 0 && (last < n->completed || last > n->next_fence)) { /* FLT-13 */
         vmm_adapter_remove(ad);
-    } else if (system || (!ok && !BROKEN(ad, FLT_03))) {
+    } else if (system || often || (!ok && !BROKEN(ad, FLT_03))) {
         vmm_adapter_reset(ad, owner, state, fault);
     } else {
         vmm_node_give_back(ad, node, p != NULL ? p->fence_id : 0);
@@ -126,7 +128,7 @@ static bool group_step(struct vidmm_adapter *ad, uint32_t node)
         if ((n->group >> i & 1u) && ad->node[i].preempt_until != 0) return false;
     struct vidmm_page_fault fault = n->pending_fault;
     n->group = 0;
-    recover(ad, node, n->group_fault ? &fault : NULL, NULL);
+    recover(ad, node, n->group_fault ? &fault : NULL, NULL, false);
     return true;
 }
 
@@ -138,11 +140,7 @@ static bool too_often(struct vidmm_adapter *ad)
            ad->tdr_level == VIDMM_TDR_FATAL;
 }
 
-void vmm_tdr_not_suspended(struct vidmm_hwcontext *c)
-{
-    if (too_often(c->ad)) vmm_adapter_reset(c->ad, c->dev, VIDMM_DEVICE_HUNG, NULL);
-    else recover(c->ad, c->node, NULL, c->dev);
-}
+void vmm_tdr_hw(struct vidmm_hwcontext *c) { recover(c->ad, c->node, NULL, c->dev, too_often(c->ad)); }
 
 void vmm_engine_recover(struct vidmm_adapter *ad, uint32_t node, const struct vidmm_page_fault *fault)
 {
@@ -150,7 +148,7 @@ void vmm_engine_recover(struct vidmm_adapter *ad, uint32_t node, const struct vi
     uint64_t group = ask_group(ad, node);
     if (ad->lost) return;
     if (group == 0) {
-        recover(ad, node, fault, NULL);
+        recover(ad, node, fault, NULL, false);
         return;
     }
     n->group = group;
@@ -169,11 +167,11 @@ static void timed_out(struct vidmm_adapter *ad, uint32_t node)
 {
     const struct vmm_packet *front = vmm_node_front(&ad->node[node]);
     struct vidmm_device *owner = front != NULL ? vmm_packet_owner(front) : NULL;
-    bool system = front != NULL && owner == NULL;
-    if (too_often(ad) || system)
-        vmm_adapter_reset(ad, owner, VIDMM_DEVICE_HUNG, NULL);
-    else
-        vmm_engine_recover(ad, node, NULL);
+    bool system = front != NULL && owner == NULL, often = too_often(ad);
+    bool certain = system || list_empty(&ad->hwcontexts); /* else a queue may be what keeps the engine */
+    if (system || (often && certain)) vmm_adapter_reset(ad, owner, VIDMM_DEVICE_HUNG, NULL);
+    else if (often) recover(ad, node, NULL, NULL, true);
+    else vmm_engine_recover(ad, node, NULL);
 }
 
 /* Who is asked for somebody else's sake has the whole delay to answer; who stood still for it, a part. */

@@ -25,6 +25,8 @@ struct model_config {
     uint32_t index_bits[VIDMM_LEVELS_MAX], table_bytes[VIDMM_LEVELS_MAX], table_segment[VIDMM_LEVELS_MAX];
     bool zero_pages, read_only, no_execute;
     bool physical;                  /* a node is */
+    bool narrow;                    /* fences are 32 bits wide */
+    uint32_t node_count, hw_nodes, user_nodes, doorbells; /* nodes: bits */
     struct model_segment segment[VIDMM_SEGMENTS_MAX + 1]; /* by id; 0 is not used */
 };
 
@@ -57,6 +59,7 @@ struct model_alloc {
     struct vidmm_open *handle;
     uint64_t bytes, align, close_seq;
     uint32_t id, segments, count, locks, in_flight; /* segments: bit id; bit 0 = system memory */
+    uint32_t in_rings, pins;        /* used by work that nobody but the device sees; doorbells that read it */
     bool local;                     /* counts for the local budget */
     bool touched;                   /* was on a residency list once */
     bool written;                   /* since the count left 0 */
@@ -108,6 +111,7 @@ struct model {
     uint64_t next_range, epoch, budget;
     bool lost;                      /* the adapter is: nothing can be made any more */
     struct model_alloc *graveyard;
+    struct model_door *door;        /* connected ones, the one used longest ago first */
     struct model_queue *dead_queue[256];
     struct model_device *dead_device[256];
     uint32_t dead_queues, dead_devices;
@@ -173,6 +177,27 @@ uint64_t model_over_budget(const struct model_process *);
 
 struct model_answer model_render(const struct model_device *, struct model_alloc *const *, uint32_t n,
                                  uint32_t highest_index);
+
+/* ---- hardware queues: model_hw.c ---------------------------------------------------------------- */
+
+struct model_hwqueue { struct model_device *dev; uint64_t issued; bool user; }; /* issued: progress id */
+struct model_answer model_hwcontext_create(const struct model_device *, uint32_t node, uint32_t affinity);
+struct model_answer model_hwqueue_create(const struct model_device *, uint32_t node, uint32_t flags);
+struct model_answer model_hwqueue_submit(const struct model_hwqueue *, uint64_t va, uint32_t bytes,
+                                         uint64_t progress);
+struct model_answer model_hwqueue_sync(const struct model_hwqueue *, uint32_t all_flags, uint32_t forbidden,
+                                       uint32_t n);
+/* done: id of the newest commands that have retired. */
+const char *model_hwqueue_seen(const struct model_hwqueue *, uint64_t value, uint64_t done);
+
+struct model_door { struct model_door *next; bool connected; };
+struct model_answer model_door_create(const struct model_hwqueue *, const struct model_alloc *ring,
+                                      bool has_one);
+/* It was not; true: another one is no more. */
+bool model_door_connected(struct model *, struct model_door *);
+void model_door_used(struct model *, struct model_door *);         /* connected or notified anew */
+void model_door_disconnected(struct model *, struct model_door *); /* by whatever; if it was connected */
+const char *model_door_check(const struct model_door *, bool lost, enum vidmm_doorbell_status);
 
 /* ---- addresses --------------------------------------------------------------------------------- */
 

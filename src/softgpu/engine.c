@@ -116,7 +116,7 @@ static enum softgpu_step free_step(struct softgpu_engine *e)
     bool first = hw && e->hw_turn;
     e->hw_turn = !e->hw_turn;
     if (first) r = engine_hw_pick(e);
-    if (r == SOFTGPU_PROGRESS) return r;
+    if (r == SOFTGPU_PROGRESS || e->hw != NULL) return r; /* it hangs: nobody else gets in */
     if (queue_pop(e)) {
         packet_start(e);
         return SOFTGPU_PROGRESS;

@@ -107,6 +107,7 @@ struct softgpu_engine {
     struct softgpu_hwentry hw_entry;     /* of hw */
     uint64_t hw_wakeup_ns;               /* of queues that were set aside */
     uint64_t hw_aborted;                 /* id of the queue that the last reset cut short */
+    uint64_t hw_resets;                  /* each suspends every context of the node */
     _Atomic uint32_t hw_count, doors;    /* hardware queues; connected doorbells, which are polled */
     bool hw_turn;
 

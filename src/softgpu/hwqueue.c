@@ -133,8 +133,23 @@ void softgpu_hwcontext_resume(struct softgpu *g, struct softgpu_hwcontext *c)
     struct softgpu_engine *e = engine_of(g, c);
     lock_take(&e->queue_lock);
     c->running = true;
+    c->resets = e->hw_resets;
     lock_drop(&e->queue_lock);
     wake(g, e);
+}
+
+static bool executes(const struct softgpu_engine *e, const struct softgpu_hwcontext *c)
+{
+    return c->running && c->resets == e->hw_resets;
+}
+
+bool softgpu_hwcontext_still(struct softgpu *g, struct softgpu_hwcontext *c)
+{
+    struct softgpu_engine *e = engine_of(g, c);
+    lock_take(&e->queue_lock);
+    bool still = !executes(e, c) && !c->answer;
+    lock_drop(&e->queue_lock);
+    return still;
 }
 
 static bool door_moved(const struct softgpu_hwqueue *q)
@@ -147,7 +162,8 @@ void softgpu_hwqueue_connect(struct softgpu *g, struct softgpu_hwqueue *q, const
     struct softgpu_engine *e = engine_of(g, q->context);
     lock_take(&e->queue_lock);
     q->door = *d;
-    q->seen = __atomic_load_n(d->word, __ATOMIC_ACQUIRE); /* rung while nobody listened: not heard */
+    q->seen = SOFTGPU_DOOR_FRESH; /* rung while nobody listened: not heard, and heard if rung with it again */
+    __atomic_store_n(d->word, q->seen, __ATOMIC_RELEASE);
     atomic_fetch_add(&e->doors, 1);
     lock_drop(&e->queue_lock);
     wake(g, e); /* from now on it polls */
@@ -172,6 +188,15 @@ bool softgpu_hwqueue_pending(struct softgpu *g, struct softgpu_hwqueue *q)
     return pending;
 }
 
+bool softgpu_hwqueue_unfinished(struct softgpu *g, struct softgpu_hwqueue *q)
+{
+    struct softgpu_engine *e = engine_of(g, q->context);
+    lock_take(&e->queue_lock);
+    bool left = q->count != 0 || q->rung;
+    lock_drop(&e->queue_lock);
+    return left;
+}
+
 uint64_t softgpu_hwqueue_aborted(struct softgpu *g, uint32_t node)
 {
     struct softgpu_engine *e = &g->engine[node];
@@ -183,15 +208,15 @@ uint64_t softgpu_hwqueue_aborted(struct softgpu *g, uint32_t node)
 
 /* ---- which queue: under queue_lock ---------------------------------------------------------------- */
 
-static bool runnable(const struct softgpu_hwqueue *q)
+static bool runnable(const struct softgpu_engine *e, const struct softgpu_hwqueue *q)
 {
-    return q->context->running && (q->count != 0 || q->rung || door_moved(q));
+    return executes(e, q->context) && (q->count != 0 || q->rung || door_moved(q));
 }
 
 bool engine_hw_runnable(const struct softgpu_engine *e)
 {
     for (const struct softgpu_hwqueue *q = e->hw_queues; q != NULL; q = q->next)
-        if (runnable(q)) return true;
+        if (runnable(e, q)) return true;
     return false;
 }
 
@@ -200,9 +225,9 @@ static struct softgpu_hwqueue *next_queue(const struct softgpu_engine *e)
 {
     struct softgpu_hwqueue *first = e->hw_last != NULL ? e->hw_last->next : e->hw_queues;
     for (struct softgpu_hwqueue *q = first; q != NULL; q = q->next)
-        if (runnable(q)) return q;
+        if (runnable(e, q)) return q;
     for (struct softgpu_hwqueue *q = e->hw_queues; q != NULL && q != first; q = q->next)
-        if (runnable(q)) return q;
+        if (runnable(e, q)) return q;
     return NULL;
 }
 
@@ -311,12 +336,9 @@ void engine_hw_reset(struct softgpu_engine *e)
 {
     lock_take(&e->queue_lock);
     e->hw_aborted = e->hw != NULL ? e->hw->id : 0;
-    if (e->hw != NULL) e->hw->begun = false;
+    if (e->hw != NULL) e->hw->begun = e->hw->context->answer = false;
     e->hw = NULL;
-    for (struct softgpu_hwqueue *q = e->hw_queues; q != NULL; q = q->next) {
-        q->context->running = false;
-        q->context->answer = false;
-    }
+    e->hw_resets++;
     lock_drop(&e->queue_lock);
 }
 
@@ -430,7 +452,7 @@ static void announce(struct softgpu_engine *e)
     bool news = false;
     lock_take(&e->queue_lock);
     for (struct softgpu_hwqueue *q = e->hw_queues; q != NULL; q = q->next) {
-        if (q->context->running || !door_moved(q)) continue;
+        if (executes(e, q->context) || !door_moved(q)) continue;
         q->seen = __atomic_load_n(q->door.word, __ATOMIC_ACQUIRE);
         news = q->rung = true;
     }

@@ -12,6 +12,7 @@ struct softgpu_hwcontext {
     void *owner;                    /* handed back in interrupts */
     uint64_t suspend_value;
     bool running, answer;           /* answer: the engine owes a suspension interrupt */
+    uint64_t resets;                /* of the engine, when it was resumed: another one has suspended it */
 };
 
 enum softgpu_hwentry_kind { HWENTRY_EXEC, HWENTRY_WAIT, HWENTRY_SIGNAL, HWENTRY_RING /* look into it */ };
@@ -50,11 +51,14 @@ struct softgpu_door { uint64_t *word; uint64_t ring_va, control_va; uint32_t ent
 void softgpu_hwqueue_connect(struct softgpu *, struct softgpu_hwqueue *, const struct softgpu_door *);
 void softgpu_hwqueue_disconnect(struct softgpu *, struct softgpu_hwqueue *);
 bool softgpu_hwqueue_pending(struct softgpu *, struct softgpu_hwqueue *); /* rung, and not all executed */
+/* Also of what was handed over. */
+bool softgpu_hwqueue_unfinished(struct softgpu *, struct softgpu_hwqueue *);
 
 /* Id of the queue that the last reset cut short; 0: none. */
 uint64_t softgpu_hwqueue_aborted(struct softgpu *, uint32_t node);
 /* true: it stands still. false: the interrupt will tell. */
 bool softgpu_hwcontext_suspend(struct softgpu *, struct softgpu_hwcontext *, uint64_t value);
 void softgpu_hwcontext_resume(struct softgpu *, struct softgpu_hwcontext *);
+bool softgpu_hwcontext_still(struct softgpu *, struct softgpu_hwcontext *);
 
 #endif

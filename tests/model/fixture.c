@@ -83,6 +83,7 @@ vidmm_status fx_open(struct fixture *f, const struct fx_options *o)
     struct vidmm_adapter_config cfg = {.struct_size = sizeof(cfg), .platform = world_platform(f->world),
                                        .ops = &f->tap.ops, .kmd = &f->tap, .break_row = row,
                                        .tdr_level = o->timeouts ? VIDMM_TDR_RECOVER : VIDMM_TDR_OFF,
+                                       .tdr_limit_count = o->tdr_limit,
                                        .slice_ns = UINT64_MAX}; /* cases hold engines at will */
     vidmm_status st = vidmm_adapter_create(&cfg, &f->ad, &f->why);
     if (st == VIDMM_OK) {

@@ -33,6 +33,7 @@ struct fx_options {
     uint64_t seed, frames;
     void (*edit_info)(struct vidmm_adapter_info *);
     bool timeouts;          /* packets and suspensions time out after the default delay; else never */
+    uint32_t tdr_limit;     /* timeouts and resets that are too many; 0: the default */
     bool may_refuse;        /* fixture_open gives the status instead of failing */
 };
 

@@ -173,6 +173,31 @@ static void a_doorbell_starts_disconnected(void **state)
     fx_close(&f);
 }
 
+/* As ring.h says it: connect, then write the same put once more. */
+static void a_doorbell_rung_again_with_the_same_value_is_heard(void **state)
+{
+    struct fixture f;
+    struct client c;
+    struct ums u;
+    uint64_t va, words[REF_WORDS_MAX];
+    (void)state;
+    fx_open_format(&f, REF_FORMAT_A);
+    client_open(&c, &f, NULL);
+    (void)client_memory(&c, KIB(64), SET_64K, &va);
+    ums_open(&u, &c);
+    for (uint64_t i = 1; i <= 2; i++) {
+        put(&u, words, ref_emit_add64(words, va, 1), true);
+        assert_int_equal(status(&u), VIDMM_DOORBELL_DISCONNECTED_RETRY);
+        assert_int_equal(vidmm_doorbell_connect(u.door), VIDMM_OK);
+        ring(&u);
+        fx_settle(&f);
+        assert_int_equal(done(&u), i);
+        assert_int_equal(vidmm_doorbell_disconnect(u.door), VIDMM_OK);
+    }
+    assert_int_equal(gpu_read(&c, va), 2);
+    fx_close(&f);
+}
+
 /* The device has four physical doorbells: a fifth takes the one used longest ago. */
 static void the_doorbell_used_longest_ago_is_the_victim(void **state)
 {
@@ -360,6 +385,7 @@ int main(int argc, char **argv)
         VT_TEST(doorbells_submit_without_a_call, "SUB-04 SUB-29", NULL),
         VT_TEST(user_queues_refuse_the_kernel_path, "SUB-27", NULL),
         VT_TEST(a_doorbell_starts_disconnected, "SUB-28 SUB-29", NULL),
+        VT_TEST(a_doorbell_rung_again_with_the_same_value_is_heard, "SUB-28", NULL),
         VT_TEST(the_doorbell_used_longest_ago_is_the_victim, "SUB-29", NULL),
         VT_TEST(suspension_leaves_doorbells_connected, "SUB-30 SUB-29", NULL),
         VT_TEST(rings_live_as_long_as_their_doorbell, "SUB-28 SUB-31", NULL),

@@ -495,6 +495,79 @@ static void entries_that_stand_still_end_their_device(void **state)
     }
 }
 
+static void give(struct client *c, struct hwq *h, bool queue, uint64_t *words, uint32_t n)
+{
+    if (queue) hwq_put(c, h, words, n);
+    else assert_int_equal(client_submit_on(c, c->context, words, n), VIDMM_OK);
+}
+
+/* A packet or an entry hangs; a packet or an entry of somebody else waits for the engine, given sooner or
+ * later. Only the first one's device ends, by a reset of the engine; often: one timeout is one too many. */
+static void hang_beside(bool guilty_queue, bool other_queue, uint32_t turns, bool often)
+{
+    const uint32_t before = turns % 2, between = turns / 2;
+    struct fixture f;
+    struct client c, d;
+    struct fx_options o;
+    uint64_t va, words[REF_WORDS_MAX];
+    fx_options(&o, REF_FORMAT_A);
+    o.timeouts = true;
+    if (often) o.tdr_limit = 1;
+    (void)fx_open(&f, &o);
+    client_open(&c, &f, NULL);
+    client_open(&d, &f, NULL);
+    (void)client_memory(&d, KIB(64), SET_64K, &va);
+    struct hwq bad = hwq_open(&c, REF_NODE_COMPUTE), good = hwq_open(&d, REF_NODE_COMPUTE);
+    for (uint32_t i = 0; i < before; i++) (void)softgpu_engine_step(f.gpu, REF_NODE_COMPUTE);
+    give(&c, &bad, guilty_queue, words, ref_emit_hang(words));
+    for (uint32_t i = 0; i < between; i++) (void)world_turn(f.world);
+    give(&d, &good, other_queue, words, ref_emit_add64(words, va, 1));
+    fx_settle(&f);
+    assert_int_equal(vidmm_device_state(c.device), VIDMM_DEVICE_HUNG);
+    assert_int_equal(vidmm_device_state(d.device), often ? VIDMM_DEVICE_RESET : VIDMM_DEVICE_ACTIVE);
+    if (!often) assert_int_equal(gpu_read(&d, va), 1);
+    fx_close(&f);
+}
+
+static void only_what_hangs_ends_its_device(void **state)
+{
+    (void)state;
+    for (uint32_t turns = 0; turns < 8; turns++)
+        for (uint32_t kinds = 0; kinds < 4; kinds++) hang_beside(kinds & 1u, kinds & 2u, turns, false);
+    for (uint32_t kinds = 0; kinds < 4; kinds++) hang_beside(kinds & 1u, kinds & 2u, 0, true);
+}
+
+/* Also one without a queue: what it is given later waits for its resumption (vidmm/kmd_hw.h). */
+static void a_reset_suspends_every_context_of_the_node(void **state)
+{
+    struct fixture f;
+    struct client c, d;
+    struct vidmm_hwqueue_desc qd = {.flags = 0};
+    uint64_t va, words[REF_WORDS_MAX];
+    (void)state;
+    open_with_timeouts(&f);
+    client_open(&c, &f, NULL);
+    client_open(&d, &f, NULL);
+    (void)client_memory(&c, KIB(64), SET_64K, &va);
+    struct hwq h = hwq_open(&c, REF_NODE_COMPUTE), bad = hwq_open(&d, REF_NODE_COMPUTE);
+    hwq_put(&c, &h, words, ref_emit_add64(words, va, 1));
+    hwq_wait(&c, &h);
+    vidmm_hwqueue_destroy(h.q);
+    hwq_put(&d, &bad, words, ref_emit_hang(words));
+    fx_settle(&f);
+    assert_int_equal(f.tap.count[TAP_RESET], 1);
+    uint64_t resumes = f.tap.hw.resumes;
+    assert_int_equal(vidmm_hwqueue_create(h.c, &qd, &h.q), VIDMM_OK);
+    h.progress = 0;
+    hwq_put(&c, &h, words, ref_emit_add64(words, va, 1));
+    for (uint32_t i = 0; i < 100; i++) (void)softgpu_engine_step(f.gpu, REF_NODE_COMPUTE);
+    assert_int_equal(hwq_done(&h), 0);
+    hwq_wait(&c, &h);
+    assert_int_equal(f.tap.hw.resumes, resumes + 1);
+    assert_int_equal(gpu_read(&c, va), 2);
+    fx_close(&f);
+}
+
 /* What was queued before an Evict may still use the allocation, also when VidMm never saw it start. */
 static void evicted_memory_waits_for_earlier_entries(void **state)
 {
@@ -700,6 +773,8 @@ int main(int argc, char **argv)
         VT_TEST(suspension_values_grow, "SUB-26", NULL),
         VT_TEST(no_acknowledgement_means_a_reset, "SUB-26", NULL),
         VT_TEST(entries_that_stand_still_end_their_device, "SUB-26", NULL),
+        VT_TEST(only_what_hangs_ends_its_device, "FLT-11 FLT-16 FLT-18", NULL),
+        VT_TEST(a_reset_suspends_every_context_of_the_node, "SUB-26", NULL),
         VT_TEST(evicted_memory_waits_for_earlier_entries, "SUB-04", NULL),
         VT_TEST(closed_memory_waits_for_earlier_entries, "SUB-25", NULL),
         VT_TEST(the_root_moves_under_suspended_contexts, "SUB-04 PT-12", NULL),

@@ -95,6 +95,7 @@ static void op_rank(struct sim *s)
     struct model_device *d = pick_live_device(s);
     if (d == NULL || sim_of(d)->context_count == 0) return;
     struct sim_context *c = sim_of(d)->context[sim_below(s, sim_of(d)->context_count)];
+    if (c->core == NULL) return; /* the device itself has no ranks */
     int32_t priority = (int32_t)sim_below(s, 19) - 9, inside = (int32_t)sim_below(s, 4) - 1;
     struct model_answer a = {0, true}, b = {0, true};
     if (priority < -7 || priority > 7) model_refuse(&a, VIDMM_INVALID);

@@ -21,8 +21,10 @@ static void drop_packet(struct sim_context *c, bool finished)
 {
     struct sim_device *sd = sim_of(c->dev);
     struct packet *p = &c->packet[c->head];
-    for (uint32_t i = 0; finished && i < p->touched; i++)
+    for (uint32_t i = 0; finished && i < p->touched; i++) {
         if (p->alloc[i]->in_flight > 0) p->alloc[i]->in_flight--;
+        if (c->ring != NULL && p->alloc[i]->in_rings > 0) p->alloc[i]->in_rings--;
+    }
     if (p->zero && sd->zero_in_flight > 0) sd->zero_in_flight--;
     if (p->kind == PACKET_EXEC) sd->slots &= ~(1u << p->slot);
     c->head = (c->head + 1) % PACKETS_MAX;
@@ -47,22 +49,28 @@ static void check_packet(struct sim *s, const struct sim_context *c, const struc
     }
 }
 
+uint32_t context_pending(const struct sim_context *c)
+{
+    return c->queue != NULL ? hw_pending(c) : vidmm_context_pending(c->core);
+}
+
 /* The newest packet that is known to be done: a signal whose value is there, or the last one of an idle
- * context. (Waits leave the queue before the packets ahead of them have finished: their number tells
- * nothing.) */
+ * context. (Waits leave a context before the packets ahead of them have finished: their number tells
+ * nothing. The entries of a hardware queue retire in order.) */
 static uint64_t newest_done(const struct sim_context *c, uint32_t pending, uint64_t value)
 {
     uint64_t seq = 0;
     for (uint32_t i = 0; i < c->count; i++) {
         const struct packet *p = &c->packet[(c->head + i) % PACKETS_MAX];
-        if (pending == 0 || (p->kind == PACKET_SIGNAL && p->value <= value)) seq = p->seq;
+        bool retired = pending == 0 || (c->queue != NULL && i + pending < c->count);
+        if (retired || (p->kind == PACKET_SIGNAL && p->value <= value)) seq = p->seq;
     }
     return seq;
 }
 
 void context_seen(struct sim *s, struct sim_context *c)
 {
-    uint32_t pending = vidmm_context_pending(c->core);
+    uint32_t pending = context_pending(c);
     uint64_t value = vidmm_fence_value(c->fence);
     if (pending > c->count)
         sim_fail(s, "context %u: %u packets pending, %u were queued", c->id, pending, c->count);
@@ -70,6 +78,7 @@ void context_seen(struct sim *s, struct sim_context *c)
         sim_fail(s, "context %u: its fence is at %llu, was %llu, issued %llu", c->id, ull(value),
                  ull(c->fence_seen), ull(c->fence_issued));
     c->fence_seen = value;
+    if (c->queue != NULL) hw_seen(s, c, pending);
     for (uint64_t done = newest_done(c, pending, value); c->count > 0 && c->packet[c->head].seq <= done;) {
         struct packet *p = &c->packet[c->head];
         if (p->kind == PACKET_EXEC) check_packet(s, c, p);
@@ -92,12 +101,15 @@ static struct packet *push(struct sim *s, struct sim_context *c, enum packet_kin
 }
 
 struct packet *context_push(struct sim *s, struct sim_context *c) { return push(s, c, PACKET_EXEC); }
+struct packet *context_push_sync(struct sim *s, struct sim_context *c) { return push(s, c, PACKET_WAIT); }
 
 bool queue_wait(struct sim *s, struct sim_context *c, struct vidmm_fence *f, uint64_t value,
                        uint32_t flags)
 {
     struct model_answer a = model_sync(c->dev, flags, VIDMM_FENCE_NO_WAIT, 1);
-    if (!sim_status(s, a, vidmm_context_wait(c->core, &f, &value, 1))) return false;
+    bool taken = c->queue != NULL ? hw_wait(s, c, &f, &value, 1, flags)
+                                  : sim_status(s, a, vidmm_context_wait(c->core, &f, &value, 1));
+    if (!taken) return false;
     (void)push(s, c, PACKET_WAIT);
     return true;
 }
@@ -115,7 +127,10 @@ bool context_signal(struct sim *s, struct sim_context *c)
 {
     uint64_t value = c->fence_issued + 1;
     struct model_answer a = model_sync(c->dev, 0, VIDMM_FENCE_NO_SIGNAL, 1);
-    if (!sim_status(s, a, vidmm_context_signal(c->core, &c->fence, &value, 1))) return false;
+    if (c->ring != NULL) return true; /* its progress fence, with every entry */
+    bool taken = c->queue != NULL ? hw_signal(s, c, &c->fence, &value, 1, 0)
+                                  : sim_status(s, a, vidmm_context_signal(c->core, &c->fence, &value, 1));
+    if (!taken) return false;
     c->fence_issued = value;
     push(s, c, PACKET_SIGNAL)->value = value;
     return true;
@@ -188,7 +203,7 @@ static bool begin(struct making *k, struct sim *s, struct sim_context *c)
     k->c = c;
     k->seq = s->seq + WAITS_MAX + 2; /* no smaller than the packet's */
     if (c->dev->lost || sd->buffer_va == 0 || c->count + WAITS_MAX + 2 > PACKETS_MAX ||
-        sd->slots == UINT32_MAX)
+        sd->slots == UINT32_MAX || !hw_ready(c))
         return false;
     k->p.slot = __builtin_ctz(~sd->slots);
     k->own = true;
@@ -379,48 +394,86 @@ static struct vidmm_fence *fence_of(const struct model_queue *q)
     return q->fence != NULL ? q->fence : vidmm_queue_fence(q->handle);
 }
 
+/* What has to be there first: one packet each; one entry of a hardware queue; commands in a ring. A wait
+ * inside commands is what a timeout is for: with timeouts a ring gets no work that has to wait. */
+static bool submit_waits(struct making *k, uint64_t *in_ring, uint32_t *words)
+{
+    struct sim *s = k->s;
+    struct sim_context *c = k->c;
+    struct vidmm_fence *fence[WAITS_MAX];
+    uint64_t value[WAITS_MAX];
+    for (uint32_t i = 0; i < k->waits; i++) {
+        fence[i] = fence_of(k->wait[i].queue);
+        value[i] = k->wait[i].value;
+        sim_say(s, "  context %u waits for queue %u, value %llu", c->id, k->wait[i].queue->id, ull(value[i]));
+        if (c->ring != NULL)
+            *words += ref_emit_fence_wait(in_ring + *words, vidmm_fence_gpu_address(fence[i]), value[i]);
+        else if (c->queue == NULL && !queue_wait(s, c, fence[i], value[i], 0)) return false;
+    }
+    if (c->queue == NULL || k->waits == 0) return true;
+    if (c->ring != NULL) return !s->temper.hangs;
+    if (hw_wait(s, c, fence, value, k->waits, 0)) return push(s, c, PACKET_WAIT) != NULL;
+    return false;
+}
+
+static bool hand_over(struct making *k, uint32_t words, uint64_t *progress)
+{
+    struct model_answer a = {0, true};
+    if (k->c->queue != NULL) return hw_hand_over(k->s, k->c, slot_va(k), words * 8, progress);
+    return sim_status(k->s, a, vidmm_context_submit(k->c->core, slot_va(k), words * 8, NULL, 0, 0));
+}
+
 static bool submit(struct making *k)
 {
     struct sim *s = k->s;
     struct sim_context *c = k->c;
     struct sim_device *sd = sim_of(c->dev);
-    for (uint32_t i = 0; i < k->waits; i++) {
-        sim_say(s, "  context %u waits for queue %u, value %llu", c->id, k->wait[i].queue->id,
-                ull(k->wait[i].value));
-        if (!queue_wait(s, c, fence_of(k->wait[i].queue), k->wait[i].value, 0))
-            return take_back(k);
-    }
+    uint64_t all[WAITS_MAX * REF_WORDS_MAX + WORDS_MAX], progress = 0;
+    uint32_t words = 0;
+    if (!submit_waits(k, all, &words)) return take_back(k);
     uint8_t *slot = sd->buffer_cpu + (uint32_t)k->p.slot * SLOT_BYTES;
     k->words += ref_emit_end(k->word + k->words);
+    memcpy(all + words, k->word, k->words * 8);
     memset(slot + CHECK_OFFSET, 0xee, 64);
-    memcpy(slot, k->word, k->words * 8);
-    sim_say(s, "context %u of device %u: submit at %llx", c->id, c->dev->id, ull(slot_va(k)));
-    struct model_answer a = {0, true};
-    vidmm_status st = vidmm_context_submit(c->core, slot_va(k), k->words * 8, NULL, 0, 0);
-    if (!sim_status(s, a, st)) return take_back(k);
+    memcpy(slot, all, (words + k->words) * 8);
+    sim_say(s, "context %u of device %u: submit at %llx%s", c->id, c->dev->id, ull(slot_va(k)),
+            c->ring != NULL ? " by its ring" : c->queue != NULL ? " in its hardware queue" : "");
+    if (!hand_over(k, words + k->words, &progress)) return take_back(k);
     struct packet *p = push(s, c, PACKET_EXEC);
     uint64_t seq = p->seq;
     *p = k->p;
     p->kind = PACKET_EXEC;
     p->seq = seq;
+    p->progress = progress;
+    sd->ring_waits |= c->ring != NULL && k->waits > 0;
     sd->slots |= 1u << p->slot;
     if (p->zero) sd->zero_in_flight++;
-    for (uint32_t i = 0; i < p->touched; i++) p->alloc[i]->in_flight++;
+    for (uint32_t i = 0; i < p->touched; i++) {
+        p->alloc[i]->in_flight++;
+        p->alloc[i]->in_rings += c->ring != NULL;
+    }
     return true;
 }
 
 struct sim_context *virtual_context(const struct model_device *d)
 {
     for (uint32_t i = 0; i < sim_of(d)->context_count; i++)
-        if (!sim_of(d)->context[i]->physical) return sim_of(d)->context[i];
+        if (!sim_of(d)->context[i]->physical && sim_of(d)->context[i]->core != NULL)
+            return sim_of(d)->context[i];
     return NULL;
 }
 
-struct sim_context *pick_context(struct sim *s, struct model_device *d)
+struct sim_context *pick_worker(struct sim *s, struct model_device *d)
 {
     if (d == NULL || d->lost || sim_of(d)->context_count == 0) return NULL;
     struct sim_context *c = sim_of(d)->context[sim_below(s, sim_of(d)->context_count)];
     return c->physical ? virtual_context(d) : c;
+}
+
+struct sim_context *pick_context(struct sim *s, struct model_device *d)
+{
+    struct sim_context *c = pick_worker(s, d);
+    return c != NULL && c->queue != NULL ? virtual_context(d) : c;
 }
 
 static void add_commands(struct making *k, uint32_t n)
@@ -436,22 +489,28 @@ static void add_commands(struct making *k, uint32_t n)
     }
 }
 
-static void op_submit(struct sim *s)
+void give_work(struct sim *s, struct sim_context *c)
 {
-    struct sim_context *c = pick_context(s, pick_live_device(s));
     struct making k;
-    if (c == NULL || !begin(&k, s, c)) return;
+    if (!begin(&k, s, c)) return;
     add_commands(&k, 1 + (uint32_t)sim_below(s, 5));
     if (k.words == 0 || !submit(&k)) return;
     if (!sim_chance(s, 4) && c->count < PACKETS_MAX) (void)context_signal(s, c);
+}
+
+static void op_submit(struct sim *s)
+{
+    struct sim_context *c = pick_worker(s, pick_live_device(s));
+    if (c != NULL) give_work(s, c);
 }
 
 /* One context behind another one of the device: what that one used, this one may use. */
 static void op_order(struct sim *s)
 {
     struct model_device *d = pick_live_device(s);
-    struct sim_context *a = pick_context(s, d), *b = pick_context(s, d);
-    if (a == NULL || a == b || a->count + 2 > PACKETS_MAX || b->count + 2 > PACKETS_MAX) return;
+    struct sim_context *a = pick_worker(s, d), *b = pick_worker(s, d);
+    if (a == NULL || b == NULL || a == b || b->ring != NULL) return;
+    if (a->count + 2 > PACKETS_MAX || b->count + 2 > PACKETS_MAX) return;
     sim_say(s, "context %u waits for context %u", b->id, a->id);
     if (!context_signal(s, a) || !queue_wait(s, b, a->fence, a->fence_issued, 0)) return;
     for (uint32_t i = 0; i < d->alloc_count; i++)
@@ -466,8 +525,8 @@ static void op_order(struct sim *s)
 static void op_wait(struct sim *s)
 {
     struct model_device *d = pick_live_device(s);
-    struct sim_context *c = pick_context(s, d);
-    if (c == NULL || sim_of(d)->fence_count == 0 || c->count == PACKETS_MAX) return;
+    struct sim_context *c = pick_worker(s, d);
+    if (c == NULL || c->ring != NULL || sim_of(d)->fence_count == 0 || c->count == PACKETS_MAX) return;
     struct sim_fence *f = &sim_of(d)->fence[sim_below(s, sim_of(d)->fence_count)];
     uint64_t value = f->issued + sim_below(s, 3);
     sim_say(s, "context %u waits for fence %u, value %llu", c->id, f->id, ull(value));
@@ -528,7 +587,7 @@ static bool doom_at(struct making *k, uint64_t va, bool *write)
 static void op_doom(struct sim *s)
 {
     struct model_device *d = pick_live_device(s);
-    struct sim_context *c = pick_context(s, d);
+    struct sim_context *c = pick_worker(s, d);
     struct making k;
     bool write, doomed;
     if (!s->temper.faults || !sim_chance(s, 3) || c == NULL || sim_of(d)->doomed || !begin(&k, s, c)) return;
@@ -550,7 +609,7 @@ static void op_doom(struct sim *s)
 
 bool hang_packet(struct sim *s, struct model_device *d)
 {
-    struct sim_context *c = pick_context(s, d);
+    struct sim_context *c = pick_worker(s, d);
     struct making k;
     if (c == NULL || !begin(&k, s, c)) return false;
     add_commands(&k, (uint32_t)sim_below(s, 3));
@@ -576,7 +635,7 @@ static void op_bad_packet(struct sim *s)
 static bool idle(void *arg)
 {
     const struct sim_context *c = arg;
-    return vidmm_context_pending(c->core) == 0 || vidmm_device_state(c->dev->handle) != VIDMM_DEVICE_ACTIVE;
+    return context_pending(c) == 0 || vidmm_device_state(c->dev->handle) != VIDMM_DEVICE_ACTIVE;
 }
 
 struct reading { uint64_t va[RESULT_PAGES]; uint32_t n; };
@@ -634,8 +693,9 @@ void read_everything(struct sim *s, struct model_device *d)
     struct sim_context *c = NULL;
     if (d->lost || sim_of(d)->buffer_va == 0 || sim_of(d)->buffer->count == 0) return;
     uint32_t runs = 0;
-    if (virtual_context(d) == NULL && sim_of(d)->context_count == CONTEXTS_MAX) return;
-    c = virtual_context(d) != NULL ? virtual_context(d) : context_new(s, d);
+    if (sim_chance(s, 2)) c = pick_worker(s, d);
+    if (c == NULL || !hw_ready(c)) c = virtual_context(d);
+    if (c == NULL && context_room(d)) c = context_new(s, d);
     if (c == NULL) return;
     for (uint32_t i = 0; i < d->proc->piece_count; i++) {
         struct model_piece x = d->proc->piece[i];

@@ -138,7 +138,7 @@ static void op_close(struct sim *s)
 {
     struct model_device *d = pick_device(s);
     struct model_alloc *al = pick_alloc(s, d);
-    if (al == NULL) return;
+    if (al == NULL || al->in_rings > 0) return;
     bool at_once = al->in_flight == 0 && sim_chance(s, 3);
     sim_say(s, "close allocation %u%s", al->id, at_once ? ", not in use" : "");
     vidmm_open_close(al->handle, at_once ? VIDMM_DESTROY_ASSUME_NOT_IN_USE : 0);
@@ -228,6 +228,7 @@ static void op_evict(struct sim *s)
     if (d == NULL || d->lost) return;
     uint32_t n = choose_allocs(s, d, al), flags = sim_chance(s, 2) ? 0 : (uint32_t)sim_below(s, 4);
     for (uint32_t i = 0; i < n; i++) {
+        if (al[i]->in_rings > 0) return; /* a client waits for what VidMm does not see */
         if ((flags & VIDMM_EVICT_NOT_WRITTEN_TO) && al[i]->written && !sim_chance(s, 8)) flags = 0;
         opens[i] = al[i]->handle;
     }

@@ -88,6 +88,7 @@ struct model_device *device_new(struct sim *s, struct model_process *p)
     struct model_queue *q = queue_new(s, d);
     if (q != NULL) take_buffer(s, d, q);
     if (q != NULL) (void)context_new(s, d);
+    if (q != NULL) hw_new(s, d);
     return d;
 }
 
@@ -97,8 +98,10 @@ static void free_user(struct sim *s, struct model_device *d)
     for (uint32_t i = 0; i < sd->context_count; i++) {
         context_forget(s, sd->context[i]);
         stream_end(sd->context[i]);
+        hw_forget(s, sd->context[i]);
         free(sd->context[i]);
     }
+    for (uint32_t i = 0; i < sd->hwcontext_count; i++) free(sd->hwcontext[i]);
     free(sd);
     d->user = NULL;
 }
@@ -156,7 +159,7 @@ static void op_queue_end(struct sim *s)
 {
     struct model_device *d = pick_device(s);
     struct model_queue *q = pick_queue(s, d);
-    if (q == NULL || s->model->dead_queues >= 200) return;
+    if (q == NULL || s->model->dead_queues >= 200 || sim_of(d)->ring_waits) return;
     sim_say(s, "destroy queue %u", q->id);
     vidmm_queue_destroy(q->handle);
     model_queue_destroyed(q);
@@ -176,7 +179,7 @@ static void op_delay(struct sim *s)
 
 /* ---- contexts and fences ----------------------------------------------------------------------- */
 
-static uint32_t new_context_id(struct sim *s)
+uint32_t context_id_new(struct sim *s)
 {
     if (s->contexts_made == s->contexts_room) {
         s->contexts_room = s->contexts_room * 2 + 64;
@@ -223,15 +226,22 @@ struct sim_context *context_new_on(struct sim *s, struct model_device *d, uint32
     c->fence = fence;
     c->node = in.node;
     c->physical = physical;
-    c->id = new_context_id(s);
+    c->id = context_id_new(s);
     sd->context[sd->context_count++] = c;
     return c;
+}
+
+bool context_room(const struct model_device *d)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < sim_of(d)->context_count; i++) n += sim_of(d)->context[i]->core != NULL;
+    return n < CONTEXTS_MAX;
 }
 
 static void op_context(struct sim *s)
 {
     struct model_device *d = pick_device(s);
-    if (d != NULL && sim_of(d)->context_count < CONTEXTS_MAX) (void)context_new(s, d);
+    if (d != NULL && context_room(d)) (void)context_new(s, d);
 }
 
 static void op_context_end(struct sim *s)
@@ -241,6 +251,7 @@ static void op_context_end(struct sim *s)
     if (sd == NULL || sd->context_count == 0) return;
     uint32_t i = (uint32_t)sim_below(s, sd->context_count);
     struct sim_context *c = sd->context[i];
+    if (c->core == NULL) return; /* ops_hw.c ends those */
     if (copied_later(d->proc, NULL, 0, UINT64_MAX)) return; /* somebody has to remember what is read */
     sim_say(s, "destroy context %u with %u packets", c->id, c->count);
     vidmm_context_destroy(c->core);
@@ -273,7 +284,8 @@ static void op_fence(struct sim *s)
         vidmm_fence_destroy(probe);
     }
     sim_check(s, model_fence_made(d->proc, va));
-    sd->fence[sd->fence_count++] = (struct sim_fence){core, flags, ++s->model->next_id, initial, 0};
+    sd->fence[sd->fence_count++] = (struct sim_fence){.core = core, .flags = flags,
+                                                      .id = ++s->model->next_id, .issued = initial};
 }
 
 static struct sim_fence *pick_fence(struct sim *s, struct model_device **d)

@@ -191,7 +191,7 @@ static void op_render_nasty(struct sim *s)
 static void op_physical_context(struct sim *s)
 {
     struct model_device *d = pick_live_device(s);
-    if (!s->ro.physical || d == NULL || sim_of(d)->context_count >= CONTEXTS_MAX) return;
+    if (!s->ro.physical || d == NULL || !context_room(d)) return;
     if (physical_context(s, d) == NULL || sim_chance(s, 8))
         (void)context_new_on(s, d, REF_NODE_PHYSICAL, true);
 }

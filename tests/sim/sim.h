@@ -3,6 +3,7 @@
  * the reference model beside it. Owns: struct sim and what its files offer each other.
  *   sim.c        a seed from beginning to end    world.c   the adapter and what this seed is like
  *   watch.c      what happened meanwhile         ops_*.c   the operations
+ *   spy.c        what the driver is asked
  * Every operation says in words what it does, asks the model, makes the call, compares. */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -15,6 +16,7 @@
 #include "softgpu/ref/ref.h"
 #include "softgpu/ref/ref_abi.h"
 #include "softgpu/ref/ref_commands.h"
+#include "softgpu/ring.h"
 
 #define PAGE VIDMM_PAGE_SIZE
 #define SLOTS 32u                 /* command buffers of a device */
@@ -23,7 +25,10 @@
 #define BUFFER_BYTES (SLOTS * SLOT_BYTES + RESULT_PAGES * PAGE)
 #define PACKETS_MAX 16u           /* queued in one context */
 #define TOUCHED_MAX 8u
-#define CONTEXTS_MAX 4u
+#define CONTEXTS_MAX 4u            /* with packets */
+#define WORKERS_MAX 10u           /* contexts with packets, and hardware queues */
+#define HWCONTEXTS_MAX 3u
+#define RING_ENTRIES 16u
 #define COPIES_MAX 4u             /* unfinished copies of mappings of a context */
 #define FENCES_MAX 6u
 #define HISTORY 24u
@@ -41,6 +46,7 @@ enum packet_kind { PACKET_EXEC, PACKET_WAIT, PACKET_SIGNAL };
 struct packet {
     enum packet_kind kind;
     uint64_t seq, value;          /* value: of the signal */
+    uint64_t progress;            /* id, in a hardware queue */
     int slot;
     bool zero;                    /* touches zero pages */
     uint32_t touched, checks;
@@ -48,10 +54,27 @@ struct packet {
     struct { uint32_t offset; bool open; uint64_t expect; } check[4];
 };
 
+struct sim_hwcontext { struct vidmm_hwcontext *core; uint32_t id, node, queues; };
+
+struct sim_ring {
+    struct vidmm_doorbell *core;  /* NULL: none yet */
+    struct model_door door;
+    struct model_alloc *memory;   /* ring and control page; NULL: there was none */
+    uint64_t va, put, got;
+    struct softgpu_ring_entry *entry;
+    struct softgpu_ring_control *control;
+};
+
+/* A context with packets, or a hardware queue: one that takes work in order. */
 struct sim_context {
-    struct vidmm_context *core;
+    struct vidmm_context *core;   /* NULL: a hardware queue, with */
+    struct vidmm_hwqueue *queue;
+    struct sim_hwcontext *hw;
+    struct model_hwqueue hwq;
+    struct sim_ring *ring;        /* NULL: not of user mode */
+    uint64_t progress_done;       /* id of the newest commands that retired */
     struct model_device *dev;
-    struct vidmm_fence *fence;    /* its own; only it signals it */
+    struct vidmm_fence *fence;    /* only it signals it: its own, or a ring's progress fence */
     uint64_t fence_issued, fence_seen;
     bool physical;
     struct model_queue *tiles;    /* its stream of updates; NULL: none yet */
@@ -64,6 +87,7 @@ struct sim_fence {
     struct vidmm_fence *core;
     uint32_t flags, id;
     uint64_t issued, awaited;     /* highest value given out, highest value a context waits for */
+    uint64_t raised;              /* highest value that a hardware queue is to bring it to */
 };
 
 struct sim_device {
@@ -73,9 +97,12 @@ struct sim_device {
     uint32_t slots;               /* bit: in use */
     uint32_t zero_in_flight;      /* packets on zero pages */
     uint32_t context_count, fence_count;
-    struct sim_context *context[CONTEXTS_MAX];
+    struct sim_context *context[WORKERS_MAX];
+    uint32_t hwcontext_count;
+    struct sim_hwcontext *hwcontext[HWCONTEXTS_MAX];
     struct sim_fence fence[FENCES_MAX];
     uint64_t born;                /* adapter resets before it */
+    bool ring_waits;              /* commands in a ring wait for a fence: nobody else knows, so it stays */
     bool hang_doom;               /* has a packet that hangs */
     bool doomed, doom_open, memory_doom, packet_doom; /* what may end it; doom_open: or may not */
     uint64_t doom_va;
@@ -94,7 +121,8 @@ struct temper {
 struct sim_totals {
     uint64_t maps, reserves, frees, residents, evicts, over_budget, page_ins, page_outs, fills, evictions,
         demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read,
-        timeouts, adapter_resets, removals, preemptions, updates, updates_waiting;
+        timeouts, adapter_resets, removals, preemptions, updates, updates_waiting,
+        hw_commands, hw_waits, hw_signals, rings, victims, hw_ended;
 };
 
 struct sim {
@@ -118,6 +146,7 @@ struct sim {
     uint64_t resets;              /* adapter resets seen */
     uint32_t hung_nodes;          /* nodes that hung at some time since the last rest */
     uint32_t tdr_limit;
+    const char *wrong;            /* what the spy saw the core do; NULL: nothing */
     char text[256], history[HISTORY][256];
     struct sync_world *sync;      /* of ops_sync.c */
     jmp_buf out;
@@ -147,11 +176,14 @@ void sim_verify(struct sim *);
 /* Everything comes to rest; all of it is compared. */
 void sim_settle(struct sim *);
 
+/* spy.c */
+const struct vidmm_kmd_ops *spy_ops(struct sim *); /* until the next call */
+
 /* ops_*.c */
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
 /* Ended by name NULL. */
 extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[], ops_sync[],
-    ops_phys[], ops_tile[];
+    ops_phys[], ops_tile[], ops_hw[];
 
 struct model_process *pick_process(struct sim *);
 struct model_device *pick_device(struct sim *);             /* any; NULL: none */
@@ -162,6 +194,8 @@ struct model_process *process_new(struct sim *);
 struct model_device *device_new(struct sim *, struct model_process *);
 void process_end(struct sim *, struct model_process *);
 struct sim_context *context_new(struct sim *, struct model_device *);
+bool context_room(const struct model_device *); /* for one more with packets */
+uint32_t context_id_new(struct sim *);
 struct sim_context *context_new_on(struct sim *, struct model_device *, uint32_t node, bool physical);
 struct model_queue *queue_new(struct sim *, struct model_device *);
 void alloc_make(struct sim *, struct model_device *, const struct model_alloc_in *, uint32_t flags,
@@ -192,16 +226,36 @@ bool older_in_use(const struct model_process *, const struct model_piece *);
 bool copied_later(const struct model_process *, const struct model_queue *but, uint64_t start, uint64_t end);
 
 /* ops_gpu.c */
-struct sim_context *pick_context(struct sim *, struct model_device *); /* of a live device; NULL: none */
+/* Of a live device, virtual; NULL: none. The second: hardware queues and rings too. */
+struct sim_context *pick_context(struct sim *, struct model_device *);
+struct sim_context *pick_worker(struct sim *, struct model_device *);
 bool queue_wait(struct sim *, struct sim_context *, struct vidmm_fence *, uint64_t value, uint32_t flags);
 bool queue_raise(struct sim *, struct sim_context *, struct vidmm_fence *, uint64_t value);
+void give_work(struct sim *, struct sim_context *); /* commands, if it can take any */
 bool hang_packet(struct sim *, struct model_device *);
 void context_forget(struct sim *, struct sim_context *); /* packets are not looked at any more */
 void context_seen(struct sim *, struct sim_context *);
+uint32_t context_pending(const struct sim_context *);
 struct packet *context_push(struct sim *, struct sim_context *); /* a packet for an engine was accepted */
+struct packet *context_push_sync(struct sim *, struct sim_context *); /* something else was */
 bool context_signal(struct sim *, struct sim_context *);         /* behind it, its fence */
 struct sim_context *virtual_context(const struct model_device *); /* its first; NULL: none */
 void read_everything(struct sim *, struct model_device *);
+
+/* ops_hw.c */
+uint32_t hw_pending(const struct sim_context *);
+void hw_seen(struct sim *, struct sim_context *, uint32_t pending);
+void hw_lost(struct sim *, struct model_device *);
+void hw_rest(struct sim *, struct model_device *);
+void hw_new(struct sim *, struct model_device *);
+void hw_forget(struct sim *, struct sim_context *);
+bool hw_ready(const struct sim_context *); /* can it be given commands? */
+/* false: refused. *progress: the id of the commands. */
+bool hw_hand_over(struct sim *, struct sim_context *, uint64_t va, uint32_t bytes, uint64_t *progress);
+bool hw_wait(struct sim *, struct sim_context *, struct vidmm_fence *const *, const uint64_t *value,
+             uint32_t n, uint32_t all_flags);
+bool hw_signal(struct sim *, struct sim_context *, struct vidmm_fence *const *, const uint64_t *value,
+               uint32_t n, uint32_t all_flags);
 
 /* ops_sync.c */
 void sync_poll(struct sim *);

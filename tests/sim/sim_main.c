@@ -62,6 +62,9 @@ static void tell(const struct sim_totals *t)
         {"devices stopped for a move", t->suspends}, {"flushes", t->flushes}, {"page tables made", t->tables},
         {"root resizes", t->root_resizes}, {"packets completed", t->submits}, {"faults", t->faults},
         {"tile updates", t->updates}, {"... in step with packets", t->updates_waiting},
+        {"commands in hardware queues", t->hw_commands}, {"... waits", t->hw_waits},
+        {"... signals", t->hw_signals}, {"commands in rings", t->rings},
+        {"doorbells that made way", t->victims}, {"hardware queues of lost devices", t->hw_ended},
         {"timeouts", t->timeouts},
         {"preemptions", t->preemptions}, {"adapter resets", t->adapter_resets}, {"removals", t->removals},
         {"pages read and compared at rest", t->pages_read}};

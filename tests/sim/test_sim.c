@@ -61,7 +61,8 @@ static void a_million_operations(void **state)
 #define PHYSICAL "PHY-01 PHY-02 PHY-03 PHY-05 PHY-09 PHY-10 SEG-15 SUB-07"
 #define TILES "TIL-01 TIL-08 TIL-14 TIL-15 TIL-16 TIL-18 TIL-23 TIL-24 TIL-25 TIL-28"
 #define ENDS "FLT-01 FLT-04 FLT-10 FLT-11 FLT-23 SUB-08 SUB-14 SUB-20"
-#define ALL ADDRESSES " " MEMORY " " PHYSICAL " " TILES " " ENDS
+#define HARDWARE "SUB-04 SUB-24 SUB-25 SUB-26 SUB-27 SUB-28 SUB-30 SUB-31"
+#define ALL ADDRESSES " " MEMORY " " PHYSICAL " " TILES " " ENDS " " HARDWARE
 
 static const struct vt_case cases[] = {
     VT_TEST(seeds_of_format_a, ALL, NULL),

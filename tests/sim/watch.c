@@ -65,6 +65,7 @@ static void device_ended(struct sim *s, struct model_device *d, enum vidmm_devic
     for (uint32_t i = 0; i < d->queue_count; i++)
         if (vidmm_fence_value(vidmm_queue_fence(d->queue[i]->handle)) != UINT64_MAX)
             sim_fail(s, "a paging fence of the lost device %u is not at its maximum", d->id);
+    hw_lost(s, d);
     for (uint32_t i = 0; i < sd->context_count; i++) context_forget(s, sd->context[i]);
     for (uint32_t i = 0; i < sd->fence_count; i++) {
         uint64_t v = vidmm_fence_value(sd->fence[i].core);
@@ -106,7 +107,7 @@ static void check_early(struct sim *s, const struct model_alloc *al)
         uint32_t newer = 0;
         for (uint32_t k = 0; k < c->count; k++)
             newer += c->packet[(c->head + k) % PACKETS_MAX].seq > al->close_seq;
-        if (vidmm_context_pending(c->core) > newer)
+        if (c->ring == NULL && context_pending(c) > newer)
             sim_fail(s, "allocation %u was destroyed while context %u had older work", al->id, c->id);
     }
 }
@@ -135,6 +136,7 @@ static bool has_process(const struct sim *s, const struct model_process *p)
 void sim_poll(struct sim *s)
 {
     struct model *m = s->model;
+    sim_check(s, s->wrong);
     sim_watch_adapter(s);
     for (uint32_t i = 0; i < m->process_count; i++) {
         struct model_process *p = m->process[i];
@@ -252,7 +254,7 @@ static void nothing_outstanding(struct sim *s, struct model_device *d)
 static void forget_old_work(struct sim *s, struct model_alloc *al)
 {
     (void)s;
-    al->in_flight = 0;
+    al->in_flight = al->in_rings = 0;
     for (uint64_t i = 0; i < al->pages; i++) al->page[i].busy_context = 0;
 }
 
@@ -261,6 +263,7 @@ static void reset_device(struct sim *s, struct model_device *d)
     (void)s;
     sim_of(d)->zero_in_flight = 0;
     sim_of(d)->slots = 0;
+    sim_of(d)->ring_waits = false;
 }
 
 static void check_at(struct sim *s, const struct model_process *p, uint64_t va)
@@ -291,11 +294,12 @@ static void check_placement(struct sim *s, struct model_alloc *al)
     struct vidmm_placement_info info;
     if (al->dying || al->dev->lost) return;
     vidmm_open_placement(al->handle, &info);
-    if (info.resident_count != al->count)
-        sim_fail(s, "allocation %u: count %u, expected %u", al->id, info.resident_count, al->count);
+    if (info.resident_count != al->count + al->pins)
+        sim_fail(s, "allocation %u: count %u, expected %u", al->id, info.resident_count,
+                 al->count + al->pins);
     /* It may have made way, until its device has work again. */
     bool idle = (al->segments & 1u) == 0 || al->physical;
-    if (al->count > 0 && !info.resident && !idle)
+    if (al->count + al->pins > 0 && !info.resident && !idle)
         sim_fail(s, "allocation %u is required, but not resident", al->id);
     if (info.resident && (al->segments >> info.segment & 1u) == 0)
         sim_fail(s, "allocation %u is resident in segment %u, which is not of its set", al->id, info.segment);
@@ -317,6 +321,7 @@ void sim_settle(struct sim *s)
     rest(s);
     sync_settle(s);
     each_device(s, nothing_outstanding);
+    each_device(s, hw_rest);
     s->hung_nodes = 0;
     each_alloc(s, forget_old_work);
     each_device(s, reset_device);

@@ -93,6 +93,13 @@ static void make_model(struct sim *s)
     struct model_config c = {.va_bits = info->va_bits, .level_count = info->level_count,
                              .segment_count = info->segment_count};
     c.physical = s->ro.physical;
+    c.narrow = (info->sched_flags & VIDMM_SCHED_NO_64BIT_ATOMICS) != 0;
+    c.node_count = info->node_count;
+    c.doorbells = ref_ops()->hw->doorbells;
+    for (uint32_t i = 0; i < info->node_count; i++) {
+        c.hw_nodes |= info->node[i].hw_queues ? 1u << i : 0;
+        c.user_nodes |= info->node[i].user_submission ? 1u << i : 0;
+    }
     c.zero_pages = (info->mmu_flags & VIDMM_MMU_ZERO_IN_PTE) != 0;
     c.read_only = (info->mmu_flags & VIDMM_MMU_READ_ONLY) != 0;
     c.no_execute = (info->mmu_flags & VIDMM_MMU_NO_EXECUTE) != 0;
@@ -131,7 +138,7 @@ bool sim_world_open(struct sim *s)
     world_add_actor(s->world, &(struct world_actor){step_paging, NULL, s});
     if (s->ro.physical) world_add_actor(s->world, &(struct world_actor){step_physical, NULL, s});
     struct vidmm_adapter_config c = {.struct_size = sizeof(c), .platform = world_platform(s->world),
-                                     .ops = ref_ops(), .kmd = s->ref, .break_row = s->opt.break_row,
+                                     .ops = spy_ops(s), .kmd = s->ref, .break_row = s->opt.break_row,
                                      .tdr_delay_ns = 2000000, .tdr_limit_count = s->tdr_limit,
                                      .tdr_level = s->temper.hangs ? VIDMM_TDR_RECOVER : VIDMM_TDR_OFF,
                                      .slice_ns = sim_chance(s, 2) ? 30000 : 0};

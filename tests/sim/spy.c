@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* spy.c - stands between the core and the driver and holds the core to what vidmm/kmd_hw.h asks of it: a
+ * context is resumed, given a root or destroyed only while the device says that it stands still, suspensions
+ * have growing values, entries are dropped only from a context that stands still, and hardware that is being
+ * reset or gone is left alone. Owns: the wrapped operations of the one simulator there is at a time. */
+#include "sim.h"
+
+#include <string.h>
+
+#include "softgpu/hwqueue.h"
+
+#define SPIED_MAX 256u
+
+struct spied { void *handle, *context; uint64_t value; };
+
+static struct {
+    struct sim *sim;
+    struct vidmm_kmd_ops ops;
+    struct vidmm_kmd_hw_ops hw;
+    const struct vidmm_kmd_ops *next;
+    struct spied context[SPIED_MAX], queue[SPIED_MAX];
+    bool silent; /* reset_from_timeout without a restart yet, or removed */
+} spy;
+
+static void wrong(const char *what)
+{
+    if (spy.sim->wrong == NULL) spy.sim->wrong = what;
+}
+
+static struct spied *find(struct spied *in, const void *handle)
+{
+    for (uint32_t i = 0; i < SPIED_MAX; i++)
+        if (in[i].handle == handle) return &in[i];
+    sim_fail(spy.sim, "the driver is handed something that it did not make, or makes too much");
+}
+
+static bool still(void *context) { return softgpu_hwcontext_still(spy.sim->gpu, context); }
+
+static void touches(void)
+{
+    if (spy.silent) wrong("the driver is asked to touch hardware that is gone or being reset");
+}
+
+static vidmm_status create_context(void *kmd, struct vidmm_kmd_hw_context *c)
+{
+    vidmm_status st = spy.next->hw->create_context(kmd, c);
+    if (st == VIDMM_OK) *find(spy.context, NULL) = (struct spied){.handle = c->handle};
+    return st;
+}
+
+static void destroy_context(void *kmd, void *context)
+{
+    if (!still(context)) wrong("a hardware context is destroyed that executes");
+    for (uint32_t i = 0; i < SPIED_MAX; i++)
+        if (spy.queue[i].context == context) wrong("a hardware context is destroyed before its queues");
+    find(spy.context, context)->handle = NULL;
+    spy.next->hw->destroy_context(kmd, context);
+}
+
+static vidmm_status create_queue(void *kmd, struct vidmm_kmd_hw_queue *q)
+{
+    vidmm_status st = spy.next->hw->create_queue(kmd, q);
+    if (st != VIDMM_OK) return st;
+    *find(spy.queue, NULL) = (struct spied){.handle = q->handle, .context = q->context};
+    return st;
+}
+
+static void start_queue(void *kmd, void *queue, uint64_t id, uint64_t progress_va)
+{
+    if (id == 0 || progress_va == 0) wrong("a hardware queue has no name or no progress fence");
+    spy.next->hw->start_queue(kmd, queue, id, progress_va);
+}
+
+static void destroy_queue(void *kmd, void *queue)
+{
+    struct spied *q = find(spy.queue, queue);
+    if (softgpu_hwqueue_unfinished(spy.sim->gpu, queue) && !still(q->context))
+        wrong("entries of a hardware queue are dropped while its context executes");
+    *q = (struct spied){.handle = NULL};
+    spy.next->hw->destroy_queue(kmd, queue);
+}
+
+static vidmm_status suspend_context(void *kmd, void *context, uint64_t value)
+{
+    struct spied *c = find(spy.context, context);
+    touches();
+    if (value <= c->value) wrong("the value of a suspension does not grow");
+    c->value = value;
+    return spy.next->hw->suspend_context(kmd, context, value);
+}
+
+static void resume_context(void *kmd, void *context)
+{
+    touches();
+    if (!still(context)) wrong("a hardware context is resumed whose suspension is not acknowledged");
+    spy.next->hw->resume_context(kmd, context);
+}
+
+static void set_root(void *kmd, void *context, struct vidmm_gpu_address root, uint32_t entries)
+{
+    for (uint32_t i = 0; i < SPIED_MAX; i++)
+        if (spy.context[i].handle == context && !still(context))
+            wrong("a hardware context is given a root while it executes");
+    spy.next->set_root_page_table(kmd, context, root, entries);
+}
+
+static vidmm_status submit_command(void *kmd, const struct vidmm_kmd_hw_submit *in)
+{
+    touches();
+    return spy.next->hw->submit_command(kmd, in);
+}
+
+static vidmm_status submit_wait(void *kmd, void *queue, const struct vidmm_kmd_hw_sync *in, uint32_t n)
+{
+    touches();
+    return spy.next->hw->submit_wait(kmd, queue, in, n);
+}
+
+static vidmm_status submit_signal(void *kmd, void *queue, const struct vidmm_kmd_hw_sync *in, uint32_t n)
+{
+    touches();
+    return spy.next->hw->submit_signal(kmd, queue, in, n);
+}
+
+static vidmm_status connect_doorbell(void *kmd, const struct vidmm_kmd_doorbell *in)
+{
+    touches();
+    return spy.next->hw->connect_doorbell(kmd, in);
+}
+
+static void disconnect_doorbell(void *kmd, void *queue)
+{
+    touches();
+    spy.next->hw->disconnect_doorbell(kmd, queue);
+}
+
+static vidmm_status reset_all(void *kmd)
+{
+    vidmm_status st = spy.next->reset_from_timeout(kmd);
+    spy.silent |= st == VIDMM_OK;
+    return st;
+}
+
+static vidmm_status restart_all(void *kmd)
+{
+    vidmm_status st = spy.next->restart_from_timeout(kmd);
+    if (st == VIDMM_OK) spy.silent = false;
+    return st;
+}
+
+static void removal(void *kmd)
+{
+    spy.silent = true;
+    spy.next->surprise_removal(kmd);
+}
+
+const struct vidmm_kmd_ops *spy_ops(struct sim *s)
+{
+    memset(&spy, 0, sizeof(spy));
+    spy.sim = s;
+    spy.next = ref_ops();
+    spy.ops = *spy.next;
+    spy.hw = *spy.next->hw;
+    spy.hw.create_context = create_context;
+    spy.hw.destroy_context = destroy_context;
+    spy.hw.create_queue = create_queue;
+    spy.hw.start_queue = start_queue;
+    spy.hw.destroy_queue = destroy_queue;
+    spy.hw.suspend_context = suspend_context;
+    spy.hw.resume_context = resume_context;
+    spy.hw.submit_command = submit_command;
+    spy.hw.submit_wait = submit_wait;
+    spy.hw.submit_signal = submit_signal;
+    spy.hw.connect_doorbell = connect_doorbell;
+    spy.hw.disconnect_doorbell = disconnect_doorbell;
+    spy.ops.set_root_page_table = set_root;
+    spy.ops.reset_from_timeout = reset_all;
+    spy.ops.restart_from_timeout = restart_all;
+    spy.ops.surprise_removal = removal;
+    spy.ops.hw = &spy.hw;
+    return &spy.ops;
+}
