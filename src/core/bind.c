@@ -13,7 +13,8 @@ static uint32_t pte_flags(const struct vmm_binding *b, uint32_t segment)
 {
     uint32_t caps = b->space->ad->info.mmu_flags, flags = VIDMM_PTE_VALID;
     if (b->target == TARGET_ZERO) return flags | VIDMM_PTE_ZERO;
-    if ((caps & VIDMM_MMU_READ_ONLY) && !(b->prot & VIDMM_PROT_WRITE)) flags |= VIDMM_PTE_READ_ONLY;
+    bool write = (b->prot & VIDMM_PROT_WRITE) && !(b->target == TARGET_ALLOC && b->open->read_only);
+    if ((caps & VIDMM_MMU_READ_ONLY) && !write) flags |= VIDMM_PTE_READ_ONLY;
     if ((caps & VIDMM_MMU_NO_EXECUTE) && !(b->prot & VIDMM_PROT_EXECUTE)) flags |= VIDMM_PTE_NO_EXECUTE;
     if ((caps & VIDMM_MMU_CACHE_COHERENT) && segment == VMM_SYSTEM) flags |= VIDMM_PTE_CACHE_COHERENT;
     return flags;
