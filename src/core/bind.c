@@ -13,8 +13,7 @@ static uint32_t pte_flags(const struct vmm_binding *b, uint32_t segment)
 {
     uint32_t caps = b->space->ad->info.mmu_flags, flags = VIDMM_PTE_VALID;
     if (b->target == TARGET_ZERO) return flags | VIDMM_PTE_ZERO;
-    bool write = (b->prot & VIDMM_PROT_WRITE) && !(b->target == TARGET_ALLOC && b->open->read_only);
-    if ((caps & VIDMM_MMU_READ_ONLY) && !write) flags |= VIDMM_PTE_READ_ONLY;
+    if ((caps & VIDMM_MMU_READ_ONLY) && !(b->prot & VIDMM_PROT_WRITE)) flags |= VIDMM_PTE_READ_ONLY;
     if ((caps & VIDMM_MMU_NO_EXECUTE) && !(b->prot & VIDMM_PROT_EXECUTE)) flags |= VIDMM_PTE_NO_EXECUTE;
     if ((caps & VIDMM_MMU_CACHE_COHERENT) && segment == VMM_SYSTEM) flags |= VIDMM_PTE_CACHE_COHERENT;
     return flags;
@@ -103,6 +102,7 @@ static void link_binding(struct vmm_space *sp, struct vmm_binding *b, uint64_t s
     CHECK(ok);
     sp->binding_count++;
     if (b->target != TARGET_ALLOC) return;
+    if (b->open->read_only) b->prot &= (uint8_t)~VIDMM_PROT_WRITE; /* a tile map asks for it by default */
     list_push_back(&b->open->al->bindings, &b->on_alloc);
     b->open->al->unique += (uint32_t)(b->driver_protection >> 63);
 }

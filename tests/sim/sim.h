@@ -78,7 +78,7 @@ struct sim_device {
     bool hang_doom;               /* has a packet that hangs */
     bool doomed, doom_open, memory_doom, packet_doom; /* what may end it; doom_open: or may not */
     uint64_t doom_va;
-    struct model_alloc *doom_alloc;
+    struct model_body *doom_body;
 };
 
 /* What this seed is like: sizes, limits, weights. Swarm: a part of the operations never happens. */
@@ -150,7 +150,7 @@ void sim_settle(struct sim *);
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
 /* Ended by name NULL. */
 extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[], ops_sync[],
-    ops_phys[], ops_tile[];
+    ops_phys[], ops_tile[], ops_share[];
 
 struct model_process *pick_process(struct sim *);
 struct model_device *pick_device(struct sim *);             /* any; NULL: none */
@@ -201,6 +201,10 @@ struct packet *context_push(struct sim *, struct sim_context *); /* a packet for
 bool context_signal(struct sim *, struct sim_context *);         /* behind it, its fence */
 struct sim_context *virtual_context(const struct model_device *); /* its first; NULL: none */
 void read_everything(struct sim *, struct model_device *);
+
+/* ops_share.c */
+bool content_in_use(const struct sim *, const struct model_alloc *);
+void content_cut_off(struct sim *, const struct model_device *); /* before its contexts are forgotten */
 
 /* ops_sync.c */
 void sync_poll(struct sim *);
