@@ -407,6 +407,39 @@ static void others_live_on(void **state)
     fx_close(&t.fx);
 }
 
+/* After an adapter reset every device that had it open is lost. It is still there to be opened by a new one,
+ * also when the creator has cleaned up. */
+static void it_outlives_an_adapter_reset(void **state)
+{
+    struct two t;
+    struct client c;
+    (void)state;
+    two_open(&t, REF_FORMAT_A);
+    uint64_t at;
+    struct vidmm_open *mine = client_memory(&t.a, KIB(256), SET_4K, &at), *theirs = share(&t.b, mine);
+    client_resident(&t.b, theirs);
+    struct softgpu_knobs k = fx_knobs(&t.fx);
+    k.fail_reset = true;
+    fx_set_knobs(&t.fx, &k);
+    gpu_read_faults(&t.a, 0x123450000);
+    k.fail_reset = false;
+    fx_set_knobs(&t.fx, &k);
+    assert_int_equal(vidmm_adapter_counters(t.fx.ad)->adapter_resets, 1);
+    assert_int_equal(vidmm_device_state(t.b.device), VIDMM_DEVICE_RESET);
+    vidmm_device_destroy(t.a.device);
+    fx_settle(&t.fx);
+    client_open(&c, &t.fx, t.b.process);
+    struct vidmm_open *again = share(&c, theirs);
+    vidmm_device_destroy(t.b.device);
+    fx_settle(&t.fx);
+    client_resident(&c, again);
+    uint64_t there = client_map(&c, again, 0, 0, 0, VIDMM_PROT_WRITE);
+    gpu_fill(&c, there, 0x20202020, KIB(256));
+    assert_int_equal(gpu_sum(&c, there, KIB(256)), sum_of_pattern(0x20202020, KIB(256)));
+    fx_verify(&t.fx);
+    fx_close(&t.fx);
+}
+
 /* ---- rules ------------------------------------------------------------------------------------- */
 
 static void refusals_change_nothing(void **state)
@@ -559,6 +592,7 @@ int main(int argc, char **argv)
         VT_TEST(it_outlives_its_creator, "ALC-26", NULL),
         VT_TEST(the_driver_knows_who_has_it_open, "ALC-17", NULL),
         VT_TEST(others_live_on, "ALC-23", NULL),
+        VT_TEST(it_outlives_an_adapter_reset, "ALC-26", NULL),
         VT_TEST(refusals_change_nothing, "", NULL),
         VT_TEST(the_creator_alone_may_lock, "ALC-39", NULL),
         VT_TEST(a_reader_does_not_write, "", NULL),
