@@ -282,6 +282,33 @@ static void not_written_ends_with_the_stay(void **state)
     fx_close(&t.fx);
 }
 
+/* A device that is gone says nothing of its stay: it may have written. */
+static void not_written_says_nothing_for_the_dead(void **state)
+{
+    struct two t;
+    uint64_t trim, value;
+    void *cpu;
+    (void)state;
+    two_open(&t, REF_FORMAT_A);
+    struct fx_alloc in = {.bytes = KIB(64), .set = SET_4K | SET_SYSTEM, .preferred = 2};
+    struct vidmm_open *mine = client_alloc(&t.a, &in), *theirs = share(&t.b, mine);
+    assert_int_equal(vidmm_open_lock(mine, &cpu), VIDMM_OK);
+    memset(cpu, 0x31, KIB(64));
+    assert_int_equal(vidmm_open_unlock(mine), VIDMM_OK);
+    assert_int_equal(vidmm_make_resident(t.a.queue, &mine, 1, 0, &value, &trim), VIDMM_PENDING);
+    assert_int_equal(vidmm_make_resident(t.b.queue, &theirs, 1, 0, &value, &trim), VIDMM_PENDING);
+    fx_settle(&t.fx);
+    uint64_t there = client_map(&t.b, theirs, 0, 0, 0, VIDMM_PROT_WRITE);
+    gpu_fill(&t.b, there, 0x32323232, KIB(64));
+    vidmm_device_destroy(t.b.device);
+    fx_settle(&t.fx);
+    assert_int_equal(vidmm_evict(t.a.device, &mine, 1, VIDMM_EVICT_NOT_WRITTEN_TO, &trim), VIDMM_OK);
+    assert_int_equal(vidmm_open_lock(mine, &cpu), VIDMM_PENDING);
+    fx_settle(&t.fx);
+    assert_int_equal(*(uint32_t *)cpu, 0x32323232);
+    fx_close(&t.fx);
+}
+
 /* Two devices planned it for different segments: both get their turn. */
 static void each_device_fits_alone(void **state)
 {
@@ -588,6 +615,7 @@ int main(int argc, char **argv)
         VT_TEST(residency_is_counted_per_device, "", NULL),
         VT_TEST(not_written_counts_for_one_device, "RES-14", NULL),
         VT_TEST(not_written_ends_with_the_stay, "RES-14", NULL),
+        VT_TEST(not_written_says_nothing_for_the_dead, "RES-14", NULL),
         VT_TEST(each_device_fits_alone, "INV-09", NULL),
         VT_TEST(it_outlives_its_creator, "ALC-26", NULL),
         VT_TEST(the_driver_knows_who_has_it_open, "ALC-17", NULL),
