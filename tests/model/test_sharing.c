@@ -472,6 +472,7 @@ static void it_outlives_an_adapter_reset(void **state)
 static void refusals_change_nothing(void **state)
 {
     struct two t;
+    struct client c;
     (void)state;
     two_open(&t, REF_FORMAT_A);
     struct vidmm_open *mine = client_alloc(&t.a, &(struct fx_alloc){.bytes = KIB(64)}), *out = NULL;
@@ -488,9 +489,15 @@ static void refusals_change_nothing(void **state)
     struct vidmm_open *theirs = share(&t.b, mine);
     uint64_t value, trim; /* the reference of another device is nobody's business */
     assert_int_equal(vidmm_make_resident(t.a.queue, &theirs, 1, 0, &value, &trim), VIDMM_INVALID);
-    vidmm_open_close(theirs, 0);
-    assert_int_equal(vidmm_alloc_open(t.b.device, theirs, 0, &out), VIDMM_INVALID); /* closed */
-    theirs = share(&t.b, mine); /* the old one may still be on its way */
+    uint64_t one = t.b.issued + 1;
+    assert_int_equal(vidmm_context_wait(t.b.context, &t.b.fence, &one, 1), VIDMM_OK);
+    vidmm_open_close(theirs, 0); /* behind queued work: it is on its way out, and does not count any more */
+    client_open(&c, &t.fx, NULL);
+    assert_int_equal(vidmm_alloc_open(c.device, theirs, 0, &out), VIDMM_INVALID);
+    theirs = share(&t.b, mine);
+    client_resident(&t.b, theirs);
+    fx_verify(&t.fx);
+    assert_int_equal(vidmm_fence_signal(t.b.fence, one), VIDMM_OK);
     fx_settle(&t.fx);
     fx_verify(&t.fx);
     fx_close(&t.fx);
