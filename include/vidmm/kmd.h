@@ -218,6 +218,18 @@ struct vidmm_kmd_allocation { /* DXGK_ALLOCATIONINFO */
     uint32_t flags;           /* out: vidmm_allocation_flags */
 };
 
+enum vidmm_kmd_open_flags { /* DXGK_OPENALLOCATIONFLAGS, same bits */
+    VIDMM_KMD_OPEN_CREATE = 1u << 0,   /* the creator's own */
+    VIDMM_KMD_OPEN_READ_ONLY = 1u << 1
+};
+
+struct vidmm_kmd_open {          /* DXGKARG_OPENALLOCATION */
+    void *process;               /* in: whose device opens it */
+    void *allocation;            /* in */
+    uint32_t flags;              /* in: vidmm_kmd_open_flags */
+    void *handle;                /* out: hDeviceSpecificAllocation */
+};
+
 enum vidmm_submit_flags { VIDMM_SUBMIT_PAGING = 1u << 0, VIDMM_SUBMIT_NULL = 1u << 3,
                           VIDMM_SUBMIT_RESUBMISSION = 1u << 7 };
 
@@ -298,6 +310,10 @@ struct vidmm_kmd_ops {
     void (*destroy_context)(void *kmd, void *context);
     vidmm_status (*create_allocation)(void *kmd, struct vidmm_kmd_allocation *);
     void (*destroy_allocation)(void *kmd, void *allocation);
+    /* DxgkDdiOpenAllocation binds an allocation to a device, the creator's first; DxgkDdiCloseAllocation of
+     * all of them comes before the destruction. Both or none (NULL): the driver need not know. */
+    vidmm_status (*open_allocation)(void *kmd, struct vidmm_kmd_open *);
+    void (*close_allocation)(void *kmd, void *handle);
 
     /* Page-table format. Pure functions but for the bytes that update_page_table writes. */
     uint64_t (*pte_attr)(void *kmd, const struct vidmm_pte_kind *);
@@ -350,7 +366,7 @@ struct vidmm_kmd_ops {
      * segments is lost. */
     vidmm_status (*restart_from_timeout)(void *kmd);
     /* DxgkDdiSurpriseRemoval: the hardware is gone, or has to be treated so. Nothing executes when it
-     * returns; only the destroy operations and stop_device follow. */
+     * returns; only the destroy operations, close_allocation and stop_device follow. */
     void (*surprise_removal)(void *kmd);
     /* DxgkDdiCancelCommand: the packet will never be submitted, because its device is in error. */
     void (*cancel_command)(void *kmd, const struct vidmm_kmd_submit *);

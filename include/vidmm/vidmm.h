@@ -182,6 +182,7 @@ struct vidmm_render {
  * Lists serve patching only: every allocation must be on the device's residency list.
  * VIDMM_INVALID: a virtual context, an allocation not accessed physically, an index outside the list.
  * VIDMM_DEVICE_LOST: also when an allocation is not on the residency list, which ends the device.
+ * VIDMM_ACCESS_DENIED: writes what was opened read-only.
  * VIDMM_LIMIT: beyond the context's sizes. VIDMM_BUFFER_FULL: the driver cannot cut it to fit. What else the
  * driver's render answers; VIDMM_NO_MEMORY. */
 vidmm_status vidmm_context_render(struct vidmm_context *, const struct vidmm_render *);
@@ -237,6 +238,13 @@ struct vidmm_alloc_desc {
 /* Not resident, mapped nowhere, reads as zeros. VIDMM_NO_MEMORY, VIDMM_NO_VIDEO_MEMORY (fits no
  * segment of its set), VIDMM_DEVICE_LOST, VIDMM_FAILED (driver). */
 vidmm_status vidmm_alloc_create(struct vidmm_device *, const struct vidmm_alloc_desc *, struct vidmm_open **);
+/* Sharing: the device, of the same or another process, gets a reference of its own to what `from` refers to;
+ * residency, mappings and closing are its own, the bytes are the same. The allocation lives until the last
+ * reference is gone. The caller knows who may. VIDMM_INVALID: `from` is closed, of another adapter, or the
+ * device has the allocation open. VIDMM_DEVICE_LOST, VIDMM_NO_MEMORY, VIDMM_FAILED (driver). */
+enum vidmm_open_flags { VIDMM_OPEN_READ_ONLY = 1u << 0 }; /* no map, tile or render of it may write */
+vidmm_status vidmm_alloc_open(struct vidmm_device *, const struct vidmm_open *from, uint32_t flags,
+                              struct vidmm_open **);
 enum vidmm_destroy_flags { VIDMM_DESTROY_ASSUME_NOT_IN_USE = 1u << 0 };
 /* Its mappings and their addresses go with it. Without the flag this happens when everything that the
  * device had queued before has finished. */
@@ -259,7 +267,8 @@ void vidmm_open_placement(const struct vidmm_open *, struct vidmm_placement_info
 /* CPU access (Lock2). VIDMM_OK: *cpu is valid until the last unlock, whatever moves.
  * VIDMM_PENDING: content is on its way to system memory; wait for vidmm_open_lock_ready, *cpu is
  * already right (a device that is not active by then may have lost the content on the way). VIDMM_BUSY:
- * resident in memory the CPU cannot see, without another place to go. VIDMM_DEVICE_LOST. Locks nest. */
+ * resident in memory the CPU cannot see, without another place to go. VIDMM_INVALID: also in a process that
+ * did not create the allocation. VIDMM_DEVICE_LOST. Locks nest. */
 vidmm_status vidmm_open_lock(struct vidmm_open *, void **cpu);
 bool vidmm_open_lock_ready(const struct vidmm_open *);
 /* VIDMM_INVALID: not locked. */
@@ -307,7 +316,8 @@ struct vidmm_map {
     uint64_t driver_protection;
 };
 /* Claims the range now and binds it on the queue. *fence_value 0 with VIDMM_OK: usable now.
- * VIDMM_NO_VIDEO_MEMORY: no range fits. VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST. */
+ * VIDMM_NO_VIDEO_MEMORY: no range fits. VIDMM_ACCESS_DENIED: WRITE of what was opened read-only.
+ * VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST. */
 vidmm_status vidmm_va_map(struct vidmm_queue *, const struct vidmm_map *, uint64_t *va,
                           uint64_t *fence_value);
 

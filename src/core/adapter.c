@@ -102,6 +102,8 @@ static const char *check_ops(const struct vidmm_adapter_config *cfg)
         !o->destroy_allocation || !o->pte_attr || !o->update_page_table || !o->set_root_page_table ||
         !o->build_paging_buffer || !o->submit_command_virtual || !o->reset_engine)
         return "the driver lacks an operation";
+    if (!o->open_allocation != !o->close_allocation)
+        return "open_allocation and close_allocation go together";
     return NULL;
 }
 

@@ -167,27 +167,23 @@ vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc
     if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if ((in->existing == NULL) != (in->existing_bytes == 0) || !aligned) return VIDMM_INVALID;
     if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
-    struct vidmm_open *op = vmm_new(ad, sizeof *op);
-    if (op == NULL) return VIDMM_NO_MEMORY;
     vidmm_status st = ad->ops->create_allocation(ad->kmd, &ka);
+    if (st != VIDMM_OK) return st;
+    st = make_alloc(ad, in, &ka, &al);
     if (st == VIDMM_OK) {
-        st = make_alloc(ad, in, &ka, &al);
-        if (st != VIDMM_OK) ad->ops->destroy_allocation(ad->kmd, ka.handle);
+        st = vmm_open_make(d, al, VIDMM_KMD_OPEN_CREATE, out);
+        if (st != VIDMM_OK) give_memory(ad, al);
     }
     if (st != VIDMM_OK) {
-        vmm_delete(ad, op, sizeof *op);
+        ad->ops->destroy_allocation(ad->kmd, ka.handle);
         return st;
     }
     al->id = ++ad->next_id;
-    op->id = ++ad->next_id;
-    op->dev = d;
-    op->al = al;
+    al->creator = d->proc->id;
     list_push_back(&ad->allocs, &al->on_adapter);
-    list_push_back(&al->opens, &op->on_alloc);
-    list_push_back(&d->opens, &op->on_device);
+    vmm_open_link(*out);
     count_alloc(ad, al, true);
     if (BROKEN(ad, ALC_03)) break_assign_address(d, al);
-    *out = op;
     return VIDMM_OK;
 }
 
@@ -221,16 +217,19 @@ static void unbind_all(struct vidmm_open *op)
     if (!ad->sealed) vmm_space_shrink(&op->dev->proc->space);
 }
 
-static void destroy_alloc(struct vidmm_adapter *ad, struct vidmm_open *op)
+/* Needs an open: by them the allocation knows its adapter. */
+static void release_place(struct vidmm_adapter *ad, struct vmm_alloc *al)
 {
-    struct vmm_alloc *al = op->al;
     if (al->segment != VMM_SYSTEM) {
         vmm_place_release(al);
         ad->room = true;
     }
     if (al->state == PLACE_LIVE) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
     vmm_aperture_release(ad, al); /* a lost adapter's: else it was unmapped before */
-    list_remove(&op->on_alloc);
+}
+
+static void destroy_alloc(struct vidmm_adapter *ad, struct vmm_alloc *al)
+{
     list_remove(&al->on_adapter);
     count_alloc(ad, al, false);
     ad->ops->destroy_allocation(ad->kmd, al->kmd_allocation);
@@ -242,6 +241,7 @@ bool vmm_open_step(struct vidmm_open *op)
 {
     struct vidmm_adapter *ad = op->dev->proc->ad;
     struct vmm_space *sp = &op->dev->proc->space;
+    struct vmm_alloc *al = op->al;
     if (op->dying == 1) {
         if (op->pins > 0 || op->pending > 0 || op->refs > 0 || ad->move.al == op->al) return false;
         if (op->in_use && vmm_packets_before(op->dev, op->close_seq)) return false;
@@ -253,11 +253,14 @@ bool vmm_open_step(struct vidmm_open *op)
         return true;
     }
     if (!vmm_batch_passed(ad, op->wait_seq) || ad->move.al == op->al) return false;
-    if (op->al->aperture_count > 0 && !ad->lost) return false; /* the mover is going to unmap it */
+    bool last = vmm_open_last(op);
+    if (last && al->aperture_count > 0 && !ad->lost) return false; /* the mover is going to unmap it */
+    if (last) release_place(ad, al);
     list_remove(&op->on_dying);
     list_remove(&op->on_device);
-    destroy_alloc(ad, op);
-    vmm_delete(ad, op, sizeof *op);
+    list_remove(&op->on_alloc);
+    vmm_open_unmake(op);
+    if (last) destroy_alloc(ad, al);
     return true;
 }
 
@@ -330,7 +333,7 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
 {
     struct vmm_alloc *al = op->al;
     struct vidmm_adapter *ad = op->dev->proc->ad;
-    if (op->dying) return VIDMM_INVALID;
+    if (op->dying || al->creator != op->dev->proc->id) return VIDMM_INVALID;
     if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     bool home = at_home(ad, al);
     bool stuck = !home && !(al->segments & 1u) && vmm_alloc_wanted(al);

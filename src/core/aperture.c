@@ -176,15 +176,6 @@ struct vidmm_gpu_address vmm_aperture_address(const struct vidmm_adapter *ad, co
 
 /* ---- who gets a range ---- */
 
-static bool only_of(const struct vmm_alloc *al, const struct vidmm_device *d)
-{
-    LIST_FOREACH(it, &al->opens) {
-        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (op->dev != d && list_is_linked(&op->on_required)) return false;
-    }
-    return true;
-}
-
 /* One of those that together make room for al; NULL: there is no such set. */
 static struct vmm_alloc *victim(struct vidmm_adapter *ad, const struct vmm_alloc *al,
                                 const struct vidmm_device *d)
@@ -205,7 +196,7 @@ static struct vmm_alloc *victim(struct vidmm_adapter *ad, const struct vmm_alloc
 static bool own_gaps(const struct vidmm_adapter *ad, const struct vidmm_device *d)
 {
     LIST_FOREACH(it, &ad->in_aperture)
-        if (!only_of(holder(it), d) && !may_take(holder(it), d)) return false;
+        if (!vmm_resid_others_may_stop(holder(it), d)) return false;
     return true;
 }
 
@@ -214,7 +205,7 @@ bool vmm_aperture_repack(struct vidmm_adapter *ad, struct vidmm_device *d)
     if (!d->repack) return false;
     LIST_FOREACH(it, &ad->in_aperture) {
         struct vmm_alloc *v = holder(it);
-        if (!only_of(v, d) && !may_take(v, d)) continue;
+        if (!vmm_resid_others_may_stop(v, d)) continue;
         vmm_move_begin(ad, v, VMM_SYSTEM, false);
         return true;
     }
@@ -242,7 +233,7 @@ bool vmm_aperture_return(struct vidmm_adapter *ad)
     if (ad->aperture == 0) return false;
     LIST_FOREACH(it, &ad->dying_opens) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_dying);
-        if (op->dying != 2 || op->al->aperture_count == 0) continue;
+        if (op->dying != 2 || op->al->aperture_count == 0 || !vmm_open_last(op)) continue;
         vmm_move_begin(ad, op->al, VMM_SYSTEM, false);
         return true;
     }

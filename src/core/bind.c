@@ -134,6 +134,7 @@ static void link_binding(struct vmm_space *sp, struct vmm_binding *b, uint64_t s
     CHECK(ok);
     sp->binding_count++;
     if (b->target != TARGET_ALLOC) return;
+    if (b->open->read_only) b->prot &= (uint8_t)~VIDMM_PROT_WRITE; /* a tile map asks for it by default */
     list_push_back(&b->open->al->bindings, &b->on_alloc);
     b->open->al->unique += (uint32_t)(b->driver_protection >> 63);
 }

@@ -41,6 +41,13 @@ void vmm_engine_recover(struct vidmm_adapter *, uint32_t node, const struct vidm
 void vmm_tdr_hw(struct vidmm_hwcontext *); /* it stands still, or does not suspend: its engine is reset */
 bool vmm_history_over(struct vmm_history *, uint64_t now, uint64_t window, uint32_t limit);
 
+/* open.c: `make` prepares an open, also with the driver; `link` makes it one of the device's. */
+vidmm_status vmm_open_make(struct vidmm_device *, struct vmm_alloc *, uint32_t kmd_flags,
+                           struct vidmm_open **);
+void vmm_open_link(struct vidmm_open *);
+void vmm_open_unmake(struct vidmm_open *);
+bool vmm_open_last(const struct vidmm_open *); /* the allocation ends with it */
+
 /* alloc.c */
 bool vmm_open_step(struct vidmm_open *);
 bool vmm_alloc_required(const struct vmm_alloc *);
@@ -104,6 +111,8 @@ void vmm_resident_release(struct vidmm_open *); /* a pin goes */
 void vmm_required_drop(struct vidmm_open *);   /* count to 0, off the list */
 bool vmm_lingering_step(struct vidmm_adapter *);
 bool vmm_resid_may_stop(const struct vmm_alloc *, const struct vidmm_device *); /* the age rule */
+/* The same, but the device may have it on its own list. */
+bool vmm_resid_others_may_stop(const struct vmm_alloc *, const struct vidmm_device *);
 void vmm_missing_add(struct vidmm_device *, int by);     /* keeps the adapter's sum and the device's age */
 bool vmm_device_fill(struct vidmm_device *);   /* places what needs no transfer; true: nothing missing */
 bool vmm_mover_step(struct vidmm_adapter *);
@@ -195,6 +204,7 @@ void vmm_fence_pages_free(struct vidmm_process *);
 
 /* move.c: brings one allocation to another place. Needs: mover idle; extents taken when to != 0. */
 void vmm_move_begin(struct vidmm_adapter *, struct vmm_alloc *, uint32_t to, bool live);
+void vmm_move_join(struct vidmm_open *); /* a new open of what may be about to move */
 bool vmm_move_step(struct vidmm_adapter *);
 bool vmm_move_waits(const struct vidmm_adapter *); /* for devices to stop */
 void vmm_move_cancel(struct vidmm_adapter *); /* adapter lost: the content in memory segments is gone */

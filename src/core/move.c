@@ -11,12 +11,20 @@
 
 enum { MOVE_STOP, MOVE_INVALIDATE, MOVE_CHUNK, MOVE_EMIT, MOVE_WAIT, MOVE_FINISH };
 
-static void hold_devices(struct vmm_alloc *al, bool hold)
+static void hold_device(struct vidmm_open *op)
+{
+    struct vidmm_device *d = op->dev;
+    op->held = true;
+    d->holds++;
+    if (d->running > 0) d->proc->ad->counters->suspends++;
+}
+
+static void release_devices(struct vmm_alloc *al)
 {
     LIST_FOREACH(it, &al->opens) {
-        struct vidmm_device *d = list_entry(it, struct vidmm_open, on_alloc)->dev;
-        d->holds += hold ? 1u : -1u;
-        if (hold && d->running > 0) d->proc->ad->counters->suspends++;
+        struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+        op->dev->holds -= op->held;
+        op->held = false;
     }
 }
 
@@ -28,13 +36,21 @@ static bool devices_idle(const struct vmm_alloc *al)
     return true;
 }
 
+/* What is mapped after the invalidation is invalid until the move is over: only before it, the device could
+ * get in the way. */
+void vmm_move_join(struct vidmm_open *op)
+{
+    const struct vmm_move *m = &op->dev->proc->ad->move;
+    if (m->al == op->al && m->phase == MOVE_STOP) hold_device(op);
+}
+
 void vmm_move_begin(struct vidmm_adapter *ad, struct vmm_alloc *al, uint32_t to, bool live)
 {
     CHECK(ad->move.al == NULL);
     CHECK(al->state == PLACE_NONE || al->state == PLACE_LIVE);
     ad->move = (struct vmm_move){ .al = al, .to = (uint8_t)to, .live = live, .phase = MOVE_STOP,
                                     .since = ad->now };
-    hold_devices(al, true);
+    LIST_FOREACH(it, &al->opens) hold_device(list_entry(it, struct vidmm_open, on_alloc));
 }
 
 /* How the bytes get there: zeros are made, and what home still has is not copied again. */
@@ -180,7 +196,7 @@ static void finish(struct vidmm_adapter *ad)
     bool stays = BROKEN(ad, SEG_06) && (was_live || !m->fill);
     if (m->live && !stays) vmm_place_show(al);
     if (BROKEN(ad, PT_39) && m->to == VMM_SYSTEM) break_tables(al);
-    hold_devices(al, false);
+    release_devices(al);
     vmm_scratch_forget(ad);
     m->al = NULL;
 }
@@ -198,7 +214,7 @@ void vmm_move_cancel(struct vidmm_adapter *ad)
     }
     if (begun) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
     if (begun || al->segment != VMM_SYSTEM) vmm_aperture_release(ad, al);
-    hold_devices(al, false);
+    release_devices(al);
     vmm_scratch_forget(ad);
     ad->move.al = NULL;
 }

@@ -399,9 +399,12 @@ enum vmm_place_state { PLACE_NONE, PLACE_COMING, PLACE_LIVE, PLACE_GOING };
  * NONE -place_system-> LIVE for what needs no transfer. */
 
 struct vmm_alloc {
-    struct list on_adapter, opens, bindings;
+    struct list on_adapter;
+    struct list opens;         /* at most one of each device that is not closed; it ends with the last */
+    struct list bindings;
     struct list lru;           /* in segment.lru while it holds pages there, oldest residency first */
     uint64_t id, pages;        /* 4 KiB pages, rounded to the largest page size of its segments */
+    uint64_t creator;          /* id of the process that made it: the only one that may lock it (ALC-39) */
     uint64_t home;             /* first of `pages` frames: its place in system memory, for life */
     void *kmd_allocation;
     struct extent *ext;        /* pages of the memory segment that holds it */
@@ -432,6 +435,7 @@ struct vidmm_open {
     uint64_t linger_seq;       /* those packets have a smaller seq */
     struct vidmm_device *dev;
     struct vmm_alloc *al;
+    void *kmd_open;            /* the driver's handle, if it wants to know */
     uint64_t id, close_seq;    /* packets with a smaller seq may still use it */
     uint64_t wait_seq;
     uint32_t resident;         /* MakeResident calls minus Evict calls (inv. 8), and pins */
@@ -446,6 +450,8 @@ struct vidmm_open {
     uint32_t locks;
     uint8_t dying;             /* 0 no, 1 waiting for its users, 2 unbound and waiting for the flush */
     bool in_use;               /* close waits for queued work */
+    bool read_only;            /* opened without the right to write */
+    bool held;                 /* the mover has stopped its device */
     bool arrived;              /* on the required list, and LIVE since then: promised to hardware queues */
 };
 

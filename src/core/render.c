@@ -138,6 +138,7 @@ static vidmm_status check_list(const struct vidmm_context *c, const struct vidmm
     for (uint32_t i = 0; i < in->list_count; i++) {
         const struct vidmm_open *op = in->list[i].open;
         if (op->dev != c->dev || op->dying || !op->al->physical) return VIDMM_INVALID; /* PHY-05 */
+        if (op->read_only && in->list[i].write) return VIDMM_ACCESS_DENIED;
         if (BROKEN(ad, ALC_01)) return VIDMM_INVALID;
         if (BROKEN(ad, PHY_03) && list_empty(&op->al->bindings)) return VIDMM_INVALID;
     }

@@ -55,8 +55,18 @@ static void unlist(struct vidmm_open *op)
     d->proc->ad->room = true; /* what it holds may be taken for a promotion */
 }
 
+static bool others_listed(const struct vidmm_open *op)
+{
+    LIST_FOREACH(it, &op->al->opens) {
+        const struct vidmm_open *other = list_entry(it, struct vidmm_open, on_alloc);
+        if (other != op && listed(other)) return true;
+    }
+    return false;
+}
+
 void vmm_required_drop(struct vidmm_open *op)
 {
+    if (listed(op)) op->al->clean = op->al->unwritten = false; /* nobody says that it was not written */
     list_remove(&op->on_lingering);
     if (op->resident > 0) op->dev->proc->local_required -= local_bytes(op->al);
     op->resident = 0;
@@ -72,7 +82,9 @@ static void evict_last(struct vidmm_open *op, bool unwritten)
     op->dev->proc->local_required -= local_bytes(op->al);
     op->linger_seq = ad->next_seq + 1;
     bool lingers = op->holds > 0 || vmm_packets_before(op->dev, op->linger_seq);
-    op->al->unwritten = unwritten && op->al->clean && !lingers;
+    /* What one device says of its stay is worth something only if no other one can write, or could before. */
+    if (!unwritten) op->al->clean = false;
+    op->al->unwritten = unwritten && op->al->clean && !lingers && !others_listed(op);
     if (lingers) list_push_back(&ad->lingering, &op->on_lingering);
     else unlist(op);
 }
@@ -327,39 +339,42 @@ static bool asks(const struct vidmm_device *d)
     return d->missing > 0 && (d->asking > 0 || vmm_device_has_work(d));
 }
 
-/* May `v` be taken from every device that requires it, for `d`? The age rule: not from an older requester,
- * not from one that is owed a packet, never from d's own list. */
-bool vmm_resid_may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
+/* The age rule: may `v` be taken, for `d`, from every other device that requires it? Not from an older
+ * requester, and not from one that is owed a packet. */
+bool vmm_resid_others_may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
 {
     LIST_FOREACH(it, &v->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (!listed(op)) continue;
+        if (!listed(op) || op->dev == d) continue;
         bool owed = op->dev->quantum && op->dev->missing == 0; /* what cannot run now is not owed anything */
-        if (op->dev == d || (owed && vmm_device_has_work(op->dev))) return false;
+        if (owed && vmm_device_has_work(op->dev)) return false;
         if (asks(op->dev) && op->dev->need_seq < d->need_seq) return false;
     }
     return true;
 }
 
-static const struct vidmm_open *open_of(const struct vmm_alloc *al, const struct vidmm_device *d)
+/* The one of d that is on its list: a closed one may be there until the packets before are through. */
+static const struct vidmm_open *listed_open(const struct vmm_alloc *al, const struct vidmm_device *d)
 {
     LIST_FOREACH(it, &al->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (op->dev == d) return op;
+        if (op->dev == d && listed(op)) return op;
     }
     return NULL;
 }
 
-/* Is v only d's, and not where the plan wants it? Then it goes, and is placed again by the plan. */
+/* May `v` be taken from all that require it? Never from d's own list. */
+bool vmm_resid_may_stop(const struct vmm_alloc *v, const struct vidmm_device *d)
+{
+    return listed_open(v, d) == NULL && vmm_resid_others_may_stop(v, d);
+}
+
+/* Is v on d's list, and not where its plan wants it? Then it goes, and is placed again by the plan. Devices
+ * with other plans for it take turns. */
 static bool misplaced(const struct vmm_alloc *v, const struct vidmm_device *d)
 {
-    const struct vidmm_open *own = open_of(v, d);
-    if (own == NULL || !listed(own) || own->plan == v->segment) return false;
-    LIST_FOREACH(it, &v->opens) {
-        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (listed(op) && op->dev != d) return false;
-    }
-    return true;
+    const struct vidmm_open *own = listed_open(v, d);
+    return own != NULL && own->plan != v->segment && vmm_resid_others_may_stop(v, d);
 }
 
 enum victim_class { VICTIM_FREE, VICTIM_DEMOTE, VICTIM_STOP, VICTIM_OWN, VICTIM_NO };
@@ -423,7 +438,7 @@ static bool room_is_coming(const struct vidmm_adapter *ad)
 {
     LIST_FOREACH(it, &ad->dying_opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_dying);
-        if (op->dying == 2 && op->al->segment != VMM_SYSTEM) return true;
+        if (op->dying == 2 && op->al->segment != VMM_SYSTEM && vmm_open_last(op)) return true;
     }
     return false;
 }
@@ -435,7 +450,7 @@ static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, stru
     for (uint32_t k = 0; k <= ad->segment_count; k++) {
         uint32_t id = k == 0 ? al->preferred : k;
         if (!(al->segments >> id & 1u) || (k != 0 && id == al->preferred)) continue;
-        if (d != NULL && memory_only(al) && open_of(al, d)->plan != id) continue;
+        if (d != NULL && memory_only(al) && listed_open(al, d)->plan != id) continue;
         if (vmm_place_extents(al, &ad->segment[id])) {
             vmm_move_begin(ad, al, id, true);
             return true;

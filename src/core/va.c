@@ -74,8 +74,24 @@ static bool copy_queued(const struct vmm_space *sp, struct range at)
     return false;
 }
 
-/* Unique driver protection (bit 63, VA-36..38): no other address may show the same pages with another value.
- * Where VidMm shows a pool to itself does not count. */
+/* Is a map queued in `sp` going to show the pages with another value? at: what the asked one replaces. */
+static bool queued_conflicts(const struct vmm_space *sp, const struct vidmm_map *in, struct range at)
+{
+    struct range asked = { in->offset, in->offset + in->bytes };
+    LIST_FOREACH(it, &sp->pending) {
+        const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
+        if (r->open == NULL || r->open->al != in->open->al) continue;
+        struct range p = vmm_map_piece(r, r->range.start);
+        for (; p.start < p.end; p = vmm_map_piece(r, p.end)) {
+            struct shown s = { p, r->offset + (p.start - r->range.start), r->driver_protection };
+            if (shown_conflicts(&s, at, asked, in->driver_protection)) return true;
+        }
+    }
+    return false;
+}
+
+/* Unique driver protection (bit 63, VA-36..38): no other address, in whatever process, may show the same
+ * pages with another value. Where VidMm shows a pool to itself does not count. */
 bool vmm_map_conflicts(const struct vmm_space *sp, const struct vidmm_map *in, struct range at)
 {
     struct range asked = { in->offset, in->offset + in->bytes };
@@ -88,14 +104,9 @@ bool vmm_map_conflicts(const struct vmm_space *sp, const struct vidmm_map *in, s
         struct shown s = { { b->node.key, b->end }, b->offset, b->driver_protection };
         if (shown_conflicts(&s, b->space == sp ? at : (struct range){ 0, 0 }, asked, wants)) return true;
     }
-    LIST_FOREACH(it, &sp->pending) {
-        const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
-        if (r->open == NULL || r->open->al != in->open->al) continue;
-        struct range p = vmm_map_piece(r, r->range.start);
-        for (; p.start < p.end; p = vmm_map_piece(r, p.end)) {
-            struct shown s = { p, r->offset + (p.start - r->range.start), r->driver_protection };
-            if (shown_conflicts(&s, at, asked, wants)) return true;
-        }
+    LIST_FOREACH(it, &sp->ad->processes) {
+        const struct vmm_space *other = &list_entry(it, struct vidmm_process, on_adapter)->space;
+        if (queued_conflicts(other, in, other == sp ? at : (struct range){ 0, 0 })) return true;
     }
     return false;
 }
@@ -174,6 +185,7 @@ static vidmm_status decode_map(const struct vidmm_queue *q, const struct vidmm_m
     if (in->open != NULL) {
         if (in->open->dev != q->dev || in->open->dying || end > vmm_alloc_bytes(in->open->al))
             return VIDMM_INVALID;
+        if (in->open->read_only && (in->protection & VIDMM_PROT_WRITE)) return VIDMM_ACCESS_DENIED;
         if (BROKEN(ad, VA_08) && !is_aligned(in->bytes, in->open->al->align)) return VIDMM_INVALID;
         if (BROKEN(ad, ALC_04) && in->open->locks > 0 && in->base != 0) return VIDMM_INVALID;
     }

@@ -395,8 +395,11 @@ static void check_pins(struct walk *w, const struct vidmm_device *d)
 static void check_holds(struct walk *w, const struct vidmm_device *d)
 {
     uint32_t holds = 0;
-    LIST_FOREACH(it, &d->opens) holds += list_entry(it, struct vidmm_open, on_device)->al == w->ad->move.al;
-    if (w->ad->move.al == NULL) holds = 0;
+    LIST_FOREACH(it, &d->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
+        hold(w, !op->held || op->al == w->ad->move.al, 17, "an open is held for a move that is over");
+        holds += op->held;
+    }
     hold(w, holds == d->holds, 17, "a device is stopped and nobody will let it go on");
 }
 
@@ -609,9 +612,10 @@ static void check_alloc(struct walk *w, struct vmm_alloc *al)
     hold(w, al->state != PLACE_LIVE || (al->segments >> al->segment & 1u), 9, "resident where it may not be");
     if (al->physical) check_physical(w, al);
     if (al->state != PLACE_GOING) return;
-    LIST_FOREACH(it, &al->opens)
-        hold(w, list_entry(it, struct vidmm_open, on_alloc)->dev->running == 0, 12,
-         "memory moves under a packet");
+    LIST_FOREACH(it, &al->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+        hold(w, !op->held || op->dev->running == 0, 12, "memory moves under a packet");
+    }
 }
 
 int vidmm_verify(struct vidmm_adapter *ad, const char **what)
@@ -705,6 +709,7 @@ static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
         h = hash_u64(h, (uint64_t)op->locks << 8 | op->dying);
         h = hash_u64(h, (uint64_t)op->holds << 1 | (op->pool != NULL));
         h = hash_u64(h, op->refs);
+        h = hash_u64(h, op->al->id << 1 | op->read_only);
     }
     LIST_FOREACH(it, &d->fences) {
         const struct vidmm_fence *f = list_entry(it, struct vidmm_fence, on_device);

@@ -63,7 +63,7 @@ static NTSTATUS check_resource(struct kmt_call *c, const D3DKMT_CREATEALLOCATION
     k->resource = kmt_object_find(c->process, a->hResource, KMT_RESOURCE);
     if (k->resource == NULL || k->resource->parent != k->device) return STATUS_INVALID_PARAMETER;
     /* Others may have opened it with the allocations it had. */
-    return k->resource->resource.flags & FLAG(CreateShared) ? STATUS_INVALID_PARAMETER : STATUS_SUCCESS;
+    return k->resource->resource.shared != NULL ? STATUS_INVALID_PARAMETER : STATUS_SUCCESS;
 }
 
 /* Elements of the first form are the front part of those of the second. */
@@ -107,29 +107,19 @@ static NTSTATUS decode(struct kmt_call *c, size_t element, struct creation *k)
 
 /* ---- making ------------------------------------------------------------------------------------ */
 
-static NTSTATUS keep_blob(const struct vidmm_env *env, struct kmt_blob *b, const void *bytes, uint32_t size)
-{
-    if (size == 0) return STATUS_SUCCESS;
-    b->bytes = env->alloc(env->ctx, size);
-    if (b->bytes == NULL) return STATUS_NO_MEMORY;
-    b->size = size;
-    memcpy(b->bytes, bytes, size);
-    return STATUS_SUCCESS;
-}
-
 /* Resource-level data is of use only to those who open the resource later. */
 static NTSTATUS keep_resource_data(struct kmt_call *c, struct kmt_object *resource)
 {
     const D3DKMT_CREATEALLOCATION *a = c->args;
     void *runtime, *driver;
-    if (!(a->Flags & FLAG(CreateShared))) return STATUS_SUCCESS;
+    struct kmt_shared *shared = resource->resource.shared;
     NTSTATUS status = kmt_copy_bytes(c, a->pPrivateRuntimeData, a->PrivateRuntimeDataSize, &runtime);
     if (status == STATUS_SUCCESS)
         status = kmt_copy_bytes(c, a->pPrivateDriverData, a->PrivateDriverDataSize, &driver);
     if (status == STATUS_SUCCESS)
-        status = keep_blob(c->env, &resource->resource.runtime_data, runtime, a->PrivateRuntimeDataSize);
+        status = kmt_blob_keep(c->env, &shared->runtime_data, runtime, a->PrivateRuntimeDataSize);
     if (status == STATUS_SUCCESS)
-        status = keep_blob(c->env, &resource->resource.private_data, driver, a->PrivateDriverDataSize);
+        status = kmt_blob_keep(c->env, &shared->private_data, driver, a->PrivateDriverDataSize);
     return status;
 }
 
@@ -139,12 +129,13 @@ static NTSTATUS make_resource(struct kmt_call *c, struct creation *k)
     struct kmt_object *o = kmt_object_new(c->process, KMT_RESOURCE, k->device);
     if (o == NULL) return STATUS_NO_MEMORY;
     k->resource = o;
-    o->resource.flags = k->flags;
+    if (!(k->flags & FLAG(CreateShared))) return STATUS_SUCCESS;
+    if (!kmt_shared_begin(o, k->flags)) return STATUS_NO_MEMORY;
     NTSTATUS status = keep_resource_data(c, o);
-    if (status != STATUS_SUCCESS) return status;
-    if (!(k->flags & FLAG(CreateShared)) || (k->flags & FLAG(NtSecuritySharing))) return STATUS_SUCCESS;
-    o->resource.global = handle_create(&c->process->face->shared, KMT_RESOURCE, o);
-    return o->resource.global != 0 ? STATUS_SUCCESS : STATUS_NO_MEMORY;
+    if (status != STATUS_SUCCESS || (k->flags & FLAG(NtSecuritySharing))) return status;
+    uint32_t *global = &o->resource.shared->name[KMT_NAME_GLOBAL];
+    *global = handle_create(&c->process->face->shared, KMT_RESOURCE, o->resource.shared);
+    return *global != 0 ? STATUS_SUCCESS : STATUS_NO_MEMORY;
 }
 
 static NTSTATUS make_open(struct kmt_call *c, const struct creation *k, const D3DDDI_ALLOCATIONINFO2 *i,
@@ -173,13 +164,13 @@ static NTSTATUS make_allocation(struct kmt_call *c, struct creation *k, uint32_t
     struct kmt_backing *b = c->env->alloc(c->env->ctx, sizeof *b);
     if (b == NULL) return STATUS_NO_MEMORY;
     b->users = 1;
+    b->device = k->device;
     o->allocation.backing = b;
-    if (k->flags & FLAG(CreateShared)) {
-        NTSTATUS status =
-            keep_blob(c->env, &o->allocation.private_data, k->private_data, i->PrivateDriverDataSize);
-        if (status != STATUS_SUCCESS) return status;
-    }
-    NTSTATUS status = make_open(c, k, i, &b->open);
+    NTSTATUS status = STATUS_SUCCESS;
+    if (k->flags & FLAG(CreateShared))
+        status = kmt_member_begin(k->resource->resource.shared, b, k->private_data, i->PrivateDriverDataSize);
+    if (status != STATUS_SUCCESS) return status;
+    status = make_open(c, k, i, &b->open);
     if (status != STATUS_SUCCESS) {
         b->open = NULL;
         return status;
@@ -219,7 +210,8 @@ static bool tell(struct kmt_call *c, const struct creation *k, size_t element)
             return false;
     }
     a->hResource = k->resource != NULL ? k->resource->handle : 0;
-    a->hGlobalShare = k->new_resource ? k->resource->resource.global : 0;
+    const struct kmt_shared *shared = k->new_resource ? k->resource->resource.shared : NULL;
+    a->hGlobalShare = shared != NULL ? shared->name[KMT_NAME_GLOBAL] : 0;
     return true;
 }
 
@@ -266,16 +258,20 @@ static NTSTATUS destroy(struct kmt_call *c, D3DKMT_HANDLE device_handle, D3DKMT_
     if (device == NULL) return STATUS_INVALID_PARAMETER;
     if (resource_handle != 0) {
         o = kmt_object_find(c->process, resource_handle, KMT_RESOURCE);
-        if (o == NULL || o->parent != device || list != 0 || count != 0) return STATUS_INVALID_PARAMETER;
+        if (o == NULL || o->parent != device || list != 0) return STATUS_INVALID_PARAMETER;
         kmt_object_retire(o, core_flags);
         return STATUS_SUCCESS;
     }
     NTSTATUS status = kmt_copy_array(c, list, count, sizeof(D3DKMT_HANDLE), &raw);
     if (status != STATUS_SUCCESS) return status;
     const D3DKMT_HANDLE *handle = raw;
+    const struct kmt_object *resource = NULL;
     for (uint32_t i = 0; i < count; i++) { /* all or nothing */
         o = kmt_object_find(c->process, handle[i], KMT_ALLOCATION);
         if (o == NULL || o->parent != device) return STATUS_INVALID_PARAMETER;
+        if (resource == NULL) resource = o->allocation.resource;
+        if (o->allocation.resource != NULL && o->allocation.resource != resource)
+            return STATUS_INVALID_PARAMETER; /* ALC-18 */
     }
     for (uint32_t i = 0; i < count; i++) { /* a handle listed twice is gone at its second turn */
         o = kmt_object_find(c->process, handle[i], KMT_ALLOCATION);

@@ -1,12 +1,87 @@
 /* SPDX-License-Identifier: MIT */
-/* kmt_share.c - naming a resource by a global or NT handle, and opening it again by that name.
- * Owns: the face's table of shared names (entries die with their resource).  Calls: object.
- * In this release one device owns a resource: it can be opened again by the same device only, and the new
- * handles stand for the same opens.  Names of both kinds are numbers from one table, not
- * descriptors. */
+/* kmt_share.c - naming a resource by a global or NT handle, and opening it by that name, in any process.
+ * Owns: struct kmt_shared and struct kmt_member, and their names in the face's table.
+ * Calls: object, core (open).
+ * A device that has a resource open gets more handles for the same opens; another one gets opens of its own.
+ * Names of both kinds are numbers from one table, not descriptors; they live as long as any handle of the
+ * resource. */
 #include <string.h>
 
 #include "kmt/local.h"
+
+#define SHARED_ALLOCATION_WRITE 0x1u
+#define GENERIC_ALL 0x10000000u
+#define GENERIC_WRITE 0x40000000u
+
+/* ---- what is shared ----------------------------------------------------------------------------- */
+
+NTSTATUS kmt_blob_keep(const struct vidmm_env *env, struct kmt_blob *b, const void *bytes, uint32_t size)
+{
+    if (size == 0) return STATUS_SUCCESS;
+    b->bytes = env->alloc(env->ctx, size);
+    if (b->bytes == NULL) return STATUS_NO_MEMORY;
+    b->size = size;
+    memcpy(b->bytes, bytes, size);
+    return STATUS_SUCCESS;
+}
+
+bool kmt_shared_begin(struct kmt_object *resource, uint32_t flags)
+{
+    const struct vidmm_env *env = resource->env;
+    struct kmt_shared *s = env->alloc(env->ctx, sizeof *s);
+    if (s == NULL) return false;
+    s->env = env;
+    s->face = resource->process->face;
+    s->users = 1;
+    s->flags = flags;
+    list_init(&s->members);
+    resource->resource.shared = s;
+    return true;
+}
+
+/* With the last handle. Allocations may outlive it by a moment, when a device goes. */
+void kmt_shared_leave(struct kmt_object *resource)
+{
+    struct kmt_shared *s = resource->resource.shared;
+    struct list *at;
+    resource->resource.shared = NULL;
+    if (--s->users > 0) return;
+    for (uint32_t i = 0; i < KMT_NAMES; i++)
+        if (s->name[i] != 0) handle_close(&s->face->shared, s->name[i], KMT_RESOURCE);
+    while ((at = list_first(&s->members)) != NULL) list_remove(at);
+    kmt_blob_free(s->env, &s->runtime_data);
+    kmt_blob_free(s->env, &s->private_data);
+    s->env->free(s->env->ctx, s, sizeof *s);
+}
+
+static void join_member(struct kmt_member *m, struct kmt_backing *b)
+{
+    b->member = m;
+    list_push_back(&m->backings, &b->in_member);
+}
+
+NTSTATUS kmt_member_begin(struct kmt_shared *s, struct kmt_backing *b, const void *data, uint32_t bytes)
+{
+    struct kmt_member *m = s->env->alloc(s->env->ctx, sizeof *m);
+    if (m == NULL) return STATUS_NO_MEMORY;
+    list_init(&m->backings);
+    list_push_back(&s->members, &m->in_shared);
+    join_member(m, b);
+    return kmt_blob_keep(s->env, &m->private_data, data, bytes);
+}
+
+/* What no device has open any more cannot be opened again. */
+void kmt_member_leave(const struct vidmm_env *env, struct kmt_backing *b)
+{
+    struct kmt_member *m = b->member;
+    list_remove(&b->in_member);
+    if (!list_empty(&m->backings)) return;
+    list_remove(&m->in_shared);
+    kmt_blob_free(env, &m->private_data);
+    env->free(env->ctx, m, sizeof *m);
+}
+
+/* ---- names -------------------------------------------------------------------------------------- */
 
 static NTSTATUS share_fence(struct kmt_call *c, D3DKMT_HANDLE handle)
 {
@@ -18,6 +93,26 @@ static NTSTATUS share_fence(struct kmt_call *c, D3DKMT_HANDLE handle)
     const uint64_t nt = name;
     if (kmt_write(c, a->pSharedNtHandle, &nt, sizeof nt)) return STATUS_SUCCESS;
     if (fresh) kmt_unname_fence(c, handle);
+    return STATUS_INVALID_PARAMETER;
+}
+
+static NTSTATUS share_resource(struct kmt_call *c, D3DKMT_HANDLE handle)
+{
+    const D3DKMT_SHAREOBJECTS *a = c->args;
+    struct kmt_shared *s = kmt_object_find(c->process, handle, KMT_RESOURCE)->resource.shared;
+    if (s == NULL || !(s->flags & D3DKMT_CREATEALLOCATIONFLAGS_NtSecuritySharing))
+        return STATUS_INVALID_PARAMETER; /* ALC-24 */
+    bool writes = (a->DesiredAccess & (SHARED_ALLOCATION_WRITE | GENERIC_WRITE | GENERIC_ALL)) != 0;
+    uint32_t *name = &s->name[writes ? KMT_NAME_NT : KMT_NAME_NT_READ];
+    bool fresh = *name == 0;
+    if (fresh) *name = handle_create(&s->face->shared, KMT_RESOURCE, s);
+    if (*name == 0) return STATUS_NO_MEMORY;
+    const uint64_t nt = *name;
+    if (kmt_write(c, a->pSharedNtHandle, &nt, sizeof nt)) return STATUS_SUCCESS;
+    if (fresh) {
+        handle_close(&s->face->shared, *name, KMT_RESOURCE);
+        *name = 0;
+    }
     return STATUS_INVALID_PARAMETER;
 }
 
@@ -34,48 +129,36 @@ NTSTATUS kmt_share_objects(struct kmt_call *c)
         if (kind != KMT_RESOURCE && kind != KMT_SYNC) return STATUS_INVALID_PARAMETER;
     }
     if (a->ObjectCount != 1) return STATUS_INVALID_PARAMETER; /* two resources behind one handle */
-    if (handle_kind(&c->process->handles, handle[0]) == KMT_SYNC) return share_fence(c, handle[0]);
-    struct kmt_object *o = kmt_object_find(c->process, handle[0], KMT_RESOURCE);
-    const uint32_t needed = D3DKMT_CREATEALLOCATIONFLAGS_NtSecuritySharing;
-    if (!(o->resource.flags & needed)) return STATUS_INVALID_PARAMETER;
-    bool fresh = o->resource.nt == 0;
-    if (fresh) o->resource.nt = handle_create(&c->process->face->shared, KMT_RESOURCE, o);
-    if (o->resource.nt == 0) return STATUS_NO_MEMORY;
-    const uint64_t nt = o->resource.nt;
-    if (kmt_write(c, a->pSharedNtHandle, &nt, sizeof nt)) return STATUS_SUCCESS;
-    if (fresh) {
-        handle_close(&c->process->face->shared, o->resource.nt, KMT_RESOURCE);
-        o->resource.nt = 0;
-    }
-    return STATUS_INVALID_PARAMETER;
+    bool fence = handle_kind(&c->process->handles, handle[0]) == KMT_SYNC;
+    return fence ? share_fence(c, handle[0]) : share_resource(c, handle[0]);
 }
 
-enum name_kind { NAME_GLOBAL, NAME_NT };
-
 /* A global name does not open what was shared by NT handle, and the other way round. */
-static const struct kmt_object *find_shared(struct kmt_call *c, uint64_t name, enum name_kind kind)
+static struct kmt_shared *find_shared(struct kmt_call *c, uint64_t name, bool nt, bool *read_only)
 {
     if (name > UINT32_MAX) return NULL;
-    const struct kmt_object *o = handle_lookup(&c->process->face->shared, (uint32_t)name, KMT_RESOURCE);
-    if (o == NULL) return NULL;
-    return name == (kind == NAME_NT ? o->resource.nt : o->resource.global) ? o : NULL;
+    struct kmt_shared *s = handle_lookup(&c->process->face->shared, (uint32_t)name, KMT_RESOURCE);
+    if (s == NULL || (name != s->name[KMT_NAME_GLOBAL]) != nt) return NULL;
+    *read_only = name == s->name[KMT_NAME_NT_READ];
+    return s;
 }
 
 NTSTATUS kmt_get_shared_luid(struct kmt_call *c)
 {
     D3DKMT_GETSHAREDRESOURCEADAPTERLUID *a = c->args;
-    const struct kmt_object *o = a->hGlobalShare != 0 ? find_shared(c, a->hGlobalShare, NAME_GLOBAL)
-                                                      : find_shared(c, a->hNtHandle, NAME_NT);
-    if (o == NULL) return STATUS_INVALID_PARAMETER;
+    bool nt = a->hGlobalShare == 0, read_only;
+    if (find_shared(c, nt ? a->hNtHandle : a->hGlobalShare, nt, &read_only) == NULL)
+        return STATUS_INVALID_PARAMETER;
     a->AdapterLuid = c->process->face->config.luid;
     return STATUS_SUCCESS;
 }
 
-static uint32_t total_private_bytes(const struct kmt_object *resource)
+static struct kmt_member *member(struct list *at) { return list_entry(at, struct kmt_member, in_shared); }
+
+static uint32_t total_private_bytes(const struct kmt_shared *s)
 {
     uint32_t bytes = 0; /* at most LIST_MAX * PRIVATE_DATA_MAX = 2^30 */
-    LIST_FOREACH(it, &resource->resource.allocations)
-        bytes += list_entry(it, struct kmt_object, allocation.in_resource)->allocation.private_data.size;
+    LIST_FOREACH(it, &s->members) bytes += member(it)->private_data.size;
     return bytes;
 }
 
@@ -83,28 +166,29 @@ _Static_assert((uint64_t)VIDMM_LIST_MAX * VIDMM_PRIVATE_DATA_MAX <= UINT32_MAX, 
 
 /* ---- sizes ------------------------------------------------------------------------------------- */
 
-static NTSTATUS resource_sizes(struct kmt_call *c, const struct kmt_object *o, D3DKMT_PTR runtime,
+static NTSTATUS resource_sizes(struct kmt_call *c, const struct kmt_shared *s, D3DKMT_PTR runtime,
                                uint32_t *runtime_bytes, uint32_t *total, uint32_t *own, uint32_t *count)
 {
-    const struct kmt_blob *data = &o->resource.runtime_data;
+    const struct kmt_blob *data = &s->runtime_data;
     if (runtime != 0) {
         if (*runtime_bytes < data->size) return STATUS_BUFFER_TOO_SMALL;
         if (!kmt_write(c, runtime, data->bytes, data->size)) return STATUS_INVALID_PARAMETER;
     }
     *runtime_bytes = data->size;
-    *total = total_private_bytes(o);
-    *own = o->resource.private_data.size;
-    *count = o->resource.count;
+    *total = total_private_bytes(s);
+    *own = s->private_data.size;
+    *count = (uint32_t)list_count(&s->members);
     return STATUS_SUCCESS;
 }
 
 NTSTATUS kmt_query_resource_info(struct kmt_call *c)
 {
     D3DKMT_QUERYRESOURCEINFO *a = c->args;
-    const struct kmt_object *o = find_shared(c, a->hGlobalShare, NAME_GLOBAL);
-    if (o == NULL || kmt_object_find(c->process, a->hDevice, KMT_DEVICE) == NULL)
+    bool read_only;
+    const struct kmt_shared *s = find_shared(c, a->hGlobalShare, false, &read_only);
+    if (s == NULL || kmt_object_find(c->process, a->hDevice, KMT_DEVICE) == NULL)
         return STATUS_INVALID_PARAMETER;
-    return resource_sizes(c, o, a->pPrivateRuntimeData, &a->PrivateRuntimeDataSize,
+    return resource_sizes(c, s, a->pPrivateRuntimeData, &a->PrivateRuntimeDataSize,
                           &a->TotalPrivateDriverDataSize, &a->ResourcePrivateDriverDataSize,
                           &a->NumAllocations);
 }
@@ -112,10 +196,11 @@ NTSTATUS kmt_query_resource_info(struct kmt_call *c)
 NTSTATUS kmt_query_resource_info_nt(struct kmt_call *c)
 {
     D3DKMT_QUERYRESOURCEINFOFROMNTHANDLE *a = c->args;
-    const struct kmt_object *o = find_shared(c, a->hNtHandle, NAME_NT);
-    if (o == NULL || kmt_object_find(c->process, a->hDevice, KMT_DEVICE) == NULL)
+    bool read_only;
+    const struct kmt_shared *s = find_shared(c, a->hNtHandle, true, &read_only);
+    if (s == NULL || kmt_object_find(c->process, a->hDevice, KMT_DEVICE) == NULL)
         return STATUS_INVALID_PARAMETER;
-    return resource_sizes(c, o, a->pPrivateRuntimeData, &a->PrivateRuntimeDataSize,
+    return resource_sizes(c, s, a->pPrivateRuntimeData, &a->PrivateRuntimeDataSize,
                           &a->TotalPrivateDriverDataSize, &a->ResourcePrivateDriverDataSize,
                           &a->NumAllocations);
 }
@@ -124,7 +209,8 @@ NTSTATUS kmt_query_resource_info_nt(struct kmt_call *c)
 
 /* What both open calls want. */
 struct opening {
-    D3DKMT_HANDLE device;
+    struct kmt_object *device;
+    bool read_only;
     uint32_t count;
     D3DKMT_PTR elements, runtime, own, total; /* of the client */
     uint32_t runtime_bytes, own_bytes, total_bytes;
@@ -135,33 +221,63 @@ static bool fill(struct kmt_call *c, D3DKMT_PTR to, uint32_t room, const struct 
     return room >= b->size && kmt_write(c, to, b->bytes, b->size);
 }
 
-/* A second handle for an allocation: the same backing. */
-static struct kmt_object *alias(struct kmt_call *c, struct kmt_object *resource,
-                                const struct kmt_object *from)
+static struct kmt_backing *backing_of(const struct kmt_member *m, const struct kmt_object *device)
 {
-    struct kmt_object *o = kmt_object_new(c->process, KMT_ALLOCATION, from->parent);
-    if (o == NULL) return NULL;
-    o->allocation.backing = from->allocation.backing;
-    o->allocation.backing->users++;
+    LIST_FOREACH(it, &m->backings) {
+        struct kmt_backing *b = list_entry(it, struct kmt_backing, in_member);
+        if (b->device == device) return b;
+    }
+    return NULL;
+}
+
+/* The device's open of a member, made unless it has one. Rights belong to the open: who wants more than it
+ * has is refused. */
+static NTSTATUS take_backing(struct kmt_call *c, const struct opening *in, struct kmt_member *m,
+                             struct kmt_backing **out)
+{
+    struct kmt_backing *b = backing_of(m, in->device);
+    const struct kmt_backing *from = list_entry(list_first(&m->backings), struct kmt_backing, in_member);
+    if (b != NULL && b->read_only && !in->read_only) return STATUS_NOT_SUPPORTED;
+    if (b == NULL) {
+        b = c->env->alloc(c->env->ctx, sizeof *b);
+        if (b == NULL) return STATUS_NO_MEMORY;
+        NTSTATUS status = kmt_status(vidmm_alloc_open(in->device->device.core, from->open,
+                                                      in->read_only ? VIDMM_OPEN_READ_ONLY : 0, &b->open));
+        if (status != STATUS_SUCCESS) {
+            c->env->free(c->env->ctx, b, sizeof *b);
+            return status;
+        }
+        b->device = in->device;
+        b->read_only = in->read_only;
+        join_member(m, b);
+    }
+    b->users++;
+    *out = b;
+    return STATUS_SUCCESS;
+}
+
+static NTSTATUS open_member(struct kmt_call *c, const struct opening *in, struct kmt_member *m,
+                            struct kmt_object *resource, D3DKMT_HANDLE *handle)
+{
+    struct kmt_object *o = kmt_object_new(c->process, KMT_ALLOCATION, in->device);
+    if (o == NULL) return STATUS_NO_MEMORY;
     o->allocation.resource = resource;
     list_push_back(&resource->resource.allocations, &o->allocation.in_resource);
     resource->resource.count++;
-    return o;
+    *handle = o->handle;
+    return take_backing(c, in, m, &o->allocation.backing);
 }
 
 /* Makes the handles and tells them, element by element, together with the private data. */
-static NTSTATUS open_members(struct kmt_call *c, const struct opening *in, const struct kmt_object *shared,
-                             struct kmt_object *resource)
+static NTSTATUS open_members(struct kmt_call *c, const struct opening *in, struct kmt_object *resource)
 {
     uint32_t i = 0, at = 0;
-    LIST_FOREACH(it, &shared->resource.allocations) {
-        const struct kmt_object *from = list_entry(it, struct kmt_object, allocation.in_resource);
-        const struct kmt_blob *data = &from->allocation.private_data;
-        const struct kmt_object *o = alias(c, resource, from);
-        if (o == NULL) return STATUS_NO_MEMORY;
-        const D3DDDI_OPENALLOCATIONINFO2 info = {.hAllocation = o->handle,
-                                                 .pPrivateDriverData = data->size != 0 ? in->total + at : 0,
-                                                 .PrivateDriverDataSize = data->size};
+    LIST_FOREACH(it, &resource->resource.shared->members) {
+        const struct kmt_blob *data = &member(it)->private_data;
+        D3DDDI_OPENALLOCATIONINFO2 info = {.pPrivateDriverData = data->size != 0 ? in->total + at : 0,
+                                           .PrivateDriverDataSize = data->size};
+        NTSTATUS status = open_member(c, in, member(it), resource, &info.hAllocation);
+        if (status != STATUS_SUCCESS) return status;
         if (!kmt_write(c, in->total + at, data->bytes, data->size) ||
             !kmt_write(c, in->elements + i * sizeof info, &info, sizeof info))
             return STATUS_INVALID_PARAMETER;
@@ -171,24 +287,22 @@ static NTSTATUS open_members(struct kmt_call *c, const struct opening *in, const
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS open_shared(struct kmt_call *c, const struct opening *in, const struct kmt_object *shared,
+static NTSTATUS open_shared(struct kmt_call *c, const struct opening *in, struct kmt_shared *s,
                             struct kmt_object **out)
 {
-    struct kmt_object *device = kmt_object_find(c->process, in->device, KMT_DEVICE);
-    if (shared == NULL || device == NULL) return STATUS_INVALID_PARAMETER;
-    if (shared->parent != device) return STATUS_NOT_SUPPORTED;
-    if (in->count != shared->resource.count) return STATUS_INVALID_PARAMETER;
-    if (in->total_bytes < total_private_bytes(shared)) return STATUS_BUFFER_TOO_SMALL;
-    if (!fill(c, in->runtime, in->runtime_bytes, &shared->resource.runtime_data) ||
-        !fill(c, in->own, in->own_bytes, &shared->resource.private_data))
+    if (s == NULL || in->device == NULL) return STATUS_INVALID_PARAMETER;
+    if (in->count != list_count(&s->members)) return STATUS_INVALID_PARAMETER; /* ALC-25 */
+    if (in->total_bytes < total_private_bytes(s)) return STATUS_BUFFER_TOO_SMALL;
+    if (!fill(c, in->runtime, in->runtime_bytes, &s->runtime_data) ||
+        !fill(c, in->own, in->own_bytes, &s->private_data))
         return STATUS_INVALID_PARAMETER;
-    struct kmt_object *resource = kmt_object_new(c->process, KMT_RESOURCE, device);
+    struct kmt_object *resource = kmt_object_new(c->process, KMT_RESOURCE, in->device);
     if (resource == NULL) return STATUS_NO_MEMORY;
-    /* As shared as the first one in that nothing is added to it, but it has no name of its own. */
-    resource->resource.flags = D3DKMT_CREATEALLOCATIONFLAGS_CreateShared;
-    NTSTATUS status = open_members(c, in, shared, resource);
+    resource->resource.shared = s;
+    s->users++;
+    NTSTATUS status = open_members(c, in, resource);
     if (status != STATUS_SUCCESS) {
-        kmt_object_retire(resource, 0);
+        kmt_object_retire(resource, VIDMM_DESTROY_ASSUME_NOT_IN_USE);
         return status;
     }
     *out = resource;
@@ -201,16 +315,17 @@ static NTSTATUS open_shared(struct kmt_call *c, const struct opening *in, const 
 NTSTATUS kmt_open_resource(struct kmt_call *c)
 {
     D3DKMT_OPENRESOURCE *a = c->args;
-    const struct opening in = {
-        a->hDevice, a->NumAllocations, a->pOpenAllocationInfo2, a->pPrivateRuntimeData,
-        a->pResourcePrivateDriverData, a->pTotalPrivateDriverDataBuffer, a->PrivateRuntimeDataSize,
-        a->ResourcePrivateDriverDataSize, a->TotalPrivateDriverDataBufferSize,
+    struct opening in = {
+        kmt_object_find(c->process, a->hDevice, KMT_DEVICE), false, a->NumAllocations,
+        a->pOpenAllocationInfo2, a->pPrivateRuntimeData, a->pResourcePrivateDriverData,
+        a->pTotalPrivateDriverDataBuffer, a->PrivateRuntimeDataSize, a->ResourcePrivateDriverDataSize,
+        a->TotalPrivateDriverDataBufferSize,
     };
-    const struct kmt_object *shared = find_shared(c, a->hGlobalShare, NAME_GLOBAL);
+    struct kmt_shared *s = find_shared(c, a->hGlobalShare, false, &in.read_only);
     struct kmt_object *o;
-    NTSTATUS status = open_shared(c, &in, shared, &o);
+    NTSTATUS status = open_shared(c, &in, s, &o);
     if (status != STATUS_SUCCESS) return status;
-    a->TotalPrivateDriverDataBufferSize = total_private_bytes(shared);
+    a->TotalPrivateDriverDataBufferSize = total_private_bytes(s);
     a->hResource = o->handle;
     return STATUS_SUCCESS;
 }
@@ -218,16 +333,17 @@ NTSTATUS kmt_open_resource(struct kmt_call *c)
 NTSTATUS kmt_open_resource_nt(struct kmt_call *c)
 {
     D3DKMT_OPENRESOURCEFROMNTHANDLE *a = c->args;
-    const struct opening in = {
-        a->hDevice, a->NumAllocations, a->pOpenAllocationInfo2, a->pPrivateRuntimeData,
-        a->pResourcePrivateDriverData, a->pTotalPrivateDriverDataBuffer, a->PrivateRuntimeDataSize,
-        a->ResourcePrivateDriverDataSize, a->TotalPrivateDriverDataBufferSize,
+    struct opening in = {
+        kmt_object_find(c->process, a->hDevice, KMT_DEVICE), false, a->NumAllocations,
+        a->pOpenAllocationInfo2, a->pPrivateRuntimeData, a->pResourcePrivateDriverData,
+        a->pTotalPrivateDriverDataBuffer, a->PrivateRuntimeDataSize, a->ResourcePrivateDriverDataSize,
+        a->TotalPrivateDriverDataBufferSize,
     };
-    const struct kmt_object *shared = find_shared(c, a->hNtHandle, NAME_NT);
+    struct kmt_shared *s = find_shared(c, a->hNtHandle, true, &in.read_only);
     struct kmt_object *o;
-    NTSTATUS status = open_shared(c, &in, shared, &o);
+    NTSTATUS status = open_shared(c, &in, s, &o);
     if (status != STATUS_SUCCESS) return status;
-    a->TotalPrivateDriverDataBufferSize = total_private_bytes(shared);
+    a->TotalPrivateDriverDataBufferSize = total_private_bytes(s);
     a->hResource = o->handle;
     a->hKeyedMutex = 0;
     a->hSyncObject = 0;

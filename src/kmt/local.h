@@ -21,8 +21,33 @@ enum kmt_kind {
 /* A copy of bytes the client gave. */
 struct kmt_blob { void *bytes; uint32_t size; };
 
-/* Several allocation handles may stand for one open of the core: the resource was opened again. */
-struct kmt_backing { struct vidmm_open *open; uint32_t users; };
+/* Several allocation handles may stand for one open of the core: its device opened the resource again. */
+struct kmt_backing {
+    struct vidmm_open *open;
+    struct kmt_object *device;
+    struct kmt_member *member;  /* of a shared resource; else NULL */
+    struct list in_member;
+    uint32_t users;
+    bool read_only;
+};
+
+/* One allocation of a shared resource, while any device has it open. */
+struct kmt_member {
+    struct list in_shared, backings;
+    struct kmt_blob private_data;
+};
+
+enum kmt_name { KMT_NAME_GLOBAL, KMT_NAME_NT, KMT_NAME_NT_READ /* without the right to write */, KMT_NAMES };
+
+/* What all handles of a shared resource, of any process, have in common. */
+struct kmt_shared {
+    const struct vidmm_env *env;
+    struct kmt_face *face;
+    uint32_t users, flags;      /* users: resource handles; flags: of its creation */
+    uint32_t name[KMT_NAMES];   /* in the face's shared table; 0 = none */
+    struct list members;
+    struct kmt_blob runtime_data, private_data;
+};
 
 /* Several handles may stand for one monitored fence, too. */
 struct kmt_shared_fence {
@@ -62,13 +87,10 @@ struct kmt_object {
             struct kmt_backing *backing;
             uint32_t locks; /* taken through this handle and not given back */
             struct kmt_object *resource; struct list in_resource;
-            struct kmt_blob private_data; /* kept for shared resources only */
         } allocation;
         struct {
             struct list allocations; uint32_t count;
-            uint32_t flags;       /* of its creation */
-            uint32_t global, nt;  /* in the face's shared table; 0 = none */
-            struct kmt_blob runtime_data, private_data;
+            struct kmt_shared *shared; /* NULL: it is not */
         } resource;
         struct { D3DKMT_PTR callback, context; } trim;
     };
@@ -159,6 +181,16 @@ NTSTATUS kmt_copy_points(struct kmt_call *, D3DKMT_PTR handles, D3DKMT_PTR value
 
 /* CPUs and hardware queues use fences only. ACCESS_DENIED: a handle has one of `forbidden`. */
 NTSTATUS kmt_fences_of(const struct kmt_points *, uint32_t forbidden, struct vidmm_fence **);
+
+/* ---- kmt_share.c ---------------------------------------------------------------------------------- */
+
+/* Makes what a new resource shares with those to come; false: no memory. */
+bool kmt_shared_begin(struct kmt_object *resource, uint32_t flags);
+void kmt_shared_leave(struct kmt_object *resource);
+/* Makes a new allocation one of a shared resource's. */
+NTSTATUS kmt_member_begin(struct kmt_shared *, struct kmt_backing *, const void *data, uint32_t bytes);
+void kmt_member_leave(const struct vidmm_env *, struct kmt_backing *);
+NTSTATUS kmt_blob_keep(const struct vidmm_env *, struct kmt_blob *, const void *bytes, uint32_t size);
 
 /* ---- kmt_syncshare.c ---------------------------------------------------------------------------- */
 

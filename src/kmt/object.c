@@ -88,17 +88,9 @@ static void release_backing(struct kmt_object *o, bool core_lives, uint32_t clos
         for (; core_lives && o->allocation.locks != 0; o->allocation.locks--) vidmm_open_unlock(b->open);
         return;
     }
+    if (b->member != NULL) kmt_member_leave(env, b);
     if (core_lives && b->open != NULL) vidmm_open_close(b->open, close_flags);
     env->free(env->ctx, b, sizeof *b);
-}
-
-static void release_shares(struct kmt_object *o)
-{
-    struct kmt_face *face = o->process->face;
-    if (o->resource.global != 0) handle_close(&face->shared, o->resource.global, KMT_RESOURCE);
-    if (o->resource.nt != 0) handle_close(&face->shared, o->resource.nt, KMT_RESOURCE);
-    kmt_blob_free(o->env, &o->resource.runtime_data);
-    kmt_blob_free(o->env, &o->resource.private_data);
 }
 
 static void leave_resource(struct kmt_object *o)
@@ -115,7 +107,7 @@ static void dissolve_resource(struct kmt_object *o)
     struct list *at;
     while ((at = list_first(&o->resource.allocations)) != NULL)
         leave_resource(list_entry(at, struct kmt_object, allocation.in_resource));
-    release_shares(o);
+    if (o->resource.shared != NULL) kmt_shared_leave(o);
 }
 
 /* Everything but children.  core_lives: the device stays, so the core object must be destroyed here. */
@@ -146,7 +138,6 @@ static void retire_one(struct kmt_object *o, bool core_lives, uint32_t close_fla
         break;
     case KMT_ALLOCATION:
         leave_resource(o);
-        kmt_blob_free(o->env, &o->allocation.private_data);
         release_backing(o, core_lives, close_flags);
         break;
     case KMT_RESOURCE:

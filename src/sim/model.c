@@ -33,8 +33,11 @@ struct model *model_create(const struct model_config *c)
 
 static void alloc_free(struct model_alloc *al)
 {
-    free(al->client);
-    free(al->page);
+    if (--al->body->users == 0) {
+        free(al->body->client);
+        free(al->body->page);
+        free(al->body);
+    }
     free(al);
 }
 
@@ -276,13 +279,42 @@ const char *model_alloc_created(struct model_device *d, const struct model_alloc
     al->handle = handle;
     al->id = ++m->next_id;
     al->pages = bytes / VIDMM_PAGE_SIZE;
-    al->page = model_take((al->pages + 1) * sizeof(*al->page));
+    al->body = model_take(sizeof(*al->body));
+    al->body->page = al->page = model_take((al->pages + 1) * sizeof(*al->page));
+    al->body->client = in->client;
+    al->body->creator = d->proc->id;
+    al->body->users = 1;
     al->imported = in->client != NULL;
     al->physical = in->physical;
-    al->client = in->client;
     d->alloc[d->alloc_count++] = al;
     *out = al;
     return size_ok ? NULL : "the size is not rounded up to the page size of its segments";
+}
+
+/* ALC-05: any process may; each device once. Its list, its mappings and its end are its own. */
+struct model_answer model_alloc_open(const struct model_device *d, const struct model_alloc *from,
+                                     uint32_t flags)
+{
+    struct model_answer a = {0, true};
+    if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
+    if (from->dying || (flags & ~1u) != 0) model_refuse(&a, VIDMM_INVALID);
+    for (uint32_t i = 0; i < d->alloc_count; i++)
+        if (d->alloc[i]->body == from->body && !d->alloc[i]->dying) model_refuse(&a, VIDMM_INVALID);
+    return a;
+}
+
+struct model_alloc *model_alloc_opened(struct model_device *d, const struct model_alloc *from, uint32_t flags,
+                                       struct vidmm_open *handle)
+{
+    struct model_alloc *al = model_take(sizeof(*al));
+    *al = (struct model_alloc){.dev = d, .body = from->body, .handle = handle, .bytes = from->bytes,
+                               .align = from->align, .id = ++d->proc->model->next_id,
+                               .segments = from->segments, .local = from->local, .physical = from->physical,
+                               .imported = from->imported, .pages = from->pages, .page = from->page};
+    al->read_only = (flags & VIDMM_OPEN_READ_ONLY) != 0;
+    al->body->users++;
+    d->alloc[d->alloc_count++] = al;
+    return al;
 }
 
 void model_alloc_close(struct model_alloc *al, bool in_use, uint64_t seq)
@@ -303,12 +335,25 @@ void model_alloc_gone(struct model_alloc *al)
     bury(d->proc->model, al);
 }
 
+static bool wanted_by_any(const struct model *m, const struct model_body *b)
+{
+    for (uint32_t i = 0; i < m->process_count; i++)
+        for (uint32_t k = 0; k < m->process[i]->device_count; k++) {
+            const struct model_device *d = m->process[i]->device[k];
+            for (uint32_t n = 0; n < d->alloc_count; n++)
+                if (d->alloc[n]->body == b && d->alloc[n]->count > 0) return true;
+        }
+    return false;
+}
+
 struct model_answer model_lock(const struct model_alloc *al)
 {
     struct model_answer a = {0, true};
     if (al->dev->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
+    if (al->body->creator != al->dev->proc->id) model_refuse(&a, VIDMM_INVALID); /* ALC-39 */
     /* Only in memory the CPU cannot see, and wanted there: busy, unless it is not there at the moment. */
-    if ((al->segments & 1u) == 0 && al->count > 0 && al->locks == 0) a.errors |= MODEL_BIT(VIDMM_BUSY);
+    if ((al->segments & 1u) == 0 && wanted_by_any(al->dev->proc->model, al->body) && al->locks == 0)
+        a.errors |= MODEL_BIT(VIDMM_BUSY);
     return a;
 }
 
@@ -414,7 +459,7 @@ struct model_answer model_make_resident(const struct model_queue *q, struct mode
 void model_made_resident(struct model_queue *q, struct model_alloc *const *al, uint32_t n, uint64_t value)
 {
     for (uint32_t i = 0; i < n; i++) {
-        al[i]->touched = true;
+        al[i]->body->touched = true;
         if (al[i]->count++ > 0) continue;
         al[i]->written = al[i]->lingers = false;
         al[i]->queue = q;

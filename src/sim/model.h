@@ -54,24 +54,34 @@ struct model_piece {
 /* Content of 4 KiB: `head` in the first eight bytes, `pattern` in every word behind them. */
 struct model_page { uint32_t pattern; bool unknown; uint64_t head, busy_until; uint32_t busy_context; };
 
+/* What the opens of one allocation have in common. */
+struct model_body {
+    struct model_page *page;
+    void *client;                   /* memory behind an imported one */
+    uint32_t creator;               /* id of the process that made it */
+    uint32_t users;
+    bool touched;                   /* was on a residency list once */
+    bool unique;                    /* was mapped with a unique driver protection once */
+};
+
+/* An allocation as one device has it open. */
 struct model_alloc {
     struct model_device *dev;
+    struct model_body *body;
     struct vidmm_open *handle;
     uint64_t bytes, align, close_seq;
     uint32_t id, segments, count, locks, in_flight; /* segments: bit id; bit 0 = system memory */
     uint32_t in_rings, pins;        /* used by work that nobody but the device sees; doorbells that read it */
     bool local;                     /* counts for the local budget */
-    bool touched;                   /* was on a residency list once */
-    bool written;                   /* since the count left 0 */
+    bool written;                   /* by this device, since the count left 0 */
     bool lingers;                   /* evicted since the last settle: queued work may use it, it may count */
     bool physical;                  /* accessed physically */
-    bool unique;                    /* was mapped with a unique driver protection once */
+    bool read_only;
     bool dying, in_use, imported, keep; /* keep: the simulator's own */
     struct model_queue *queue;      /* resident when it has reached `value` */
     uint64_t value;
     uint64_t pages;
-    struct model_page *page;
-    void *client;                   /* memory behind an imported one */
+    struct model_page *page;        /* the body's */
     void *cpu;                      /* of the lock */
     struct model_alloc *next;       /* graveyard */
 };
@@ -157,6 +167,11 @@ struct model_alloc_in {
 struct model_answer model_alloc_create(const struct model_device *, const struct model_alloc_in *);
 const char *model_alloc_created(struct model_device *, const struct model_alloc_in *, struct vidmm_open *,
                                 uint64_t bytes, struct model_alloc **);
+/* Another device opens it. */
+struct model_answer model_alloc_open(const struct model_device *, const struct model_alloc *from,
+                                     uint32_t flags);
+struct model_alloc *model_alloc_opened(struct model_device *, const struct model_alloc *from, uint32_t flags,
+                                       struct vidmm_open *);
 void model_alloc_close(struct model_alloc *, bool in_use, uint64_t seq);
 /* The deferred destruction has happened: its pages are released. */
 void model_alloc_gone(struct model_alloc *);

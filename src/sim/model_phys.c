@@ -64,6 +64,8 @@ struct model_answer model_render(const struct model_device *d, struct model_allo
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     for (uint32_t i = 0; i < n; i++)
         if (!al[i]->physical || al[i]->dying || al[i]->dev != d) model_refuse(&a, VIDMM_INVALID);
+    for (uint32_t i = 0; i < n; i++)
+        if (al[i]->read_only) model_refuse(&a, VIDMM_ACCESS_DENIED); /* all are named as written */
     if (highest_index >= n) model_refuse(&a, VIDMM_INVALID);
     return a;
 }

@@ -144,7 +144,7 @@ struct model_answer model_update(const struct model_device *d, const struct mode
     if (u->n == 0 || (!u->fence && !u->no_wait)) model_refuse(&a, VIDMM_INVALID);
     for (uint32_t i = 0; i < u->n; i++) {
         if (!op_ok(d, u, i, &target, &source)) model_refuse(&a, VIDMM_INVALID);
-        unique |= u->al[i] != NULL && (u->al[i]->unique || u->op[i].driver_protection >> 63 != 0);
+        unique |= u->al[i] != NULL && (u->al[i]->body->unique || u->op[i].driver_protection >> 63 != 0);
         if (u->op[i].type == VIDMM_TILE_COPY) copied += u->op[i].bytes / VIDMM_PAGE_SIZE;
         mappings += mappings_of(&u->op[i]);
         if (u->op[i].bytes / VIDMM_PAGE_SIZE > VIDMM_ALLOC_PAGES_MAX) model_refuse(&a, VIDMM_LIMIT);
@@ -176,7 +176,7 @@ static void map(struct model_queue *q, const struct vidmm_tile_op *op, struct mo
         x.offset = op->offset;
         x.prot = op->type == VIDMM_TILE_MAP ? VIDMM_PROT_WRITE : (uint8_t)op->protection;
         x.driver_protection = op->driver_protection;
-        if (op->driver_protection >> 63 != 0) al->unique = true;
+        if (op->driver_protection >> 63 != 0) al->body->unique = true;
         model_show(q->dev->proc, &x);
     }
 }

@@ -202,15 +202,14 @@ static bool base_valid(const struct model_process *p, const struct vidmm_map *in
 }
 
 /* Unique driver protection: 0 no conflict, 1 conflict, 2 depends on what has been executed. */
-static int unique_conflict(const struct model_process *p, const struct vidmm_map *in,
-                           const struct model_alloc *al)
+static int conflict_in(const struct model_process *p, const struct vidmm_map *in,
+                       const struct model_alloc *al)
 {
     int found = 0;
-    bool involved = al != NULL && (al->unique || (in->driver_protection & UNIQUE) != 0);
-    for (uint32_t i = 0; involved && i < p->piece_count; i++) {
+    for (uint32_t i = 0; i < p->piece_count; i++) {
         const struct model_piece *x = &p->piece[i];
-        if (!model_ready(x)) found = found == 1 ? 1 : 2;
-        if (x->content != MODEL_ALLOC || x->alloc != al) continue;
+        if (!model_ready(x) || x->open) found = found == 1 ? 1 : 2;
+        if (x->content != MODEL_ALLOC || x->alloc->body != al->body) continue;
         if (((x->driver_protection | in->driver_protection) & UNIQUE) == 0) continue;
         if (x->driver_protection == in->driver_protection) continue;
         uint64_t lo = x->offset > in->offset ? x->offset : in->offset;
@@ -218,11 +217,25 @@ static int unique_conflict(const struct model_process *p, const struct vidmm_map
         uint64_t hi = x_end < in_end ? x_end : in_end;
         if (lo >= hi) continue;
         uint64_t va = x->start + (lo - x->offset), va_end = va + (hi - lo);
-        bool replaced = in->base != 0 && va >= in->base && va_end <= in->base + in->bytes;
+        bool own = p == al->dev->proc;
+        bool replaced = own && in->base != 0 && va >= in->base && va_end <= in->base + in->bytes;
         if (replaced && (x->driver_protection & UNIQUE) == 0) continue;
-        if (model_ready(x)) found = 1;
+        if (x->alloc->dying) found = found == 1 ? 1 : 2; /* may be gone */
+        else if (model_ready(x)) found = 1;
     }
     return found;
+}
+
+/* In all processes: what was mapped by one that is gone may be there until its flush is done. */
+static int unique_conflict(const struct model *m, const struct vidmm_map *in, const struct model_alloc *al)
+{
+    int found = 0;
+    if (al == NULL || !(al->body->unique || (in->driver_protection & UNIQUE) != 0)) return 0;
+    for (uint32_t i = 0; i < m->process_count; i++) {
+        int here = conflict_in(m->process[i], in, al);
+        if (here != 0) found = found == 1 ? 1 : here;
+    }
+    return found == 0 && al->body->users > 1 ? 2 : found;
 }
 
 static uint64_t map_align(const struct model_alloc *al) { return al != NULL ? al->align : VIDMM_PAGE_SIZE; }
@@ -241,7 +254,9 @@ struct model_answer model_map(const struct model_queue *q, const struct vidmm_ma
     if (in->base != 0 && !base_valid(p, in, al != NULL)) model_refuse(&a, VIDMM_INVALID);
     if (in->base == 0 && !room_for(p, w, in->bytes, align, in->offset % align))
         model_refuse(&a, VIDMM_NO_VIDEO_MEMORY);
-    int conflict = a.success ? unique_conflict(p, in, al) : 0;
+    if (al != NULL && al->read_only && (in->protection & VIDMM_PROT_WRITE))
+        model_refuse(&a, VIDMM_ACCESS_DENIED);
+    int conflict = a.success ? unique_conflict(m, in, al) : 0;
     if (conflict == 1) model_refuse(&a, VIDMM_INVALID);
     if (conflict == 2) a.errors |= MODEL_BIT(VIDMM_INVALID);
     uint64_t end = in->base != 0 ? in->base + in->bytes : w.hi;
@@ -279,7 +294,7 @@ const char *model_mapped(struct model_queue *q, const struct vidmm_map *in, stru
     if (al == NULL) x.offset = 0;
     if (in->protection & VIDMM_PROT_ZERO) x.content = MODEL_ZERO;
     if (in->protection & VIDMM_PROT_NO_ACCESS) x.content = MODEL_NOTHING;
-    if (al != NULL && (in->driver_protection & UNIQUE) != 0) al->unique = true;
+    if (al != NULL && (in->driver_protection & UNIQUE) != 0) al->body->unique = true;
     model_show(p, &x);
     return NULL;
 }
@@ -533,8 +548,9 @@ enum model_access model_gpu(const struct model_device *d, uint64_t va, bool writ
         return x->content == MODEL_ZERO ? MODEL_WORKS : MODEL_FAULTS;
     }
     if (x->alloc->dying || x->alloc->dev != d) return MODEL_OPEN;
-    if (!x->alloc->touched) return MODEL_FAULTS; /* never resident */
+    if (!x->alloc->body->touched) return MODEL_FAULTS; /* never resident */
     if (x->alloc->count == 0 || !model_reached(x->alloc->queue, x->alloc->value)) return MODEL_OPEN;
-    bool denied = write && p->model->config.read_only && (x->prot & VIDMM_PROT_WRITE) == 0;
+    bool denied = write && p->model->config.read_only &&
+                  ((x->prot & VIDMM_PROT_WRITE) == 0 || x->alloc->read_only);
     return denied ? MODEL_FAULTS : MODEL_WORKS;
 }

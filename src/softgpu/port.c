@@ -3,6 +3,7 @@
 #include "softgpu/port.h"
 
 #include "base/bits.h"
+#include "base/check.h"
 
 /* ---- interrupts -------------------------------------------------------------------------------- */
 
@@ -146,7 +147,7 @@ vidmm_status port_allocation_create(struct port *p, struct vidmm_kmd_allocation 
     if (no_memory(p)) return VIDMM_NO_MEMORY;
     vidmm_status st = object_new(p, sizeof(struct port_allocation), &object);
     if (st != VIDMM_OK) return st;
-    *(struct port_allocation *)object = (struct port_allocation){a->bytes, a->supported};
+    *(struct port_allocation *)object = (struct port_allocation){a->bytes, a->supported, 0};
     a->handle = object;
     return VIDMM_OK;
 }
@@ -154,7 +155,28 @@ vidmm_status port_allocation_create(struct port *p, struct vidmm_kmd_allocation 
 void port_destroy_allocation(void *kmd, void *allocation)
 {
     struct port *p = kmd;
+    CHECK(((struct port_allocation *)allocation)->opens == 0); /* who opened it must have closed it */
     p->platform->free(p->platform->ctx, allocation, sizeof(struct port_allocation));
+}
+
+vidmm_status port_open_allocation(void *kmd, struct vidmm_kmd_open *o)
+{
+    void *object;
+    vidmm_status st = object_new(kmd, sizeof(struct port_open), &object);
+    if (st != VIDMM_OK) return st;
+    struct port_allocation *a = o->allocation;
+    *(struct port_open *)object = (struct port_open){a};
+    a->opens++;
+    o->handle = object;
+    return VIDMM_OK;
+}
+
+void port_close_allocation(void *kmd, void *handle)
+{
+    struct port *p = kmd;
+    struct port_open *o = handle;
+    o->allocation->opens--;
+    p->platform->free(p->platform->ctx, o, sizeof(*o));
 }
 
 /* ---- execution --------------------------------------------------------------------------------- */

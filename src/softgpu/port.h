@@ -26,7 +26,8 @@ struct port {
 
 struct port_process { struct softgpu_space space; };
 struct port_context { struct softgpu_context hw; bool system; };
-struct port_allocation { uint64_t bytes; uint32_t supported; };
+struct port_allocation { uint64_t bytes; uint32_t supported; uint32_t opens; };
+struct port_open { struct port_allocation *allocation; };
 
 vidmm_status port_query_adapter_info(void *kmd, struct vidmm_adapter_info *);
 vidmm_status port_start_device(void *kmd, struct vidmm_adapter *, const struct vidmm_platform *);
@@ -36,6 +37,8 @@ void port_destroy_process(void *kmd, void *process);
 vidmm_status port_create_context(void *kmd, struct vidmm_kmd_context *);
 void port_destroy_context(void *kmd, void *context);
 void port_destroy_allocation(void *kmd, void *allocation);
+vidmm_status port_open_allocation(void *kmd, struct vidmm_kmd_open *);
+void port_close_allocation(void *kmd, void *handle);
 uint64_t port_pte_attr(void *kmd, const struct vidmm_pte_kind *);
 void port_update_page_table(void *kmd, const struct vidmm_update_page_table *);
 bool port_pte_decode(void *kmd, uint32_t level, const void *table, uint32_t index, struct vidmm_pte_kind *,

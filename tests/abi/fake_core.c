@@ -363,6 +363,20 @@ vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc
     *out = (struct vidmm_open *)(void *)o;
     return st;
 }
+vidmm_status vidmm_alloc_open(struct vidmm_device *d, const struct vidmm_open *from, uint32_t flags,
+                              struct vidmm_open **out)
+{
+    struct object *device = use(d, DEVICE);
+    const struct object *shared = use(from, OPEN);
+    vidmm_status st = fails();
+    if (st != VIDMM_OK) return st;
+    struct object *o = make(OPEN, device);
+    o->bytes = shared->bytes;
+    o->priority = shared->priority;
+    fake.last_open_flags = flags;
+    *out = (struct vidmm_open *)(void *)o;
+    return st;
+}
 void vidmm_open_close(struct vidmm_open *p, uint32_t flags)
 {
     fake.last_close_flags = flags;

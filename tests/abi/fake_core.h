@@ -24,7 +24,7 @@ struct fake {
     struct vidmm_watch *watches;
     uint64_t last_submit_va;
     uint32_t last_submit_contexts;
-    uint32_t last_close_flags;
+    uint32_t last_close_flags, last_open_flags;
     struct vidmm_tile_op update;   /* the last one of the last call, and its other arguments */
     uint64_t update_value;
     uint32_t update_flags;

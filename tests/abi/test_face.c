@@ -509,7 +509,7 @@ static void driver_store_path(void **state)
     end();
 }
 
-/* Shared by NT handle, opened again by its device, and the first handle destroyed before the second. */
+/* Shared by NT handle, opened by another device and again by its own; each destroyed before the next. */
 static void shared_resource(void **state)
 {
     (void)state;
@@ -531,14 +531,23 @@ static void shared_resource(void **state)
     D3DKMT_OPENRESOURCEFROMNTHANDLE o = {
         .hDevice = other, .hNtHandle = nt, .NumAllocations = 2, .pOpenAllocationInfo2 = AT(3 * ARRAYS),
         .TotalPrivateDriverDataBufferSize = 2, .pTotalPrivateDriverDataBuffer = AT(2 * ARRAYS + 128)};
-    assert_int_equal(CALL(OpenResourceFromNtHandle, &o), STATUS_NOT_SUPPORTED);
+    int64_t objects = fake.objects;
+    fake.fail_core_at = fake.core_calls + 2; /* the second allocation */
+    fake.fail_status = VIDMM_DEVICE_LOST;
+    assert_int_equal(CALL(OpenResourceFromNtHandle, &o), STATUS_DEVICE_REMOVED);
+    assert_int_equal(fake.objects, objects);
+    assert_int_equal(CALL(OpenResourceFromNtHandle, &o), STATUS_SUCCESS);
+    assert_int_equal(fake.objects, objects + 2); /* opens of its own */
+    assert_int_equal(fake.last_open_flags, VIDMM_OPEN_READ_ONLY); /* no access was asked for */
+    D3DKMT_DESTROYALLOCATION2 d = {.hDevice = other, .hResource = o.hResource};
+    assert_int_equal(CALL(DestroyAllocation2, &d), STATUS_SUCCESS);
+    assert_int_equal(fake.objects, objects);
     o.hDevice = device;
     assert_int_equal(CALL(OpenResourceFromNtHandle, &o), STATUS_SUCCESS);
-    int64_t objects = fake.objects;
-    D3DKMT_DESTROYALLOCATION2 d = {.hDevice = device, .hResource = a.hResource};
+    d = (D3DKMT_DESTROYALLOCATION2){.hDevice = device, .hResource = a.hResource};
     assert_int_equal(CALL(DestroyAllocation2, &d), STATUS_SUCCESS);
     assert_int_equal(fake.objects, objects); /* the second handles keep the opens */
-    assert_int_equal(CALL(QueryResourceInfoFromNtHandle, &q), STATUS_INVALID_PARAMETER);
+    assert_int_equal(CALL(QueryResourceInfoFromNtHandle, &q), STATUS_SUCCESS); /* and the name */
     D3DDDI_OPENALLOCATIONINFO2 info;
     memcpy(&info, client + 3 * ARRAYS, sizeof info);
     D3DKMT_LOCK2 l = {.hDevice = device, .hAllocation = info.hAllocation};

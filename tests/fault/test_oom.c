@@ -14,6 +14,7 @@ struct oom {
     uint64_t mapped, reserved;
     void *host;
     struct vidmm_process *process;
+    struct vidmm_device *neighbour;
     struct vidmm_sync *sync[2];
     struct vidmm_context *lane[3];
     struct vidmm_hwcontext *hwcontext;
@@ -96,6 +97,22 @@ static void make_open(struct oom *o)
     struct fx_alloc in = { .bytes = MIB(1), .set = SET_64K | SET_SYSTEM, .preferred = 1, .alignment = 65536 };
     o->open = client_alloc(&o->c, &in);
     o->second = client_alloc(&o->c, &in);
+}
+
+/* By a device of another process. */
+static void make_neighbour(struct oom *o)
+{
+    make_open(o);
+    assert_int_equal(vidmm_process_create(o->fx.ad, &o->process), VIDMM_OK);
+    assert_int_equal(vidmm_device_create(o->process, &o->neighbour), VIDMM_OK);
+}
+
+static vidmm_status run_open(struct oom *o)
+{
+    struct vidmm_open *op;
+    vidmm_status st = vidmm_alloc_open(o->neighbour, o->open, 0, &op);
+    if (st == VIDMM_OK) vidmm_process_destroy(o->process);
+    return st;
 }
 
 static vidmm_status run_reserve(struct oom *o)
@@ -309,6 +326,7 @@ static const struct operation operations[] = {
     { "fence_create, new page", run_fences, fill_fence_pages },
     { "alloc_create", run_alloc, NULL },
     { "alloc_create, imported", run_import, NULL },
+    { "alloc_open", run_open, make_neighbour },
     { "va_reserve", run_reserve, NULL },
     { "va_reserve, zero", run_reserve_zero, NULL }, /* refused where entries cannot be zero */
     { "va_map", run_map, make_open },

@@ -114,6 +114,26 @@ static void destroy_allocation(void *kmd, void *allocation)
     t->inner->destroy_allocation(t->inner_kmd, allocation);
 }
 
+static vidmm_status open_allocation(void *kmd, struct vidmm_kmd_open *o)
+{
+    struct tap *t = kmd;
+    struct tap_entry *e = note(t, TAP_OPEN);
+    e->flags = o->flags;
+    e->allocation = o->allocation;
+    e->process = o->process;
+    if (create_fails(t)) return VIDMM_FAILED;
+    vidmm_status st = t->inner->open_allocation(t->inner_kmd, o);
+    if (st == VIDMM_OK) e->object = o->handle;
+    return st;
+}
+
+static void close_allocation(void *kmd, void *handle)
+{
+    struct tap *t = kmd;
+    note(t, TAP_CLOSE)->object = handle;
+    t->inner->close_allocation(t->inner_kmd, handle);
+}
+
 /* ---- page tables --------------------------------------------------------------------------------- */
 
 static uint64_t pte_attr(void *kmd, const struct vidmm_pte_kind *kind)
@@ -307,7 +327,8 @@ bool tap_init(struct tap *t, const struct vidmm_kmd_ops *inner, void *inner_kmd)
         .start_device = start_device, .stop_device = stop_device, .create_process = create_process,
         .destroy_process = destroy_process, .create_context = create_context,
         .destroy_context = destroy_context, .create_allocation = create_allocation,
-        .destroy_allocation = destroy_allocation, .pte_attr = pte_attr,
+        .destroy_allocation = destroy_allocation, .open_allocation = open_allocation,
+        .close_allocation = close_allocation, .pte_attr = pte_attr,
         .update_page_table = update_page_table, .pte_decode = pte_decode,
         .get_root_page_table_size = root_size, .set_root_page_table = set_root,
         .build_paging_buffer = build, .submit_command_virtual = submit, .reset_engine = reset_engine,

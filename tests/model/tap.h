@@ -11,15 +11,16 @@
 
 enum tap_call {
     TAP_QUERY_INFO, TAP_START, TAP_STOP, TAP_CREATE_PROCESS, TAP_DESTROY_PROCESS, TAP_CREATE_CONTEXT,
-    TAP_DESTROY_CONTEXT, TAP_CREATE_ALLOCATION, TAP_DESTROY_ALLOCATION, TAP_PTE_ATTR, TAP_UPDATE,
-    TAP_ROOT_SIZE, TAP_SET_ROOT, TAP_BUILD, TAP_SUBMIT, TAP_RESET,
+    TAP_DESTROY_CONTEXT, TAP_CREATE_ALLOCATION, TAP_DESTROY_ALLOCATION, TAP_OPEN, TAP_CLOSE, TAP_PTE_ATTR,
+    TAP_UPDATE, TAP_ROOT_SIZE, TAP_SET_ROOT, TAP_BUILD, TAP_SUBMIT, TAP_RESET,
     TAP_STOP_ALL, TAP_RESTART_ALL, TAP_REMOVAL, TAP_CALLS
 };
 
 struct tap_entry {
     enum tap_call call;
     uint32_t op;               /* BUILD: vidmm_op_code */
-    void *object;              /* process, context or allocation */
+    void *object;              /* process, context, allocation or open */
+    void *allocation, *process; /* OPEN */
     bool system;               /* of the paging process */
     uint32_t level, flags, mode, start, count, node;
     uint32_t segment, entries; /* SET_ROOT; pages of the first run: none */

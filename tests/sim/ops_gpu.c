@@ -187,7 +187,8 @@ static bool usable(struct making *k, uint64_t va, bool write, struct model_page 
     if (x->content == MODEL_ZERO) return model_gpu(d, va, write) == MODEL_WORKS;
     if (x->content != MODEL_ALLOC || x->alloc->dev != d || x->alloc->dying || x->alloc->count == 0)
         return false;
-    bool denied = d->proc->model->config.read_only && (x->prot & VIDMM_PROT_WRITE) == 0;
+    bool denied = d->proc->model->config.read_only &&
+                  ((x->prot & VIDMM_PROT_WRITE) == 0 || x->alloc->read_only);
     if ((write && denied) || (x->alloc->keep && !k->own)) return false;
     *to = model_page(x, va);
     if (!page_is_ours(k, *to)) return false;
@@ -602,7 +603,7 @@ static void op_doom(struct sim *s)
         else k.words += ref_emit_copy(k.word + k.words, slot_va(&k) + SLOT_BYTES - 8, va, 8);
         sd->doom_va = va;
         sd->doom_open = false;
-        sd->doom_alloc = x != NULL && !write ? x->alloc : NULL;
+        sd->doom_body = x != NULL && !write && x->alloc != NULL ? x->alloc->body : NULL;
     }
     if (k.words != 0 && submit(&k)) sd->doomed |= doomed;
 }

@@ -160,6 +160,16 @@ static void op_priority(struct sim *s)
 
 /* ---- residency --------------------------------------------------------------------------------- */
 
+/* Who was to find it not resident may find it now. */
+static void dooms_of_body_open(struct sim *s, const struct model_body *b)
+{
+    for (uint32_t i = 0; i < s->model->process_count; i++)
+        for (uint32_t k = 0; k < s->model->process[i]->device_count; k++) {
+            struct sim_device *sd = sim_of(s->model->process[i]->device[k]);
+            if (sd->doomed && sd->doom_body == b) sd->doom_open = true;
+        }
+}
+
 void make_resident(struct sim *s, struct model_queue *q, struct model_alloc *const *al, uint32_t n,
                    uint32_t flags)
 {
@@ -172,7 +182,7 @@ void make_resident(struct sim *s, struct model_queue *q, struct model_alloc *con
     sim_observe_tables(s);
     struct model_answer a = model_make_resident(q, al, n, flags, &least);
     for (uint32_t i = 0; i < n; i++)
-        if (sd->doomed && al[i] == sd->doom_alloc) sd->doom_open = true;
+        dooms_of_body_open(s, al[i]->body);
     bool forced = (flags & 3u) == 3u;
     sd->memory_doom = forced && (s->injecting || (a.errors & MODEL_BIT(VIDMM_NO_MEMORY)) != 0);
     vidmm_status st = vidmm_make_resident(q->handle, opens, n, flags, &value, &trim);
@@ -260,7 +270,7 @@ bool lock_alloc(struct sim *s, struct model_alloc *al)
     vidmm_status st = vidmm_open_lock(al->handle, &cpu);
     if (!sim_status(s, model_lock(al), st)) return false;
     if (cpu == NULL) sim_fail(s, "a lock without an address");
-    if (al->imported && cpu != al->client) sim_fail(s, "client memory is locked at another address");
+    if (al->imported && cpu != al->body->client) sim_fail(s, "client memory is locked at another address");
     if (al->locks > 0 && cpu != al->cpu) sim_fail(s, "the address of a lock has changed");
     if (st == VIDMM_OK && !vidmm_open_lock_ready(al->handle)) sim_fail(s, "OK, but not ready");
     if (st == VIDMM_PENDING && (al->segments & ~1u) == 0) sim_fail(s, "system memory has to be waited for");
@@ -293,7 +303,8 @@ static struct model_alloc *pick_locked(struct sim *s)
 {
     for (int i = 0; i < 4; i++) {
         struct model_alloc *al = pick_alloc(s, pick_device(s));
-        bool usable = al != NULL && al->locks > 0 && al->in_flight == 0 && !al->dev->lost;
+        bool usable = al != NULL && al->locks > 0 && al->in_flight == 0 && !al->dev->lost &&
+                      !content_in_use(s, al);
         if (usable && vidmm_open_lock_ready(al->handle)) return al;
     }
     return NULL;

@@ -111,6 +111,7 @@ static void device_end(struct sim *s, struct model_device *d)
     sim_say(s, "destroy device %u", d->id);
     sync_device_gone(s, d);
     vidmm_device_destroy(d->handle);
+    content_cut_off(s, d);
     free_user(s, d);
     model_device_destroyed(d);
 }
@@ -120,6 +121,7 @@ void process_end(struct sim *s, struct model_process *p)
     sim_say(s, "destroy process %u", p->id);
     for (uint32_t i = 0; i < p->device_count; i++) sync_device_gone(s, p->device[i]);
     vidmm_process_destroy(p->handle);
+    for (uint32_t i = 0; i < p->device_count; i++) content_cut_off(s, p->device[i]);
     for (uint32_t i = 0; i < p->device_count; i++) free_user(s, p->device[i]);
     model_process_gone(p);
 }

@@ -106,7 +106,7 @@ struct sim_device {
     bool hang_doom;               /* has a packet that hangs */
     bool doomed, doom_open, memory_doom, packet_doom; /* what may end it; doom_open: or may not */
     uint64_t doom_va;
-    struct model_alloc *doom_alloc;
+    struct model_body *doom_body;
 };
 
 /* What this seed is like: sizes, limits, weights. Swarm: a part of the operations never happens. */
@@ -183,7 +183,7 @@ const struct vidmm_kmd_ops *spy_ops(struct sim *); /* until the next call */
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
 /* Ended by name NULL. */
 extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[], ops_sync[],
-    ops_phys[], ops_tile[], ops_hw[];
+    ops_phys[], ops_tile[], ops_hw[], ops_share[];
 
 struct model_process *pick_process(struct sim *);
 struct model_device *pick_device(struct sim *);             /* any; NULL: none */
@@ -256,6 +256,10 @@ bool hw_wait(struct sim *, struct sim_context *, struct vidmm_fence *const *, co
              uint32_t n, uint32_t all_flags);
 bool hw_signal(struct sim *, struct sim_context *, struct vidmm_fence *const *, const uint64_t *value,
                uint32_t n, uint32_t all_flags);
+
+/* ops_share.c */
+bool content_in_use(const struct sim *, const struct model_alloc *);
+void content_cut_off(struct sim *, const struct model_device *); /* before its contexts are forgotten */
 
 /* ops_sync.c */
 void sync_poll(struct sim *);

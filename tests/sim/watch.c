@@ -59,6 +59,7 @@ static void device_ended(struct sim *s, struct model_device *d, enum vidmm_devic
 {
     struct sim_device *sd = sim_of(d);
     check_end(s, d, state);
+    content_cut_off(s, d);
     model_device_lost(d);
     sync_device_lost(s, d);
     observe_open_pages(s, d->proc);

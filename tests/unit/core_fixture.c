@@ -225,6 +225,16 @@ static void rec_destroy_allocation(void *kmd, void *allocation)
     next()->destroy_allocation(f->ref, allocation);
 }
 
+static vidmm_status rec_open_allocation(void *kmd, struct vidmm_kmd_open *o)
+{
+    return next()->open_allocation(((struct fx *)kmd)->ref, o);
+}
+
+static void rec_close_allocation(void *kmd, void *handle)
+{
+    next()->close_allocation(((struct fx *)kmd)->ref, handle);
+}
+
 static uint64_t rec_pte_attr(void *kmd, const struct vidmm_pte_kind *kind)
 {
     struct fx *f = kmd;
@@ -463,7 +473,8 @@ static const struct vidmm_kmd_ops recording = {
     .stop_device = rec_stop_device, .create_process = rec_create_process,
     .destroy_process = rec_destroy_process, .create_context = rec_create_context,
     .destroy_context = rec_destroy_context, .create_allocation = rec_create_allocation,
-    .destroy_allocation = rec_destroy_allocation, .pte_attr = rec_pte_attr,
+    .destroy_allocation = rec_destroy_allocation, .open_allocation = rec_open_allocation,
+    .close_allocation = rec_close_allocation, .pte_attr = rec_pte_attr,
     .update_page_table = rec_update_page_table, .pte_decode = rec_pte_decode,
     .get_root_page_table_size = rec_get_root_page_table_size,
     .set_root_page_table = rec_set_root_page_table, .build_paging_buffer = rec_build_paging_buffer,

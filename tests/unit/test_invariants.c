@@ -309,9 +309,11 @@ static void memory_does_not_move_under_a_packet(void **state)
     struct vmm_alloc *al = s.queued->al;
     s.f.ad->move.al = al;
     d->holds = 1;
+    s.queued->held = true;
     al->state = PLACE_GOING;
     objects(&s, 12);
     al->state = PLACE_NONE;
+    s.queued->held = false;
     d->holds = 0;
     s.f.ad->move.al = NULL;
     content(&s);

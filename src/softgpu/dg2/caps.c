@@ -212,6 +212,7 @@ const struct vidmm_kmd_ops *dg2_ops(void)
         .create_process = port_create_process, .destroy_process = port_destroy_process,
         .create_context = dg2_create_context, .destroy_context = port_destroy_context,
         .create_allocation = dg2_create_allocation, .destroy_allocation = port_destroy_allocation,
+        .open_allocation = port_open_allocation, .close_allocation = port_close_allocation,
         .pte_attr = port_pte_attr, .update_page_table = port_update_page_table, .pte_decode = port_pte_decode,
         .set_root_page_table = port_set_root_page_table,
         .build_paging_buffer = ref_build_paging_buffer, .submit_command_virtual = dg2_submit,

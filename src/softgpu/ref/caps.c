@@ -268,6 +268,7 @@ const struct vidmm_kmd_ops *ref_ops(void)
         .create_process = port_create_process, .destroy_process = port_destroy_process,
         .create_context = ref_create_context, .destroy_context = port_destroy_context,
         .create_allocation = ref_create_allocation, .destroy_allocation = port_destroy_allocation,
+        .open_allocation = port_open_allocation, .close_allocation = port_close_allocation,
         .pte_attr = port_pte_attr, .update_page_table = port_update_page_table, .pte_decode = port_pte_decode,
         .get_root_page_table_size = ref_get_root_page_table_size,
         .set_root_page_table = port_set_root_page_table,

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* open.c - a device's reference to an allocation: made with the allocation, or later by another device of the
+ * same or another process. Owns: struct vidmm_open (closing it is in alloc.c). Calls: the driver, move.c. */
+#include "core/core.h"
+
+vidmm_status vmm_open_make(struct vidmm_device *d, struct vmm_alloc *al, uint32_t kmd_flags,
+                           struct vidmm_open **out)
+{
+    struct vidmm_adapter *ad = d->proc->ad;
+    struct vidmm_kmd_open ko = { .process = d->proc->space.kmd_process, .allocation = al->kmd_allocation,
+                                 .flags = kmd_flags };
+    struct vidmm_open *op = vmm_new(ad, sizeof *op);
+    if (op == NULL) return VIDMM_NO_MEMORY;
+    vidmm_status st = ad->ops->open_allocation != NULL ? ad->ops->open_allocation(ad->kmd, &ko) : VIDMM_OK;
+    if (st != VIDMM_OK) {
+        vmm_delete(ad, op, sizeof *op);
+        return st;
+    }
+    op->dev = d;
+    op->al = al;
+    op->kmd_open = ko.handle;
+    op->read_only = (kmd_flags & VIDMM_KMD_OPEN_READ_ONLY) != 0;
+    *out = op;
+    return VIDMM_OK;
+}
+
+void vmm_open_link(struct vidmm_open *op)
+{
+    op->id = ++op->dev->proc->ad->next_id;
+    list_push_back(&op->al->opens, &op->on_alloc);
+    list_push_back(&op->dev->opens, &op->on_device);
+    vmm_move_join(op);
+}
+
+void vmm_open_unmake(struct vidmm_open *op)
+{
+    struct vidmm_adapter *ad = op->dev->proc->ad;
+    if (ad->ops->close_allocation != NULL) ad->ops->close_allocation(ad->kmd, op->kmd_open); /* ALC-17 */
+    vmm_delete(ad, op, sizeof *op);
+}
+
+bool vmm_open_last(const struct vidmm_open *op)
+{
+    return op->al->opens.next == op->al->opens.prev;
+}
+
+static bool has_open(const struct vmm_alloc *al, const struct vidmm_device *d)
+{
+    LIST_FOREACH(it, &al->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+        if (op->dev == d && !op->dying) return true;
+    }
+    return false;
+}
+
+vidmm_status vidmm_alloc_open(struct vidmm_device *d, const struct vidmm_open *from, uint32_t flags,
+                              struct vidmm_open **out)
+{
+    struct vidmm_adapter *ad = d->proc->ad;
+    if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (from->dying || from->dev->proc->ad != ad || (flags & ~(uint32_t)VIDMM_OPEN_READ_ONLY))
+        return VIDMM_INVALID;
+    if (has_open(from->al, d)) return VIDMM_INVALID;
+    if (BROKEN(ad, ALC_05) && d->proc != from->dev->proc) return VIDMM_INVALID;
+    uint32_t kmd_flags = flags & VIDMM_OPEN_READ_ONLY ? VIDMM_KMD_OPEN_READ_ONLY : 0;
+    vidmm_status st = vmm_open_make(d, from->al, kmd_flags, out);
+    if (st == VIDMM_OK) vmm_open_link(*out);
+    return st;
+}
