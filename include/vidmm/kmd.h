@@ -79,6 +79,7 @@ enum vidmm_sched_flags { /* DXGK_VIDSCHCAPS, same bits */
 };
 
 struct vidmm_adapter_info { /* DXGK_DRIVERCAPS, PHYSICALADAPTERCAPS, QUERYSEGMENT4, GPUMMUCAPS, ... */
+    uint32_t gpu;                    /* in, and left so: PhysicalAdapterIndex, 0 without a link */
     uint32_t flags;                  /* vidmm_adapter_flags */
     uint32_t segment_count;
     struct vidmm_segment_desc segment[VIDMM_SEGMENTS_MAX]; /* segment id = index + 1 */
@@ -107,6 +108,7 @@ struct vidmm_pte_kind {      /* what entries of a run have in common */
     uint32_t level;          /* 0: entries name pages; above: entries name tables of level - 1 */
     uint32_t flags;          /* vidmm_pte_flags; 0 = invalid; VALID | ZERO = zero page */
     uint32_t segment;        /* where the named pages or tables live */
+    uint32_t gpu;            /* PhysicalAdapterIndex: whose segment that is; of segment 0: nothing */
     uint64_t driver_protection; /* 0 above level 0 */
 };
 
@@ -216,6 +218,7 @@ struct vidmm_kmd_allocation { /* DXGK_ALLOCATIONINFO */
     uint32_t preferred;       /* out: segment id in `supported`, 0 = no preference */
     uint32_t priority;        /* out: initial priority, not 0 */
     uint32_t flags;           /* out: vidmm_allocation_flags */
+    uint32_t gpu;             /* out: PhysicalAdapterIndex, whose segments `supported` names; 0 without a link */
 };
 
 enum vidmm_kmd_open_flags { /* DXGK_OPENALLOCATIONFLAGS, same bits */
@@ -402,6 +405,7 @@ struct vidmm_page_fault { /* DmaPageFaulted */
     void *process;     /* the driver's handle, with PROCESS_HANDLE_VALID */
 };
 
+/* Each gpu of a link reports to the adapter that its start_device was given. */
 /* All packets of the node up to fence_id have completed (DMA_COMPLETED). */
 void vidmm_notify_completed(struct vidmm_adapter *, uint32_t node, uint64_t fence_id);
 /* The GPU has written a monitored fence (MONITORED_FENCE_SIGNALED). */

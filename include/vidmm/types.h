@@ -14,6 +14,7 @@
 #define VIDMM_PAGE_64K 65536ull
 
 /* Every limit of the project has a name here; exceeding one is an error status, never truncation. */
+#define VIDMM_GPUS_MAX 4u              /* physical adapters of a link */
 #define VIDMM_SEGMENTS_MAX 32u         /* driver segments; ids 1..32, id 0 is the implicit system segment */
 #define VIDMM_NODES_MAX 64u            /* schedulable nodes of one GPU (WDDM: 64) */
 #define VIDMM_LEVELS_MIN 2u            /* DXGK_MIN_PAGE_TABLE_LEVEL_COUNT */

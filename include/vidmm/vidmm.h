@@ -22,6 +22,8 @@
 
 /* ---- adapter ---------------------------------------------------------------------------------- */
 
+struct vidmm_gpu { const struct vidmm_kmd_ops *ops; void *kmd; }; /* the driver of one gpu */
+
 struct vidmm_adapter_config {
     uint32_t struct_size;
     const struct vidmm_platform *platform;
@@ -37,6 +39,10 @@ struct vidmm_adapter_config {
     uint32_t tdr_level;              /* vidmm_tdr_level */
     uint64_t slice_ns;               /* a packet runs for so long while an equal waits; default 20 ms,
                                         UINT64_MAX: to its end */
+    /* A link: one adapter of 1 + peer_count gpus, at most VIDMM_GPUS_MAX, of which ops and kmd drive the first.
+     * Each has its own segments, nodes and page tables; allocations are the first driver's for all of them. */
+    const struct vidmm_gpu *peer;    /* read during the call only */
+    uint32_t peer_count;
 };
 
 /* One adapter reset more than tdr_limit_count within tdr_limit_ns: the adapter is removed. One engine
@@ -56,7 +62,9 @@ vidmm_status vidmm_adapter_create(const struct vidmm_adapter_config *, struct vi
 void vidmm_adapter_destroy(struct vidmm_adapter *);
 /* No process, no work, nothing in flight. */
 bool vidmm_adapter_idle(const struct vidmm_adapter *);
-const struct vidmm_adapter_info *vidmm_adapter_info(const struct vidmm_adapter *);
+const struct vidmm_adapter_info *vidmm_adapter_info(const struct vidmm_adapter *); /* of GPU 0 */
+uint32_t vidmm_gpu_count(const struct vidmm_adapter *); /* 1 without a link */
+const struct vidmm_adapter_info *vidmm_gpu_info(const struct vidmm_adapter *, uint32_t gpu); /* NULL: none */
 struct vidmm_counters *vidmm_adapter_counters(struct vidmm_adapter *);
 vidmm_status vidmm_adapter_query_private(struct vidmm_adapter *, void *data, uint32_t bytes);
 vidmm_status vidmm_adapter_escape(struct vidmm_adapter *, void *data, uint32_t bytes);
@@ -65,6 +73,9 @@ vidmm_status vidmm_adapter_escape(struct vidmm_adapter *, void *data, uint32_t b
  * those that destroy, free or ask. The driver is only told to clean up. Twice is once. */
 void vidmm_adapter_remove(struct vidmm_adapter *);
 bool vidmm_adapter_removed(const struct vidmm_adapter *);
+/* One gpu of a link can be lost alone (vidmm_notify_removed by its driver, a reset that fails): devices that have
+ * contexts, paging queues or allocations there are in state RESET, the others go on with the gpus that remain. */
+bool vidmm_gpu_removed(const struct vidmm_adapter *, uint32_t gpu);
 
 /* Does what can be done now, a bounded amount. `now` in ns never goes back. Returns the time at which
  * it wants to be called again: `now` = at once, UINT64_MAX = only after a poke or a call. */
@@ -153,12 +164,13 @@ struct vidmm_point { struct vidmm_fence *fence; struct vidmm_sync *sync; uint64_
 /* ---- contexts --------------------------------------------------------------------------------- */
 
 struct vidmm_context_desc {
-    uint32_t node, engine_affinity;
+    uint32_t node;
+    uint32_t engine_affinity; /* bit n: gpu n of the link; exactly one, or 0: GPU 0 */
     const void *private_data;
     uint32_t private_size;
     bool physical; /* for a physical node: takes vidmm_context_render instead of vidmm_context_submit */
 };
-/* A virtual-mode context, unless `physical` is set. engine_affinity: 0 or 1.
+/* A virtual-mode context, unless `physical` is set.
  * VIDMM_NOT_SUPPORTED: the node lacks the model. VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST, VIDMM_FAILED. */
 vidmm_status vidmm_context_create(struct vidmm_device *, const struct vidmm_context_desc *,
                                   struct vidmm_context **);
@@ -278,6 +290,9 @@ vidmm_status vidmm_open_unlock(struct vidmm_open *);
 
 /* priority: -1, 0, 1 (higher is serviced first). VIDMM_NO_MEMORY, VIDMM_DEVICE_LOST. */
 vidmm_status vidmm_queue_create(struct vidmm_device *, int32_t priority, struct vidmm_queue **);
+/* The same for any gpu of a link: its maps change that gpu's page tables (PhysicalAdapterIndex). */
+vidmm_status vidmm_queue_create_on(struct vidmm_device *, uint32_t gpu, int32_t priority,
+                                   struct vidmm_queue **);
 /* Requests still queued are finished first; its fence object goes with it. */
 void vidmm_queue_destroy(struct vidmm_queue *);
 struct vidmm_fence *vidmm_queue_fence(struct vidmm_queue *);

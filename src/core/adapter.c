@@ -92,9 +92,8 @@ static const char *check_levels(const struct vidmm_adapter_info *in)
     return why == NULL ? vmm_privileged_check(in) : why;
 }
 
-static const char *check_ops(const struct vidmm_adapter_config *cfg)
+static const char *check_ops(const struct vidmm_kmd_ops *o)
 {
-    const struct vidmm_kmd_ops *o = cfg->ops;
     if (o->struct_size != sizeof *o || o->abi != VIDMM_KMD_ABI)
         return "the driver was built for another interface";
     if (!o->query_adapter_info || !o->start_device || !o->stop_device || !o->create_process ||
@@ -184,7 +183,10 @@ static bool init_segment(struct vidmm_adapter *ad, uint32_t id)
     seg->page_shift = d->flags & VIDMM_SEGMENT_USE_64KB_PAGES ? 16 : VIDMM_PAGE_SHIFT;
     if (BROKEN(ad, SEG_03)) seg->page_shift = VIDMM_PAGE_SHIFT;
     list_init(&seg->lru);
-    if (id < VIDMM_COUNTERS_SEGMENTS) ad->counters->segment[id].bytes = d->bytes;
+    if (id < VIDMM_COUNTERS_SEGMENTS) { /* of a link: of all gpus together */
+        struct vidmm_segment_counters *c = &ad->counters->segment[id];
+        c->bytes = (ad->gpu != 0 ? c->bytes : 0) + d->bytes;
+    }
     if (d->flags & VIDMM_SEGMENT_APERTURE) return true;
     if (d->flags & VIDMM_SEGMENT_APPLICATION_TARGET) ad->budget += d->bytes;
     for (uint32_t i = 0; i < ad->info.level_count; i++) {
@@ -194,19 +196,22 @@ static bool init_segment(struct vidmm_adapter *ad, uint32_t id)
     return pagepool_init(&seg->pool, (uint32_t)(seg->bytes >> seg->page_shift), &ad->memory);
 }
 
-static vidmm_status init_adapter(struct vidmm_adapter *ad, const char **why)
+static vidmm_status init_gpu(struct vidmm_adapter *ad, const char **why)
 {
+    ad->info.gpu = ad->gpu; /* ADP-14 */
     vidmm_status st = ad->ops->query_adapter_info(ad->kmd, &ad->info);
     *why = "the driver did not describe its adapter";
     if (st != VIDMM_OK) return st;
-    *why = check_info(ad);
+    *why = ad->info.gpu == ad->gpu ? check_info(ad) : "the driver described another gpu";
+    if (*why == NULL && ad->gpu_count != 1) *why = vmm_link_check(ad);
     if (*why != NULL) return VIDMM_INVALID;
     vmm_leaves_init(ad);
     ad->shift[0] = VIDMM_PAGE_SHIFT;
     for (uint32_t i = 0; i < ad->info.level_count; i++)
         ad->shift[i + 1] = ad->shift[i] + ad->info.level[i].index_bits;
     ad->segment_count = ad->info.segment_count;
-    ad->counters->segment_count = min_u32(ad->segment_count + 1, VIDMM_COUNTERS_SEGMENTS);
+    uint32_t counted = min_u32(ad->segment_count + 1, VIDMM_COUNTERS_SEGMENTS);
+    ad->counters->segment_count = max_u32(ad->counters->segment_count, counted);
     *why = "no memory for a segment";
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (!init_segment(ad, id)) return VIDMM_NO_MEMORY;
@@ -219,7 +224,7 @@ static vidmm_status init_adapter(struct vidmm_adapter *ad, const char **why)
     return vmm_paging_init(ad, why);
 }
 
-static void free_adapter(struct vidmm_adapter *ad)
+static void free_gpu(struct vidmm_adapter *ad)
 {
     vmm_paging_fini(ad);
     LIST_FOREACH_SAFE(it, tmp, &ad->limbo) {
@@ -233,6 +238,12 @@ static void free_adapter(struct vidmm_adapter *ad)
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (ad->segment[id].pool.pages != 0) pagepool_destroy(&ad->segment[id].pool);
     memory_free(&ad->memory, ad, sizeof *ad);
+}
+
+static void free_adapter(struct vidmm_adapter *lead)
+{
+    for (uint32_t i = VIDMM_GPUS_MAX; i-- > 0;)
+        if (lead->link[i] != NULL) free_gpu(lead->link[i]);
 }
 
 static bool tdr_valid(const struct vidmm_adapter_config *cfg)
@@ -250,32 +261,65 @@ static void take_tdr(struct vidmm_adapter *ad, const struct vidmm_adapter_config
     ad->slice = cfg->slice_ns != 0 ? cfg->slice_ns : 20000000;
 }
 
+/* lead NULL: GPU 0, which leads. */
+static struct vidmm_adapter *make_gpu(const struct vidmm_adapter_config *cfg, const struct vidmm_gpu *gpu,
+                                      struct vidmm_adapter *lead)
+{
+    const struct vidmm_platform *pl = cfg->platform;
+    struct vidmm_adapter *ad = pl->alloc(pl->ctx, sizeof *ad, _Alignof(struct vidmm_adapter));
+    if (ad == NULL) return NULL;
+    memset(ad, 0, sizeof *ad);
+    ad->lead = lead != NULL ? lead : ad;
+    ad->gpu_count = 1 + cfg->peer_count;
+    while (ad->lead->link[ad->gpu] != NULL) ad->gpu++;
+    ad->lead->link[ad->gpu] = ad;
+    ad->platform = pl;
+    ad->ops = gpu->ops;
+    ad->kmd = gpu->kmd;
+    ad->memory = (struct base_memory){ pl->alloc, pl->free, pl->ctx };
+    ad->counters = cfg->counters != NULL ? cfg->counters : &ad->lead->own_counters;
+    ad->broken = find_row(cfg->break_row);
+    take_tdr(ad, cfg);
+    init_lists(ad);
+    return ad;
+}
+
+static vidmm_status make_peers(const struct vidmm_adapter_config *cfg, struct vidmm_adapter *lead,
+                               const char **why)
+{
+    for (uint32_t i = 0; i < cfg->peer_count; i++) {
+        struct vidmm_adapter *ad = make_gpu(cfg, &cfg->peer[i], lead);
+        *why = "no memory for a gpu of the link";
+        vidmm_status st = ad != NULL ? init_gpu(ad, why) : VIDMM_NO_MEMORY;
+        if (st != VIDMM_OK) return st;
+    }
+    return VIDMM_OK;
+}
+
+static const char *check_config(const struct vidmm_adapter_config *cfg)
+{
+    if (cfg->struct_size != sizeof *cfg || cfg->platform->struct_size != sizeof *cfg->platform)
+        return "the configuration was built for another version";
+    if (cfg->peer_count >= VIDMM_GPUS_MAX) return "a link has at most 4 gpus";
+    const char *why = check_ops(cfg->ops);
+    for (uint32_t i = 0; why == NULL && i < cfg->peer_count; i++) why = check_ops(cfg->peer[i].ops);
+    return why == NULL && !tdr_valid(cfg) ? "impossible timeout settings" : why;
+}
+
 vidmm_status vidmm_adapter_create(const struct vidmm_adapter_config *cfg, struct vidmm_adapter **out,
                                   const char **why)
 {
     const char *unused;
-    const struct vidmm_platform *pl = cfg->platform;
+    const struct vidmm_gpu first = { cfg->ops, cfg->kmd };
     if (why == NULL) why = &unused;
-    *why = "the configuration was built for another version";
-    if (cfg->struct_size != sizeof *cfg || pl->struct_size != sizeof *pl) return VIDMM_INVALID;
-    *why = check_ops(cfg);
+    *why = check_config(cfg);
     if (*why != NULL) return VIDMM_INVALID;
-    *why = "impossible timeout settings";
-    if (!tdr_valid(cfg)) return VIDMM_INVALID;
     *why = "no memory for the adapter";
-    struct vidmm_adapter *ad = pl->alloc(pl->ctx, sizeof *ad, _Alignof(struct vidmm_adapter));
+    struct vidmm_adapter *ad = make_gpu(cfg, &first, NULL);
     if (ad == NULL) return VIDMM_NO_MEMORY;
-    memset(ad, 0, sizeof *ad);
-    ad->platform = pl;
-    ad->ops = cfg->ops;
-    ad->kmd = cfg->kmd;
-    ad->memory = (struct base_memory){ pl->alloc, pl->free, pl->ctx };
-    ad->counters = cfg->counters != NULL ? cfg->counters : &ad->own_counters;
     ad->counters->magic = VIDMM_COUNTERS_MAGIC;
-    ad->broken = find_row(cfg->break_row);
-    take_tdr(ad, cfg);
-    init_lists(ad);
-    vidmm_status st = init_adapter(ad, why);
+    vidmm_status st = init_gpu(ad, why);
+    if (st == VIDMM_OK) st = make_peers(cfg, ad, why);
     if (st != VIDMM_OK) {
         free_adapter(ad);
         return st;
@@ -285,24 +329,37 @@ vidmm_status vidmm_adapter_create(const struct vidmm_adapter_config *cfg, struct
     return VIDMM_OK;
 }
 
-bool vidmm_adapter_idle(const struct vidmm_adapter *ad)
+static bool gpu_idle(const struct vidmm_adapter *ad)
 {
     for (uint32_t i = 0; i < ad->info.node_count; i++)
         if (ad->node[i].running_count > 0 || !list_empty(&ad->node[i].paging)) return false;
     for (int i = 0; i < 3; i++)
         if (!list_empty(&ad->active[i])) return false;
-    return list_empty(&ad->processes) && ad->move.al == NULL && list_empty(&ad->dying_opens) &&
-           list_empty(&ad->flush_spaces) && list_empty(&ad->limbo);
+    return ad->move.al == NULL && list_empty(&ad->flush_spaces) && list_empty(&ad->limbo);
+}
+
+bool vidmm_adapter_idle(const struct vidmm_adapter *ad)
+{
+    bool idle = list_empty(&ad->processes) && list_empty(&ad->dying_opens);
+    LINK_FOREACH(g, ad) idle &= gpu_idle(g);
+    return idle;
 }
 
 void vidmm_adapter_destroy(struct vidmm_adapter *ad)
 {
     CHECK(list_empty(&ad->processes));
-    CHECK(vidmm_adapter_idle(ad) || ad->lost);
+    CHECK(vidmm_adapter_idle(ad) || ad->removed);
     free_adapter(ad);
 }
 
 const struct vidmm_adapter_info *vidmm_adapter_info(const struct vidmm_adapter *ad) { return &ad->info; }
+uint32_t vidmm_gpu_count(const struct vidmm_adapter *ad) { return ad->gpu_count; }
+
+const struct vidmm_adapter_info *vidmm_gpu_info(const struct vidmm_adapter *ad, uint32_t gpu)
+{
+    return gpu < ad->gpu_count ? &ad->link[gpu]->info : NULL;
+}
+
 struct vidmm_counters *vidmm_adapter_counters(struct vidmm_adapter *ad) { return ad->counters; }
 
 vidmm_status vidmm_adapter_query_private(struct vidmm_adapter *ad, void *data, uint32_t bytes)
@@ -321,34 +378,63 @@ vidmm_status vidmm_adapter_escape(struct vidmm_adapter *ad, void *data, uint32_t
 
 /* ---- the loop ---- */
 
-static bool step_all(struct vidmm_adapter *ad)
+static bool step_reports(struct vidmm_adapter *ad)
 {
     bool progress = vmm_inbox_step(ad);
     progress |= vmm_tdr_step(ad);
     progress |= vmm_turns_step(ad);
     progress |= vmm_limbo_step(ad);
-    progress |= vmm_lingering_step(ad);
-    progress |= vmm_queues_step(ad);
+    return progress;
+}
+
+static bool step_requests(struct vidmm_adapter *ad)
+{
+    bool progress = vmm_queues_step(ad);
     progress |= vmm_companions_step(ad);
     progress |= vmm_mover_step(ad);
-    LIST_FOREACH_SAFE(it, tmp, &ad->dying_opens)
-        progress |= vmm_open_step(list_entry(it, struct vidmm_open, on_dying));
-    LIST_FOREACH_SAFE(pi, next, &ad->processes)
-        progress |= vmm_process_step(list_entry(pi, struct vidmm_process, on_adapter));
-    progress |= vmm_batch_step(ad);
+    return progress;
+}
+
+static bool step_engines(struct vidmm_adapter *ad)
+{
+    bool progress = vmm_batch_step(ad);
     progress |= vmm_sched_step(ad);
     progress |= vmm_hw_step(ad);
     return progress;
 }
 
+static bool step_all(struct vidmm_adapter *ad)
+{
+    bool progress = false;
+    LINK_FOREACH(reports, ad) progress |= step_reports(reports);
+    progress |= vmm_lingering_step(ad);
+    LINK_FOREACH(requests, ad) progress |= step_requests(requests);
+    LIST_FOREACH_SAFE(it, tmp, &ad->dying_opens)
+        progress |= vmm_open_step(list_entry(it, struct vidmm_open, on_dying));
+    LIST_FOREACH_SAFE(pi, next, &ad->processes)
+        progress |= vmm_process_step(list_entry(pi, struct vidmm_process, on_adapter));
+    LINK_FOREACH(engines, ad) progress |= step_engines(engines);
+    return progress;
+}
+
+static uint64_t gpu_deadline(struct vidmm_adapter *ad)
+{
+    uint64_t next = min_u64(vmm_queues_deadline(ad), vmm_hw_deadline(ad));
+    return min_u64(next, min_u64(vmm_tdr_deadline(ad), vmm_turns_deadline(ad)));
+}
+
 uint64_t vidmm_run(struct vidmm_adapter *ad, uint64_t now_ns)
 {
     bool progress = true;
-    ad->now = max_u64(ad->now, now_ns);
-    ad->sealed = true;
+    uint64_t next = UINT64_MAX;
+    LINK_FOREACH(g, ad) {
+        g->now = max_u64(g->now, now_ns);
+        g->sealed = true;
+    }
     for (uint32_t i = 0; i < VMM_LOOPS_MAX && progress; i++) progress = step_all(ad);
-    ad->sealed = false;
-    if (progress) return ad->now;
-    uint64_t next = min_u64(vmm_queues_deadline(ad), vmm_hw_deadline(ad));
-    return min_u64(next, min_u64(vmm_tdr_deadline(ad), vmm_turns_deadline(ad)));
+    LINK_FOREACH(each, ad) {
+        each->sealed = false;
+        next = min_u64(next, gpu_deadline(each));
+    }
+    return progress ? ad->now : next;
 }

@@ -112,6 +112,7 @@ static vidmm_status make_alloc(struct vidmm_adapter *ad, const struct vidmm_allo
 {
     struct vmm_alloc *al = vmm_new(ad, sizeof *al);
     if (al == NULL) return VIDMM_NO_MEMORY;
+    al->ad = ad;
     vidmm_status st = check_segments(ad, ka, al);
     if (st == VIDMM_OK && (ka->priority == 0 || (ka->alignment != 0 && !is_pow2(ka->alignment))))
         st = VIDMM_INVALID;
@@ -151,8 +152,8 @@ static void count_alloc(struct vidmm_adapter *ad, const struct vmm_alloc *al, bo
 static void break_assign_address(struct vidmm_device *d, struct vmm_alloc *al)
 {
     struct span_want want = { vmm_alloc_bytes(al), al->align, 0, UINT64_MAX, SPAN_UP };
-    if (!span_reserve(&d->proc->space.claims, d->proc->space.binding_count + 4)) return;
-    struct span *c = span_alloc(&d->proc->space.claims, &want);
+    if (!span_reserve(d->proc->space.claims, d->proc->space.binding_count + 4)) return;
+    struct span *c = span_alloc(d->proc->space.claims, &want);
     if (c != NULL) c->kind = CLAIM_MAP;
 }
 
@@ -169,18 +170,20 @@ vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc
     if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
     vidmm_status st = ad->ops->create_allocation(ad->kmd, &ka);
     if (st != VIDMM_OK) return st;
-    st = make_alloc(ad, in, &ka, &al);
+    if (ka.gpu >= ad->gpu_count) st = VIDMM_FAILED; /* a broken driver */
+    else if (ad->link[ka.gpu]->lost) st = VIDMM_DEVICE_LOST;
+    else st = make_alloc(ad->link[ka.gpu], in, &ka, &al);
     if (st == VIDMM_OK) {
         st = vmm_open_make(d, al, VIDMM_KMD_OPEN_CREATE, out);
-        if (st != VIDMM_OK) give_memory(ad, al);
+        if (st != VIDMM_OK) give_memory(al->ad, al);
     }
     if (st != VIDMM_OK) {
         ad->ops->destroy_allocation(ad->kmd, ka.handle);
         return st;
     }
-    al->id = ++ad->next_id;
+    al->id = ++ad->lead->next_id;
     al->creator = d->proc->id;
-    list_push_back(&ad->allocs, &al->on_adapter);
+    list_push_back(&al->ad->allocs, &al->on_adapter);
     vmm_open_link(*out);
     count_alloc(ad, al, true);
     if (BROKEN(ad, ALC_03)) break_assign_address(d, al);
@@ -194,7 +197,7 @@ void vidmm_open_close(struct vidmm_open *op, uint32_t flags)
     struct vidmm_adapter *ad = op->dev->proc->ad;
     op->dying = 1;
     op->in_use = !(flags & VIDMM_DESTROY_ASSUME_NOT_IN_USE);
-    op->close_seq = ad->next_seq + 1;
+    op->close_seq = ad->lead->next_seq + 1;
     op->al->locks -= op->locks;
     op->locks = 0;
     list_push_back(&ad->dying_opens, &op->on_dying);
@@ -209,12 +212,14 @@ static void unbind_all(struct vidmm_open *op)
         if (b->open != op) continue;
         struct vmm_space *sp = b->space;
         struct range r = { b->node.key, b->end };
-        const struct span *c = span_find(&sp->claims, r.start);
+        const struct span *c = span_find(sp->claims, r.start);
         bool map = c != NULL && (c->kind & CLAIM_KIND) == CLAIM_MAP;
         vmm_bind_remove(b);
         if (map && !BROKEN(ad, VA_11)) vmm_claims_release(sp, r);
     }
-    if (!ad->sealed) vmm_space_shrink(&op->dev->proc->space);
+    SPACE_FOREACH(sp, op->dev->proc) {
+        if (!ad->sealed) vmm_space_shrink(sp);
+    }
 }
 
 /* Needs an open: by them the allocation knows its adapter. */
@@ -232,27 +237,26 @@ static void destroy_alloc(struct vidmm_adapter *ad, struct vmm_alloc *al)
 {
     list_remove(&al->on_adapter);
     count_alloc(ad, al, false);
-    ad->ops->destroy_allocation(ad->kmd, al->kmd_allocation);
+    ad->lead->ops->destroy_allocation(ad->lead->kmd, al->kmd_allocation);
     if (!BROKEN(ad, ALC_02)) give_memory(ad, al);
 }
 
 /* true: progress was made, op may be gone. */
 bool vmm_open_step(struct vidmm_open *op)
 {
-    struct vidmm_adapter *ad = op->dev->proc->ad;
-    struct vmm_space *sp = &op->dev->proc->space;
     struct vmm_alloc *al = op->al;
+    struct vidmm_adapter *ad = al->ad;
     if (op->dying == 1) {
         if (op->pins > 0 || op->pending > 0 || op->refs > 0 || ad->move.al == op->al) return false;
         if (op->in_use && vmm_packets_before(op->dev, op->close_seq)) return false;
         vmm_updates_forget(op); /* TIL-28 */
         vmm_required_drop(op);
         unbind_all(op);
-        op->wait_seq = max_u64(sp->flush_seq, op->dev->proc->privileged.flush_seq);
+        vmm_waits_process(&op->waits, op->dev->proc);
         op->dying = 2;
         return true;
     }
-    if (!vmm_batch_passed(ad, op->wait_seq) || ad->move.al == op->al) return false;
+    if (!vmm_waits_passed(ad, &op->waits) || ad->move.al == op->al) return false;
     bool last = vmm_open_last(op);
     if (last && al->aperture_count > 0 && !ad->lost) return false; /* the mover is going to unmap it */
     if (last) release_place(ad, al);
@@ -303,7 +307,7 @@ vidmm_status vidmm_open_set_priority(struct vidmm_open *op, uint32_t priority)
     if (priority == 0) return VIDMM_INVALID;
     if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     op->al->priority = priority;
-    op->dev->proc->ad->room = true; /* another allocation may deserve the room now */
+    op->al->ad->room = true; /* another allocation may deserve the room now */
     return VIDMM_OK;
 }
 
@@ -316,7 +320,7 @@ void vidmm_open_placement(const struct vidmm_open *op, struct vidmm_placement_in
     out->resident_count = op->resident;
     out->offset = vmm_place_run(al, al->segment, 0, &run);
     bool mapped = al->aperture_count > 0 && al->state == PLACE_LIVE && al->segment == VMM_SYSTEM;
-    out->aperture = mapped ? op->dev->proc->ad->aperture : 0;
+    out->aperture = mapped ? al->ad->aperture : 0;
     out->aperture_offset = mapped ? (uint64_t)al->aperture_page << VIDMM_PAGE_SHIFT : 0;
 }
 
@@ -332,7 +336,7 @@ static bool at_home(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
 vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
 {
     struct vmm_alloc *al = op->al;
-    struct vidmm_adapter *ad = op->dev->proc->ad;
+    struct vidmm_adapter *ad = al->ad;
     if (op->dying || al->creator != op->dev->proc->id) return VIDMM_INVALID;
     if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     bool home = at_home(ad, al);
@@ -353,7 +357,7 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
 
 bool vidmm_open_lock_ready(const struct vidmm_open *op)
 {
-    const struct vidmm_adapter *ad = op->dev->proc->ad;
+    const struct vidmm_adapter *ad = op->al->ad;
     return op->dying || ad->lost || at_home(ad, op->al);
 }
 
@@ -362,6 +366,6 @@ vidmm_status vidmm_open_unlock(struct vidmm_open *op)
     if (op->locks == 0) return VIDMM_INVALID;
     op->locks--;
     op->al->locks--;
-    if (op->al->locks == 0) op->dev->proc->ad->room = true; /* it may go back to its segment */
+    if (op->al->locks == 0) op->al->ad->room = true; /* it may go back to its segment */
     return VIDMM_OK;
 }

@@ -120,7 +120,7 @@ void vmm_aperture_release(struct vidmm_adapter *ad, struct vmm_alloc *al)
 bool vmm_aperture_admits(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n)
 {
     struct vidmm_adapter *ad = d->proc->ad;
-    uint64_t pages = d->aperture_pages, mark = ++ad->next_mark;
+    uint64_t pages = d->aperture_pages, mark = ++ad->lead->next_mark;
     for (uint32_t i = 0; i < n; i++) {
         if (!opens[i]->al->physical || list_is_linked(&opens[i]->on_required)) continue;
         if (opens[i]->mark == mark) continue;
@@ -231,7 +231,7 @@ bool vmm_aperture_place(struct vidmm_adapter *ad, struct vmm_alloc *al, struct v
 bool vmm_aperture_return(struct vidmm_adapter *ad)
 {
     if (ad->aperture == 0) return false;
-    LIST_FOREACH(it, &ad->dying_opens) {
+    LIST_FOREACH(it, &ad->lead->dying_opens) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_dying);
         if (op->dying != 2 || op->al->aperture_count == 0 || !vmm_open_last(op)) continue;
         vmm_move_begin(ad, op->al, VMM_SYSTEM, false);

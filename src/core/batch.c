@@ -19,7 +19,7 @@ static void submit(struct vidmm_adapter *ad, bool last)
     b->packet.flags = VIDMM_SUBMIT_PAGING | (b->kmd.used == 0 ? VIDMM_SUBMIT_NULL : 0);
     if (last) ad->batch_open = false;
     if (last) ad->slot_count = 0; /* tables may go when the batch is done */
-    b->packet.seq = ++ad->next_seq;
+    b->packet.seq = ++ad->lead->next_seq;
     b->packet.batch_seq = last ? ad->batch_next++ : 0;
     ad->counters->batches++;
     vmm_packet_push(ad, ad->info.paging_node, &b->packet);

@@ -44,6 +44,7 @@ static uint64_t attr_of(const struct vmm_binding *b)
     uint32_t segment = b->target == TARGET_ALLOC ? b->open->al->segment : VMM_SYSTEM;
     struct vidmm_pte_kind kind = { .flags = pte_flags(b, segment), .segment = segment,
                                    .driver_protection = b->driver_protection };
+    if (segment != VMM_SYSTEM) kind.gpu = BROKEN(ad, LDA_04) ? ad->gpu : b->open->al->ad->gpu;
     if (BROKEN(ad, SEG_01)) kind.segment = VMM_SYSTEM;
     return ad->ops->pte_attr(ad->kmd, &kind);
 }
@@ -137,6 +138,7 @@ static void link_binding(struct vmm_space *sp, struct vmm_binding *b, uint64_t s
     if (b->open->read_only) b->prot &= (uint8_t)~VIDMM_PROT_WRITE; /* a tile map asks for it by default */
     list_push_back(&b->open->al->bindings, &b->on_alloc);
     b->open->al->unique += (uint32_t)(b->driver_protection >> 63);
+    b->open->al->seen |= (uint8_t)(1u << sp->ad->gpu);
 }
 
 static void forget_alloc(struct vmm_binding *b)
@@ -231,8 +233,8 @@ void vmm_bind_remove(struct vmm_binding *b)
 {
     struct vmm_space *sp = b->space;
     struct range r = { b->node.key, b->end };
-    struct span *claim = span_find(&sp->claims, r.start);
-    if (claim != NULL && claim->kind == (CLAIM_RESERVE | CLAIM_ZERO)) { /* as it was reserved (VA-45) */
+    struct span *claim = span_find(sp->claims, r.start);
+    if (claim != NULL && (claim->kind & CLAIM_ZERO << sp->ad->gpu)) { /* as it was reserved (VA-45) */
         bool was = entries_valid(b);
         forget_alloc(b);
         b->target = TARGET_ZERO;

@@ -12,7 +12,7 @@
  * somebody else right behind it. A companion that waits for ever holds only its own updates (TIL-09). */
 #include "core/core.h"
 
-static struct vidmm_adapter *adapter_of(const struct vidmm_context *c) { return c->dev->proc->ad; }
+static struct vidmm_adapter *adapter_of(const struct vidmm_context *c) { return c->ad; }
 
 /* ---- the companion ---- */
 
@@ -83,15 +83,16 @@ void vmm_companion_cancel(struct vidmm_context *c)
 
 void vmm_updates_forget(struct vidmm_open *op)
 {
-    struct vmm_space *sp = &op->dev->proc->space;
-    LIST_FOREACH_SAFE(it, tmp, &sp->pending) {
-        struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
-        if (r->update == NULL || r->open != op) continue;
-        vmm_map_drop(r); /* and stays in its update as one that has been applied */
-        r->open = NULL;
-        r->new_root = NULL;
-        r->pinned_end = r->range.start;
-        r->executed = true;
+    SPACE_FOREACH(sp, op->dev->proc) {
+        LIST_FOREACH_SAFE(it, tmp, &sp->pending) {
+            struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
+            if (r->update == NULL || r->open != op) continue;
+            vmm_map_drop(r); /* and stays in its update as one that has been applied */
+            r->open = NULL;
+            r->new_root = NULL;
+            r->pinned_end = r->range.start;
+            r->executed = true;
+        }
     }
 }
 
@@ -237,7 +238,7 @@ void vmm_companion_push(struct vidmm_context *c, struct vmm_update *u)
 {
     struct vidmm_adapter *ad = adapter_of(c);
     struct vmm_companion *k = c->companion;
-    u->seq = ++ad->next_seq;
+    u->seq = ++ad->lead->next_seq;
     list_push_back(&k->updates, &u->link);
     if (k->count++ == 0) list_push_back(&ad->companions, &k->on_adapter);
     (void)roots_ready(&c->dev->proc->space, u);

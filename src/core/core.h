@@ -9,6 +9,25 @@
 
 enum vmm_emit { EMIT_DONE, EMIT_WAIT }; /* of batch.c */
 
+/* The gpus of the link that an adapter belongs to; the app spaces of a process, one for each of them. */
+#define LINK_FOREACH(g, of) \
+    for (struct vidmm_adapter *const *g##_at = (of)->lead->link, *g; \
+         g##_at < (of)->lead->link + (of)->lead->gpu_count && (g = *g##_at, true); g##_at++)
+#define SPACE_FOREACH(sp, p) \
+    for (struct vmm_space *const *sp##_at = (p)->on, *sp; \
+         sp##_at < (p)->on + (p)->ad->gpu_count && (sp = *sp##_at, true); sp##_at++)
+
+/* link.c */
+const char *vmm_link_check(const struct vidmm_adapter *); /* does it fit its lead? NULL */
+void vmm_waits_add(struct vmm_waits *, const struct vmm_space *);        /* for what the space owes now */
+void vmm_waits_process(struct vmm_waits *, const struct vidmm_process *); /* for what all its spaces owe */
+void vmm_waits_peers(struct vmm_waits *, const struct vmm_alloc *); /* until no other gpu can reach its bytes */
+/* The gpu of a one-bit mask (0: GPU 0), as EngineAffinity has it; NULL: there is no such one. */
+struct vidmm_adapter *vmm_link_engine(const struct vidmm_adapter *lead, uint32_t affinity);
+uint32_t vmm_link_sched_flags(const struct vidmm_adapter *lead); /* vidmm_sched_flags that any gpu has */
+bool vmm_device_uses(const struct vidmm_device *, const struct vidmm_adapter *); /* has something there */
+bool vmm_waits_passed(const struct vidmm_adapter *, const struct vmm_waits *);
+
 /* adapter.c: memory. vmm_new gives zeroed memory or NULL, never while sealed (inv. 16). */
 void *vmm_new(struct vidmm_adapter *, size_t bytes);
 void vmm_delete(struct vidmm_adapter *, void *p, size_t bytes);
@@ -54,12 +73,13 @@ bool vmm_alloc_required(const struct vmm_alloc *);
 bool vmm_alloc_wanted(const struct vmm_alloc *);
 uint64_t vmm_alloc_bytes(const struct vmm_alloc *);
 
-/* va.c: executes an accepted map request. Sets r->wait_seq. false: must wait (root, idle contexts). */
+/* va.c: executes an accepted map request. Sets r->waits. false: must wait (root, idle contexts). */
 bool vmm_map_execute(struct vmm_request *);
 void vmm_map_drop(struct vmm_request *); /* gives back what an unexecuted or executed map still holds */
 void vmm_map_cancel(
     struct vmm_request *); /* never to be executed: its own claim goes, where nothing is bound */
-void vmm_claims_release(struct vmm_space *, struct range); /* MAP pages nobody else waits for become free */
+void vmm_claims_release(struct vmm_space *, struct range); /* MAP pages nobody else has or waits for: free */
+bool vmm_claims_reserve(struct vmm_space *); /* room for what later cuts need; false: no memory */
 
 struct range vmm_map_piece(const struct vmm_request *, uint64_t at); /* not taken by a free; or empty */
 /* Unique driver protection: another address shows the pages with another value, or is going to. */

@@ -10,11 +10,11 @@ vidmm_status vidmm_device_create(struct vidmm_process *p, struct vidmm_device **
 {
     struct vidmm_adapter *ad = p->ad;
     if (p->dying) return VIDMM_INVALID;
-    if (ad->lost) return VIDMM_DEVICE_LOST;
+    if (ad->removed) return VIDMM_DEVICE_LOST;
     struct vidmm_device *d = vmm_new(ad, sizeof *d);
     if (d == NULL) return VIDMM_NO_MEMORY;
     d->proc = p;
-    d->id = ++ad->next_id;
+    d->id = ++ad->lead->next_id;
     d->state = VIDMM_DEVICE_ACTIVE;
     list_init(&d->contexts);
     list_init(&d->hwcontexts);

@@ -43,7 +43,7 @@ static struct vmm_packet *first_of_process(const struct vmm_node *n, const void 
 {
     LIST_FOREACH(it, &n->running) {
         struct vmm_packet *p = list_entry(it, struct vmm_packet, link);
-        if (p->ctx != NULL && p->ctx->dev->proc->space.kmd_process == process) return p;
+        if (p->ctx != NULL && p->ctx->dev->proc->on[p->ctx->ad->gpu]->kmd_process == process) return p;
     }
     return NULL;
 }

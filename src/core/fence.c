@@ -31,7 +31,7 @@ static bool come_to(const struct vidmm_fence *f, uint64_t now, uint64_t value)
 
 bool vmm_fence_reached(const struct vidmm_fence *f, uint64_t value)
 {
-    return f->dying || f->over || f->dev->proc->ad->lost || come_to(f, vmm_fence_load(f), value);
+    return f->dying || f->over || f->dev->proc->ad->removed || come_to(f, vmm_fence_load(f), value);
 }
 
 void vmm_fence_raise(struct vidmm_fence *f, uint64_t value)
@@ -46,19 +46,49 @@ void vmm_fence_end(struct vidmm_fence *f)
 }
 
 /* A two-level space keeps its own pages below what the root covers, so that a fence never grows it. */
-static struct span *claim_page(struct vmm_space *sp)
+static struct span *claim_page(const struct vidmm_process *p)
 {
-    uint64_t top = 1ull << sp->ad->info.va_bits;
-    if (sp->ad->info.level_count == 2)
-        top = min_u64(top, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
+    uint64_t top = 1ull << p->ad->info.va_bits;
+    SPACE_FOREACH(sp, p) {
+        if (sp->ad->info.level_count == 2 && !sp->ad->lost)
+            top = min_u64(top, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
+    }
     struct span_want want = { VIDMM_PAGE_SIZE, VIDMM_PAGE_SIZE, top / 2, top, SPAN_DOWN };
-    return span_alloc(&sp->claims, &want);
+    return span_alloc(p->space.claims, &want);
+}
+
+/* At the same address on every gpu. */
+static vidmm_status take_bindings(struct vidmm_process *p, struct vmm_fence_page *page)
+{
+    struct range r = { page->claim->start, page->claim->end };
+    SPACE_FOREACH(sp, p) {
+        struct vmm_binding **b = &page->binding[sp->ad->gpu];
+        if (sp->ad->lost) continue;
+        *b = vmm_new(sp->ad, sizeof **b);
+        if (*b == NULL) return VIDMM_NO_MEMORY;
+        vidmm_status st = vmm_tables_acquire(sp, r);
+        if (st == VIDMM_OK) continue;
+        vmm_delete(sp->ad, *b, sizeof **b);
+        *b = NULL; /* nothing is held there */
+        return st;
+    }
+    return VIDMM_OK;
+}
+
+static void give_bindings(struct vidmm_process *p, struct vmm_fence_page *page)
+{
+    SPACE_FOREACH(sp, p) {
+        struct vmm_binding *b = page->binding[sp->ad->gpu];
+        if (b == NULL) continue;
+        vmm_tables_release(sp, (struct range){ page->claim->start, page->claim->end }, false);
+        vmm_delete(sp->ad, b, sizeof *b);
+    }
 }
 
 static void page_free(struct vidmm_process *p, struct vmm_fence_page *page)
 {
     struct vidmm_adapter *ad = p->ad;
-    if (page->claim != NULL) span_remove(&p->space.claims, page->claim);
+    if (page->claim != NULL) span_remove(p->space.claims, page->claim);
     if (page->frame != 0) ad->platform->sys_free(ad->platform->ctx, page->frame, 1);
     vmm_delete(ad, page, sizeof *page);
 }
@@ -66,17 +96,16 @@ static void page_free(struct vidmm_process *p, struct vmm_fence_page *page)
 static vidmm_status page_fill(struct vidmm_process *p, struct vmm_fence_page *page)
 {
     struct vidmm_adapter *ad = p->ad;
-    struct vmm_space *sp = &p->space;
     vidmm_status st = ad->platform->sys_alloc(ad->platform->ctx, 1, &page->frame);
     if (st != VIDMM_OK) return VIDMM_NO_MEMORY;
     page->cpu = ad->platform->sys_address(ad->platform->ctx, page->frame);
-    if (!span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4)) return VIDMM_NO_MEMORY;
-    page->claim = claim_page(sp);
+    if (!vmm_claims_reserve(&p->space)) return VIDMM_NO_MEMORY;
+    page->claim = claim_page(p);
     if (page->claim == NULL) return VIDMM_NO_VIDEO_MEMORY;
     page->claim->kind = CLAIM_INTERNAL;
-    page->binding = vmm_new(ad, sizeof *page->binding);
-    if (page->binding == NULL) return VIDMM_NO_MEMORY;
-    return vmm_tables_acquire(sp, (struct range){ page->claim->start, page->claim->end });
+    st = take_bindings(p, page);
+    if (st != VIDMM_OK) give_bindings(p, page);
+    return st;
 }
 
 static vidmm_status page_make(struct vidmm_process *p, bool read_only, struct vmm_fence_page **out)
@@ -86,19 +115,20 @@ static vidmm_status page_make(struct vidmm_process *p, bool read_only, struct vm
     if (page == NULL) return VIDMM_NO_MEMORY;
     vidmm_status st = page_fill(p, page);
     if (st != VIDMM_OK) {
-        vmm_delete(ad, page->binding, sizeof *page->binding);
         page_free(p, page);
         return st;
     }
     struct range r = { page->claim->start, page->claim->end };
-    struct vmm_binding *b = page->binding, *none[2] = { NULL, NULL };
-    b->target = TARGET_FRAME;
-    b->prot = read_only ? 0 : VIDMM_PROT_WRITE;
-    b->offset = page->frame * VIDMM_PAGE_SIZE;
-    vmm_bind_replace(&p->space, r, b, none);
-    if (vmm_space_flush_pending(&p->space)) {
-        p->space.gate_seq = p->space.flush_seq;
-        vmm_hw_gate(&p->space);
+    SPACE_FOREACH(sp, p) {
+        struct vmm_binding *b = page->binding[sp->ad->gpu], *none[2] = { NULL, NULL };
+        if (b == NULL) continue;
+        b->target = TARGET_FRAME;
+        b->prot = read_only ? 0 : VIDMM_PROT_WRITE;
+        b->offset = page->frame * VIDMM_PAGE_SIZE;
+        vmm_bind_replace(sp, r, b, none);
+        if (!vmm_space_flush_pending(sp)) continue;
+        sp->gate_seq = sp->flush_seq;
+        vmm_hw_gate(sp);
     }
     page->read_only = read_only;
     list_push_back(&p->fence_pages, &page->on_process);
@@ -133,11 +163,11 @@ vidmm_status vmm_fence_make(struct vidmm_device *d, uint64_t initial, uint32_t f
     f->page = page;
     f->slot = ctz64(~page->used);
     f->flags = flags;
-    f->id = ++ad->next_id;
+    f->id = ++ad->lead->next_id;
     page->used |= 1ull << f->slot;
     f->value = (uint64_t *)(void *)((char *)page->cpu + f->slot * SLOT_BYTES);
     f->gpu_va = flags & VIDMM_FENCE_NO_GPU_ACCESS ? 0 : page->claim->start + f->slot * SLOT_BYTES;
-    f->narrow = (ad->info.sched_flags & VIDMM_SCHED_NO_64BIT_ATOMICS) != 0 &&
+    f->narrow = (vmm_link_sched_flags(ad) & VIDMM_SCHED_NO_64BIT_ATOMICS) != 0 &&
                 (flags & (VIDMM_FENCE_NO_GPU_ACCESS | VMM_FENCE_READ_ONLY)) == 0; /* ADP-20 */
     memset(f->value, 0, sizeof *f->value);
     vmm_fence_store(f, initial);

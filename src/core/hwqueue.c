@@ -30,7 +30,7 @@ static void entry_delete(struct vidmm_adapter *ad, struct vmm_hwentry *e)
 
 static void entry_commit(struct vidmm_hwqueue *q, struct vmm_hwentry *e)
 {
-    e->seq = ++q->ad->next_seq;
+    e->seq = ++q->ad->lead->next_seq;
     e->number = ++q->submitted;
     for (uint32_t i = 0; i < e->syncs; i++) syncs_of(e)[i].fence->refs++;
     list_push_back(&q->entries, &e->link);
@@ -117,7 +117,7 @@ static void suspend(struct vidmm_hwcontext *c)
 static void resume(struct vidmm_hwcontext *c)
 {
     struct vidmm_adapter *ad = c->ad;
-    struct vmm_space *sp = &c->dev->proc->space;
+    struct vmm_space *sp = c->dev->proc->on[ad->gpu];
     if (c->root_version != sp->tables.root_version) {
         struct vmm_table *root = sp->tables.root;
         struct vidmm_gpu_address at = { root->segment, root->address };
@@ -132,10 +132,11 @@ static void resume(struct vidmm_hwcontext *c)
  * scheduler; nobody was promised that one yet. */
 static bool held(const struct vidmm_device *d)
 {
-    const struct vmm_alloc *al = d->proc->ad->move.al;
     uint32_t coming = 0;
     if (d->holds == 0) return false;
-    if (al != NULL && (al->state == PLACE_NONE || al->state == PLACE_COMING)) {
+    LINK_FOREACH(g, d->proc->ad) {
+        const struct vmm_alloc *al = g->move.al;
+        if (al == NULL || (al->state != PLACE_NONE && al->state != PLACE_COMING)) continue;
         LIST_FOREACH(it, &al->opens) coming += list_entry(it, struct vidmm_open, on_alloc)->dev == d;
     }
     return d->holds > coming;
@@ -147,12 +148,12 @@ static bool may_run(const struct vidmm_hwcontext *c)
     const struct vidmm_device *d = c->dev;
     bool ends = c->dying && list_empty(&c->queues);
     return d->state == VIDMM_DEVICE_ACTIVE && !held(d) && d->taken == 0 && !ends &&
-           d->proc->space.pending_root == NULL;
+           d->proc->on[c->ad->gpu]->pending_root == NULL;
 }
 
 static bool gate_passed(const struct vidmm_hwcontext *c)
 {
-    const struct vmm_space *sp = &c->dev->proc->space;
+    const struct vmm_space *sp = c->dev->proc->on[c->ad->gpu];
     return vmm_batch_passed(sp->ad, sp->gate_seq);
 }
 
@@ -269,7 +270,7 @@ uint64_t vmm_hw_deadline(const struct vidmm_adapter *ad)
     uint64_t next = UINT64_MAX;
     LIST_FOREACH(it, &ad->hwcontexts) {
         const struct vidmm_hwcontext *c = list_entry(it, struct vidmm_hwcontext, on_adapter);
-        bool owed = c->state == HW_RUNNING && c->dev->quantum && ad->missing > 0;
+        bool owed = c->state == HW_RUNNING && c->dev->quantum && ad->lead->missing > 0;
         bool answers = c->state == HW_SUSPENDING && ad->tdr_level != VIDMM_TDR_OFF;
         if (answers) next = min_u64(next, c->since + ad->tdr_delay);
         if (owed) next = min_u64(next, c->since + QUANTUM_NS);
@@ -352,15 +353,16 @@ struct vidmm_device *vmm_hw_owner(const struct vidmm_adapter *ad, uint64_t queue
 vidmm_status vidmm_hwcontext_create(struct vidmm_device *d, const struct vidmm_hwcontext_desc *in,
                                     struct vidmm_hwcontext **out)
 {
-    struct vidmm_adapter *ad = d->proc->ad;
+    struct vidmm_adapter *ad = vmm_link_engine(d->proc->ad, in->engine_affinity);
     if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    if (in->node >= ad->info.node_count || in->engine_affinity > 1) return VIDMM_INVALID;
+    if (ad == NULL || in->node >= ad->info.node_count) return VIDMM_INVALID;
+    if (ad->lost) return VIDMM_DEVICE_LOST;
     if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
-    if (ad->info.sched_flags & VIDMM_SCHED_NO_64BIT_ATOMICS) return VIDMM_NOT_SUPPORTED;
+    if (vmm_link_sched_flags(ad) & VIDMM_SCHED_NO_64BIT_ATOMICS) return VIDMM_NOT_SUPPORTED;
     if (!ad->info.node[in->node].hw_queues || !ad->info.node[in->node].gpummu) return VIDMM_NOT_SUPPORTED;
     struct vidmm_hwcontext *c = vmm_new(ad, sizeof *c);
     if (c == NULL) return VIDMM_NO_MEMORY;
-    struct vidmm_kmd_hw_context kc = { .process = d->proc->space.kmd_process, .node = in->node, .core = c,
+    struct vidmm_kmd_hw_context kc = { .process = d->proc->on[ad->gpu]->kmd_process, .node = in->node, .core = c,
                                        .private_data = in->private_data, .private_size = in->private_size };
     c->ad = ad;
     c->dev = d;
@@ -372,7 +374,7 @@ vidmm_status vidmm_hwcontext_create(struct vidmm_device *d, const struct vidmm_h
     }
     c->kmd_context = kc.handle;
     c->submit_private_max = kc.submit_private_max;
-    c->id = ++ad->next_id;
+    c->id = ++ad->lead->next_id;
     list_init(&c->queues);
     list_push_back(&d->hwcontexts, &c->on_device);
     list_push_back(&ad->hwcontexts, &c->on_adapter);
@@ -422,7 +424,7 @@ static vidmm_status make_queue(struct vidmm_hwcontext *c, const struct vidmm_hwq
         return st;
     }
     q->kmd_queue = kq.handle;
-    q->id = ++ad->next_id;
+    q->id = ++ad->lead->next_id;
     ops_of(ad)->start_queue(ad->kmd, q->kmd_queue, q->id, q->progress->gpu_va);
     return VIDMM_OK;
 }

@@ -5,11 +5,12 @@
  *
  *   STOP        devices that can reach it run nothing         (only when it is LIVE)
  *   INVALIDATE  entries of every mapping invalid, flush owed  (only when it is LIVE)
+ *   PEERS       the other gpus of the link have flushed what named it    (only when it was LIVE)
  *   CHUNK/WAIT  [flushes][fill or transfer] as one batch, window by window
  *   FINISH      old pages released, new entries written, devices go on                          */
 #include "core/core.h"
 
-enum { MOVE_STOP, MOVE_INVALIDATE, MOVE_CHUNK, MOVE_EMIT, MOVE_WAIT, MOVE_FINISH };
+enum { MOVE_STOP, MOVE_INVALIDATE, MOVE_PEERS, MOVE_CHUNK, MOVE_EMIT, MOVE_WAIT, MOVE_FINISH };
 
 static void hold_device(struct vidmm_open *op)
 {
@@ -40,7 +41,7 @@ static bool devices_idle(const struct vmm_alloc *al)
  * get in the way. */
 void vmm_move_join(struct vidmm_open *op)
 {
-    const struct vmm_move *m = &op->dev->proc->ad->move;
+    const struct vmm_move *m = &op->al->ad->move;
     if (m->al == op->al && m->phase == MOVE_STOP) hold_device(op);
 }
 
@@ -67,6 +68,7 @@ static void invalidate(struct vidmm_adapter *ad)
     choose_transfer(ad);
     if (al->state == PLACE_LIVE) {
         LIST_FOREACH(it, &al->bindings) vmm_bind_invalidate(list_entry(it, struct vmm_binding, on_alloc));
+        vmm_waits_peers(&ad->move.peers, al);
         vmm_place_state(al, PLACE_GOING, al->segment);
     } else {
         vmm_place_state(al, PLACE_COMING, al->segment);
@@ -97,6 +99,14 @@ static void build_chunk(struct vidmm_adapter *ad)
     m->op.transfer.direction = m->to == VMM_SYSTEM ? VIDMM_LOCAL_TO_SYSTEM : VIDMM_SYSTEM_TO_LOCAL;
     if (m->done == 0) m->op.transfer.flags |= VIDMM_TRANSFER_START;
     if (m->done + m->chunk == total) m->op.transfer.flags |= VIDMM_TRANSFER_END;
+}
+
+/* No other gpu can reach the bytes any more; those that map it will. */
+static void forget_gpus(struct vmm_alloc *al)
+{
+    al->seen = 0;
+    LIST_FOREACH(it, &al->bindings)
+        al->seen |= (uint8_t)(1u << list_entry(it, struct vmm_binding, on_alloc)->space->ad->gpu);
 }
 
 /* What is resident at home and accessed physically is mapped in the aperture; nothing else is. */
@@ -163,7 +173,7 @@ static void count_move(struct vidmm_adapter *ad, bool was_live)
 /* For the break switch of PT-39: a table goes although contexts will need it. */
 static void break_tables(struct vmm_alloc *al)
 {
-    LIST_FOREACH(pi, &list_entry(al->opens.next, struct vidmm_open, on_alloc)->dev->proc->ad->processes) {
+    LIST_FOREACH(pi, &al->ad->lead->processes) {
         struct vmm_space *sp = &list_entry(pi, struct vidmm_process, on_adapter)->space;
         struct tree_node *n = tree_first(&sp->bindings);
         if (n == NULL) continue;
@@ -235,6 +245,11 @@ bool vmm_move_step(struct vidmm_adapter *ad)
         return true;
     case MOVE_INVALIDATE:
         invalidate(ad);
+        m->phase = MOVE_PEERS;
+        return true;
+    case MOVE_PEERS: /* their paging engines are not in order with ours */
+        if (!vmm_waits_passed(ad, &m->peers)) return false;
+        forget_gpus(m->al);
         m->phase = MOVE_CHUNK;
         return true;
     case MOVE_CHUNK:

@@ -81,7 +81,7 @@ struct vmm_tables {
 /* ---- address spaces ---- */
 
 enum vmm_claim_kind { CLAIM_MAP = 1, CLAIM_RESERVE = 2, CLAIM_INTERNAL = 3, CLAIM_KIND = 0xff,
-                      CLAIM_ZERO = 0x100 /* reservation whose unmapped pages read as zeros */ };
+                      CLAIM_ZERO = 0x100 /* << gpu: reservation whose unmapped pages read as zeros there */ };
 
 enum vmm_target { TARGET_ALLOC, TARGET_ZERO, TARGET_FRAME };
 
@@ -96,9 +96,11 @@ struct vmm_binding {
 };
 
 struct vmm_space {
-    struct vidmm_adapter *ad;
+    struct vidmm_adapter *ad;        /* the gpu whose tables these are */
     struct vidmm_process *proc;      /* NULL: the paging process */
-    struct span_index claims;        /* call-time truth: who owns which range (inv. 1) */
+    struct span_index *claims;       /* call-time truth: who owns which range (inv. 1); in a link the app
+                                        spaces of a process have the same, GPU 0's (inv. 15) */
+    struct span_index own_claims;
     struct tree bindings;
     struct list pending;             /* map requests accepted and not executed, oldest first */
     uint32_t binding_count, pending_count;
@@ -117,6 +119,9 @@ struct vmm_space {
     struct vmm_table *pending_root; /* swapped in when every context is idle; none starts before (PT-12) */
 };
 
+/* Batches to wait for, by gpu of the link; 0: none of that gpu. */
+struct vmm_waits { uint64_t seq[VIDMM_GPUS_MAX]; };
+
 /* ---- requests (request.c) ---- */
 
 enum vmm_request_kind { REQ_MAP, REQ_RESIDENT };
@@ -130,7 +135,7 @@ struct vmm_request {
     struct vidmm_queue *queue; /* NULL: part of a tile update */
     struct vmm_space *space;   /* whose addresses it changes */
     uint64_t seq, fence_value, issued_ns;
-    uint64_t wait_seq;         /* batch that must be done before the value may be signalled */
+    struct vmm_waits waits;    /* batches that must be done before the value may be signalled */
     uint8_t kind;
     bool executed;
     /* REQ_MAP */
@@ -155,6 +160,7 @@ struct vidmm_queue {
     struct list on_device, on_active; /* on_active: adapter.active[priority + 1] while requests exist */
     struct list requests;
     struct vidmm_device *dev;
+    struct vidmm_adapter *ad;  /* the gpu whose tables its requests change (LDA-05) */
     struct vidmm_fence *fence;
     uint64_t issued, delay_until;
     int32_t priority;
@@ -194,7 +200,7 @@ struct vmm_fence_page {
     bool read_only;            /* for the GPU: fences that only VidMm may move */
     void *cpu;
     struct span *claim;
-    struct vmm_binding *binding;
+    struct vmm_binding *binding[VIDMM_GPUS_MAX]; /* by gpu; NULL: a gpu that was lost before */
 };
 
 #define VMM_FENCE_READ_ONLY (1u << 31) /* beside vidmm_fence_flags: paging fences */
@@ -288,6 +294,7 @@ struct vidmm_context {
     struct list on_device, on_node; /* on_node: node.contexts while packets are queued */
     struct list packets;
     struct vidmm_device *dev;
+    struct vidmm_adapter *ad;  /* the gpu of its node */
     void *kmd_context;
     uint64_t root_version;     /* of the root the driver was last given; 0 = none */
     uint64_t id;
@@ -400,6 +407,7 @@ enum vmm_place_state { PLACE_NONE, PLACE_COMING, PLACE_LIVE, PLACE_GOING };
 
 struct vmm_alloc {
     struct list on_adapter;
+    struct vidmm_adapter *ad;  /* the gpu whose segments it may be in */
     struct list opens;         /* at most one of each device that is not closed; it ends with the last */
     struct list bindings;
     struct list lru;           /* in segment.lru while it holds pages there, oldest residency first */
@@ -427,6 +435,7 @@ struct vmm_alloc {
     bool imported;             /* home is the client's own memory */
     bool clean;                /* home had the same bytes when it came into the memory segment */
     bool unwritten;            /* and user mode says that nobody wrote since (RES-14) */
+    uint8_t seen;              /* bit g: gpu g's tables have named it since its last move */
 };
 
 struct vidmm_open {
@@ -437,7 +446,7 @@ struct vidmm_open {
     struct vmm_alloc *al;
     void *kmd_open;            /* the driver's handle, if it wants to know */
     uint64_t id, close_seq;    /* packets with a smaller seq may still use it */
-    uint64_t wait_seq;
+    struct vmm_waits waits;
     uint32_t resident;         /* MakeResident calls minus Evict calls (inv. 8), and pins */
     uint32_t pins;             /* doorbells whose ring or control it is: it can neither go nor be destroyed */
     uint8_t plan, trial;       /* memory only: segment that admission has found for it (inv. 9) */
@@ -476,7 +485,7 @@ struct vidmm_device {
     uint32_t aperture_pages;   /* that its required opens need when all are in the aperture (inv. 9) */
     bool repack;               /* its aperture ranges are being taken back, to be given out without gaps */
     uint32_t missing;          /* required opens whose allocation is not LIVE (inv. 7) */
-    uint64_t planned[VIDMM_SEGMENTS_MAX + 1]; /* bytes of the plan by segment (inv. 9) */
+    uint64_t planned[VIDMM_GPUS_MAX][VIDMM_SEGMENTS_MAX + 1]; /* bytes of the plan by gpu, segment (inv. 9) */
     uint32_t taken;            /* those of them that were LIVE on the list before: hardware contexts stop */
     uint32_t asking;           /* MakeResident requests queued */
     uint64_t need_seq;         /* when it began to miss something: the oldest is served first (R7) */
@@ -491,11 +500,13 @@ struct vidmm_device {
 
 struct vidmm_process {
     struct list on_adapter, devices, fence_pages;
-    struct vidmm_adapter *ad;
-    struct vmm_space space;
+    struct vidmm_adapter *ad;  /* the lead */
+    struct vmm_space space;    /* GPU 0's */
+    struct vmm_space *on[VIDMM_GPUS_MAX]; /* by gpu; [0] is `space` */
     struct vmm_space privileged; /* .ad NULL: none yet; made by the first reservation (TIL-04) */
     struct vmm_kernel_buffer kernel; /* frame 0: none */
-    uint64_t id, budget, wait_seq;
+    uint64_t id, budget;
+    struct vmm_waits waits;
     uint64_t local_required;   /* bytes its devices require that prefer a memory segment */
     uint64_t last_pick;        /* used by a break switch only */
     uint8_t dying;             /* 0 no, 1 destroying devices, 2 waiting for the last flush */
@@ -528,6 +539,7 @@ struct vmm_move {
     struct vmm_alloc *al;      /* NULL: idle */
     uint64_t done, chunk;      /* bytes moved; bytes of the chunk in flight */
     uint64_t wait_seq, multipass;
+    struct vmm_waits peers;    /* flushes of the other gpus that showed it */
     uint8_t phase;             /* MOVE_* of move.c */
     uint8_t to;                /* target segment, 0 = home */
     bool live;                 /* resident at the target */
@@ -538,7 +550,13 @@ struct vmm_move {
     struct vidmm_op op;
 };
 
+/* The machine of one gpu. Those of a link have one lead, GPU 0's, which owns what is logical: processes and all
+ * they have, ids and sequence numbers, and the lists that say so. A gpu without a link leads itself. */
 struct vidmm_adapter {
+    struct vidmm_adapter *lead;
+    struct vidmm_adapter *link[VIDMM_GPUS_MAX]; /* of the lead: every gpu by its index, itself first */
+    uint32_t gpu, gpu_count;   /* index in the link; of the lead: how many there are */
+    bool removed;              /* of the lead: every gpu is lost, nothing can be made any more */
     const struct vidmm_platform *platform;
     const struct vidmm_kmd_ops *ops;
     void *kmd;
@@ -547,22 +565,24 @@ struct vidmm_adapter {
     struct vidmm_counters *counters, own_counters;
     enum vmm_row broken;
     bool sealed;               /* inside vidmm_run: nothing may be allocated (inv. 16) */
-    bool lost;                 /* removed: every device is in error, nothing can be made any more */
+    bool lost;                 /* this gpu is gone for good: every device that used it is in error */
     bool silent;               /* the hardware must not be touched: removed, or in the middle of a reset */
     _Atomic bool removal;      /* reported by the driver */
     uint64_t tdr_delay, tdr_window, slice; /* ns */
     uint32_t tdr_limit, tdr_level;
     struct vmm_history engine_resets, adapter_resets;
     bool started;              /* the driver was started and must be stopped */
-    uint64_t now, next_id, next_seq, next_mark;
+    uint64_t now;
+    uint64_t next_id, next_seq, next_mark; /* of the lead */
     uint32_t shift[VIDMM_LEVELS_MAX + 1]; /* address bits below an entry of each level */
     struct vmm_segment segment[VIDMM_SEGMENTS_MAX + 1];
     uint32_t segment_count;    /* driver segments */
     uint64_t budget;           /* bytes of the application segments */
     struct vmm_node node[VIDMM_NODES_MAX];
     _Atomic uint32_t fence_poke;
-    struct list processes, allocs, dying_opens, lingering;
-    struct list waiters;       /* waits for mutexes and semaphores, longest first */
+    struct list allocs;
+    struct list processes, dying_opens, lingering; /* of the lead */
+    struct list waiters;       /* of the lead: waits for mutexes and semaphores, longest first */
     struct list hwcontexts;    /* of all devices, oldest first */
     struct list doorbells;     /* connected */
     uint32_t doorbell_count;   /* of them */
@@ -595,7 +615,7 @@ struct vidmm_adapter {
     struct list flush_spaces, limbo;
     struct slab leaves;        /* struct vmm_table of level 0 */
     struct vmm_move move;
-    uint64_t missing;          /* sum of device.missing */
+    uint64_t missing;          /* of the lead: sum of device.missing */
     uint32_t lock_waiters;     /* allocations that were locked while a memory segment had the bytes */
     bool room;                 /* pages were released since the last look for promotions */
 };

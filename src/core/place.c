@@ -11,11 +11,6 @@ uint32_t vmm_held_back(const struct vmm_segment *seg)
     return seg->table_reserve > seg->table_pages ? seg->table_reserve - (uint32_t)seg->table_pages : 0;
 }
 
-static struct vidmm_adapter *adapter_of(const struct vmm_alloc *al)
-{
-    return list_entry(al->opens.next, struct vidmm_open, on_alloc)->dev->proc->ad;
-}
-
 bool vmm_place_extents(struct vmm_alloc *al, struct vmm_segment *seg)
 {
     uint32_t need = (uint32_t)div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift);
@@ -35,7 +30,7 @@ bool vmm_place_extents(struct vmm_alloc *al, struct vmm_segment *seg)
 
 void vmm_place_release(struct vmm_alloc *al)
 {
-    struct vmm_segment *seg = &adapter_of(al)->segment[al->segment];
+    struct vmm_segment *seg = &al->ad->segment[al->segment];
     for (uint32_t i = 0; i < al->ext_count; i++) pagepool_free(&seg->pool, al->ext[i].page, al->ext[i].count);
     al->ext_count = 0;
     list_remove(&al->lru);
@@ -47,7 +42,7 @@ uint64_t vmm_place_run(struct vmm_alloc *al, uint32_t segment, uint64_t offset, 
         *bytes = vmm_alloc_bytes(al) - offset;
         return al->home * VIDMM_PAGE_SIZE + offset;
     }
-    struct vidmm_adapter *ad = adapter_of(al);
+    struct vidmm_adapter *ad = al->ad;
     uint32_t shift = ad->segment[segment].page_shift;
 
     uint64_t page = offset >> shift;
@@ -81,7 +76,7 @@ static void count_resident(struct vidmm_adapter *ad, const struct vmm_alloc *al,
 /* The only place that changes al->state; devices that require the allocation are told (inv. 7). */
 void vmm_place_state(struct vmm_alloc *al, enum vmm_place_state state, uint32_t segment)
 {
-    struct vidmm_adapter *ad = adapter_of(al);
+    struct vidmm_adapter *ad = al->ad;
     bool was = al->state == PLACE_LIVE, is = state == PLACE_LIVE;
     if (was) count_resident(ad, al, false);
     al->state = (uint8_t)state;

@@ -103,7 +103,7 @@ bool vmm_privileged_derive(struct vmm_space *sp, uint64_t va, uint64_t *end, str
     bool shown = leaf != NULL && in < leaf->bytes;
     *run = sp->tables.invalid[0];
     if (shown) {
-        struct vidmm_pte_kind kind = { .flags = VIDMM_PTE_VALID, .segment = leaf->segment };
+        struct vidmm_pte_kind kind = { .flags = VIDMM_PTE_VALID, .segment = leaf->segment, .gpu = ad->gpu };
         *run = (struct vidmm_pte_run){ .address = leaf->address + in, .step = (uint32_t)VIDMM_PAGE_SIZE };
         run->attr = ad->ops->pte_attr(ad->kmd, &kind);
     }
@@ -121,9 +121,9 @@ static void kernel_free(struct vidmm_process *p)
     uint64_t pages = ad->info.paging_buffer_bytes / VIDMM_PAGE_SIZE;
     if (p->kernel.frame == 0) return;
     struct tree_node *n = tree_floor(&sp->bindings, p->kernel.va);
-    struct span *c = span_find(&sp->claims, p->kernel.va);
+    struct span *c = span_find(sp->claims, p->kernel.va);
     vmm_bind_remove(tree_entry(n, struct vmm_binding, node));
-    span_remove(&sp->claims, c);
+    span_remove(sp->claims, c);
     ad->platform->sys_free(ad->platform->ctx, p->kernel.frame, pages);
     p->kernel.frame = 0;
 }
@@ -136,16 +136,16 @@ static struct span *claim_range(struct vmm_space *sp, uint64_t bytes, uint64_t a
     if (sp->ad->info.level_count == 2)
         top = min_u64(top, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
     struct span_want want = { bytes, align, low, top, SPAN_UP };
-    return span_alloc(&sp->claims, &want);
+    return span_alloc(sp->claims, &want);
 }
 
 static vidmm_status place_range(struct vmm_space *sp, uint64_t bytes, uint64_t align, struct span **out)
 {
-    if (!span_reserve(&sp->claims, sp->binding_count + 4)) return VIDMM_NO_MEMORY;
+    if (!span_reserve(sp->claims, sp->binding_count + 4)) return VIDMM_NO_MEMORY;
     *out = claim_range(sp, bytes, align);
     if (*out == NULL) return VIDMM_NO_VIDEO_MEMORY;
     vidmm_status st = vmm_tables_acquire(sp, (struct range){ (*out)->start, (*out)->end });
-    if (st != VIDMM_OK) span_remove(&sp->claims, *out);
+    if (st != VIDMM_OK) span_remove(sp->claims, *out);
     return st;
 }
 
@@ -161,7 +161,7 @@ static vidmm_status kernel_make(struct vidmm_process *p)
     if (st == VIDMM_OK) {
         st = ad->platform->sys_alloc(ad->platform->ctx, bytes / VIDMM_PAGE_SIZE, &k->frame);
         if (st != VIDMM_OK) vmm_tables_release(sp, (struct range){ c->start, c->end }, false);
-        if (st != VIDMM_OK) span_remove(&sp->claims, c);
+        if (st != VIDMM_OK) span_remove(sp->claims, c);
     }
     if (st != VIDMM_OK) {
         vmm_delete(ad, b, sizeof *b);
@@ -258,10 +258,10 @@ vidmm_status vmm_pool_map(struct vidmm_open *op)
 void vmm_pool_unmap(struct vidmm_open *op)
 {
     struct vmm_space *sp = op->pool->space;
-    struct span *c = span_find(&sp->claims, op->pool->node.key);
+    struct span *c = span_find(sp->claims, op->pool->node.key);
     vmm_bind_remove(op->pool);
     op->pool = NULL;
-    span_remove(&sp->claims, c);
+    span_remove(sp->claims, c);
 }
 
 uint32_t vidmm_process_space_count(const struct vidmm_process *p) { return p->privileged.ad != NULL ? 2 : 1; }

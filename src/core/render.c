@@ -7,7 +7,7 @@
 
 enum { PASSES_MAX = 1024, SPARE_MAX = 16 };
 
-static struct vidmm_adapter *adapter_of(const struct vidmm_context *c) { return c->dev->proc->ad; }
+static struct vidmm_adapter *adapter_of(const struct vidmm_context *c) { return c->ad; }
 
 /* ---- buffers: a context keeps some, so that a render in the steady state takes no memory ---- */
 

@@ -6,14 +6,14 @@
  *                      ^ signalled next                                    ^ executed next           */
 #include "core/core.h"
 
-static struct vidmm_adapter *adapter_of(const struct vidmm_queue *q) { return q->dev->proc->ad; }
+static struct vidmm_adapter *adapter_of(const struct vidmm_queue *q) { return q->ad; }
 
 struct vmm_request *vmm_request_new(struct vidmm_queue *q, enum vmm_request_kind kind)
 {
     struct vmm_request *r = vmm_new(adapter_of(q), sizeof *r);
     if (r == NULL) return NULL;
     r->queue = q;
-    r->space = &q->dev->proc->space;
+    r->space = q->dev->proc->on[q->ad->gpu];
     r->kind = (uint8_t)kind;
     list_init(&r->new_leaves);
     list_init(&r->spares);
@@ -41,9 +41,9 @@ uint64_t vmm_request_enqueue(struct vmm_request *r)
     struct vidmm_queue *q = r->queue;
     struct vidmm_adapter *ad = adapter_of(q);
     bool idle = list_empty(&q->requests) && !delayed(q);
-    r->seq = ++ad->next_seq;
+    r->seq = ++ad->lead->next_seq;
     if (BROKEN(ad, PAG_01) || (BROKEN(ad, TIL_02) && r->target == TARGET_ZERO)) idle = true;
-    if (idle && execute(r) && vmm_batch_passed(ad, r->wait_seq)) {
+    if (idle && execute(r) && vmm_waits_passed(ad, &r->waits)) {
         vmm_request_free(r);
         return 0;
     }
@@ -70,7 +70,7 @@ static bool retire(struct vidmm_queue *q)
     bool progress = false;
     while (!list_empty(&q->requests)) {
         struct vmm_request *r = list_entry(list_first(&q->requests), struct vmm_request, link);
-        if (!r->executed || !vmm_batch_passed(ad, r->wait_seq)) break;
+        if (!r->executed || !vmm_waits_passed(ad, &r->waits)) break;
         if (!BROKEN(ad, PAG_02)) vmm_fence_raise(q->fence, r->fence_value);
         count_latency(ad, r);
         vmm_request_free(r);
@@ -130,11 +130,12 @@ void vmm_queue_cancel(struct vidmm_queue *q)
     list_remove(&q->on_active);
 }
 
-vidmm_status vidmm_queue_create(struct vidmm_device *d, int32_t priority, struct vidmm_queue **out)
+vidmm_status vidmm_queue_create_on(struct vidmm_device *d, uint32_t gpu, int32_t priority,
+                                   struct vidmm_queue **out)
 {
-    struct vidmm_adapter *ad = d->proc->ad;
-    if (priority < -1 || priority > 1) return VIDMM_INVALID;
-    if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (priority < -1 || priority > 1 || gpu >= d->proc->ad->gpu_count) return VIDMM_INVALID;
+    struct vidmm_adapter *ad = d->proc->ad->link[gpu];
+    if (d->state != VIDMM_DEVICE_ACTIVE || ad->lost) return VIDMM_DEVICE_LOST;
     struct vidmm_queue *q = vmm_new(ad, sizeof *q);
     if (q == NULL) return VIDMM_NO_MEMORY;
     vidmm_status st = vmm_fence_make(d, 0, VIDMM_FENCE_NO_SIGNAL | VMM_FENCE_READ_ONLY, &q->fence);
@@ -143,12 +144,18 @@ vidmm_status vidmm_queue_create(struct vidmm_device *d, int32_t priority, struct
         return st;
     }
     q->dev = d;
+    q->ad = ad;
     q->priority = priority;
-    q->id = ++ad->next_id;
+    q->id = ++ad->lead->next_id;
     list_init(&q->requests);
     list_push_back(&d->queues, &q->on_device);
     *out = q;
     return VIDMM_OK;
+}
+
+vidmm_status vidmm_queue_create(struct vidmm_device *d, int32_t priority, struct vidmm_queue **out)
+{
+    return vidmm_queue_create_on(d, 0, priority, out);
 }
 
 void vidmm_queue_destroy(struct vidmm_queue *q)

@@ -7,11 +7,14 @@
  *   restart_from_timeout -> tables of the paging process, then those of all spaces, are written again     */
 #include "core/core.h"
 
-static void fail_devices(struct vidmm_adapter *ad)
+/* Those that use one gpu; `of` NULL: all of the link. */
+static void fail_devices(struct vidmm_adapter *lead, const struct vidmm_adapter *of)
 {
-    LIST_FOREACH(pi, &ad->processes) {
-        LIST_FOREACH(di, &list_entry(pi, struct vidmm_process, on_adapter)->devices)
-            vmm_device_fail(list_entry(di, struct vidmm_device, on_process), VIDMM_DEVICE_RESET, NULL);
+    LIST_FOREACH(pi, &lead->processes) {
+        LIST_FOREACH(di, &list_entry(pi, struct vidmm_process, on_adapter)->devices) {
+            struct vidmm_device *d = list_entry(di, struct vidmm_device, on_process);
+            if (of == NULL || vmm_device_uses(d, of)) vmm_device_fail(d, VIDMM_DEVICE_RESET, NULL);
+        }
     }
 }
 
@@ -45,7 +48,7 @@ static void empty_segments(struct vidmm_adapter *ad)
     LIST_FOREACH(it, &ad->allocs) {
         struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
         if (al->segment == VMM_SYSTEM) continue;
-        notice(ad, al);
+        if (!ad->lost) notice(ad, al);
         vmm_place_release(al);
         vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
     }
@@ -69,34 +72,53 @@ static bool may_recover(struct vidmm_adapter *ad)
     return !often && ad->tdr_level != VIDMM_TDR_FATAL;
 }
 
+static bool stop(struct vidmm_adapter *ad)
+{
+    ad->silent = may_recover(ad) && ad->ops->reset_from_timeout(ad->kmd) == VIDMM_OK;
+    if (ad->silent) drop_work(ad);
+    return ad->silent;
+}
+
+static bool restart(struct vidmm_adapter *ad)
+{
+    if (ad->ops->restart_from_timeout(ad->kmd) != VIDMM_OK) return false;
+    ad->silent = false;
+    vmm_paging_rebuild(ad); /* PWR-02: first of all */
+    return true;
+}
+
+static void rewrite_process(struct vidmm_process *p)
+{
+    SPACE_FOREACH(sp, p) {
+        if (!sp->ad->lost) rewrite_space(sp);
+    }
+    if (p->privileged.tables.root != NULL && !p->privileged.ad->lost) rewrite_space(&p->privileged);
+}
+
+/* The whole link: devices reach across it. A gpu that cannot be recovered is lost, and the others go on; if it is
+ * the one that is in trouble, they need no reset. */
 void vmm_adapter_reset(struct vidmm_adapter *ad, struct vidmm_device *culprit, enum vidmm_device_state state,
                        const struct vidmm_page_fault *fault)
 {
+    struct vidmm_adapter *lead = ad->lead;
     if (ad->lost) return;
     ad->counters->adapter_resets++;
-    bool recover = may_recover(ad) && ad->ops->reset_from_timeout(ad->kmd) == VIDMM_OK;
-    ad->silent = recover;
-    if (recover) drop_work(ad);
+    bool recover = stop(ad);
+    LINK_FOREACH(other, ad) {
+        if (recover && other != ad && !other->lost) (void)stop(other);
+    }
     if (culprit != NULL) vmm_device_fail(culprit, state, fault); /* Q26: the others report RESET */
-    if (!recover) {
-        vmm_adapter_remove(ad);
-        return;
+    if (recover) fail_devices(lead, NULL);
+    LINK_FOREACH(g, ad) {
+        if (!g->lost && !g->silent && (recover || g == ad)) vmm_adapter_remove(g);
+        if (g->lost || !recover) continue;
+        empty_segments(g);
+        vmm_aperture_forget(g);
+        vmm_batch_forget(g);
+        if (!restart(g)) vmm_adapter_remove(g);
     }
-    fail_devices(ad);
-    empty_segments(ad);
-    vmm_aperture_forget(ad);
-    vmm_batch_forget(ad);
-    if (ad->ops->restart_from_timeout(ad->kmd) != VIDMM_OK) {
-        vmm_adapter_remove(ad);
-        return;
-    }
-    ad->silent = false;
-    vmm_paging_rebuild(ad); /* PWR-02: first of all */
-    LIST_FOREACH(it, &ad->processes) {
-        struct vidmm_process *p = list_entry(it, struct vidmm_process, on_adapter);
-        rewrite_space(&p->space);
-        if (p->privileged.tables.root != NULL) rewrite_space(&p->privileged);
-    }
+    if (!recover) return;
+    LIST_FOREACH(it, &lead->processes) rewrite_process(list_entry(it, struct vidmm_process, on_adapter));
 }
 
 /* Stopped first: what engines use is going to be freed. A driver that does not know removal resets them. */
@@ -110,20 +132,52 @@ static void stop_hardware(struct vidmm_adapter *ad)
     for (uint32_t i = 0; i < ad->info.node_count; i++) (void)ad->ops->reset_engine(ad->kmd, i, &last);
 }
 
-/* Nothing executes any more: whoever waits for a packet, a batch or a move goes on. */
+static bool any_left(const struct vidmm_adapter *ad)
+{
+    bool left = false;
+    LINK_FOREACH(g, ad) left |= !g->lost;
+    return left;
+}
+
+/* What the others of the link still show of the memory that went with the gpu. */
+static void hide_content(struct vidmm_adapter *ad)
+{
+    LIST_FOREACH(it, &ad->allocs) {
+        struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
+        LIST_FOREACH(bi, &al->bindings) {
+            struct vmm_binding *b = list_entry(bi, struct vmm_binding, on_alloc);
+            if (al->segment != VMM_SYSTEM) vmm_bind_invalidate(b);
+        }
+    }
+    empty_segments(ad);
+}
+
+/* Nothing executes on it any more: whoever waits for a packet, a batch or a move goes on. */
 void vmm_adapter_remove(struct vidmm_adapter *ad)
 {
     if (ad->lost) return;
     ad->lost = true;
     ad->silent = true;
+    bool last = !any_left(ad);
+    if (last) ad->lead->removed = true;
     stop_hardware(ad);
     drop_work(ad);
-    fail_devices(ad);
+    fail_devices(ad->lead, last ? NULL : ad);
+    if (!last) hide_content(ad);
     vmm_space_forget_flushes(&ad->paging);
 }
 
-void vidmm_adapter_remove(struct vidmm_adapter *ad) { vmm_adapter_remove(ad); }
-bool vidmm_adapter_removed(const struct vidmm_adapter *ad) { return ad->lost; }
+void vidmm_adapter_remove(struct vidmm_adapter *ad)
+{
+    LINK_FOREACH(g, ad) vmm_adapter_remove(g);
+}
+
+bool vidmm_adapter_removed(const struct vidmm_adapter *ad) { return ad->removed; }
+
+bool vidmm_gpu_removed(const struct vidmm_adapter *ad, uint32_t gpu)
+{
+    return gpu >= ad->gpu_count || ad->link[gpu]->lost;
+}
 
 void vidmm_notify_removed(struct vidmm_adapter *ad)
 {

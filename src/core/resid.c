@@ -7,7 +7,7 @@
 void vmm_missing_add(struct vidmm_device *d, int by)
 {
     struct vidmm_adapter *ad = d->proc->ad;
-    if (d->missing == 0 && by > 0) d->need_seq = ++ad->next_seq;
+    if (d->missing == 0 && by > 0) d->need_seq = ++ad->lead->next_seq;
     d->missing += (uint32_t)by;
     ad->missing += (uint64_t)(int64_t)by;
 }
@@ -27,7 +27,7 @@ static void required_add(struct vidmm_open *op)
     if (!op->al->unwritten) op->al->clean = false; /* the stay before may have written: home is older */
     op->al->unwritten = false;                     /* was said of that stay, not of this one */
     op->dev->proc->local_required += local_bytes(op->al);
-    op->al->resident_seq = ++ad->next_seq;
+    op->al->resident_seq = ++ad->lead->next_seq;
     list_remove(&op->on_lingering);
     if (op->holds > 0) op->pinned = true;
     if (listed(op)) return;
@@ -45,14 +45,14 @@ static void unlist(struct vidmm_open *op)
     if (op->al->physical) d->aperture_pages -= vmm_aperture_need(op->al);
     if (memory_only(op->al)) {
         d->memory_only--;
-        d->planned[op->plan] -= vmm_alloc_bytes(op->al); /* what remains of a legal plan is legal */
+        d->planned[op->al->ad->gpu][op->plan] -= vmm_alloc_bytes(op->al); /* what remains of a legal plan is legal */
     }
     if (op->al->state != PLACE_LIVE) {
         vmm_missing_add(d, -1);
         if (op->arrived) d->taken--;
     }
     op->arrived = false;
-    d->proc->ad->room = true; /* what it holds may be taken for a promotion */
+    op->al->ad->room = true; /* what it holds may be taken for a promotion */
 }
 
 static bool others_listed(const struct vidmm_open *op)
@@ -80,7 +80,7 @@ static void evict_last(struct vidmm_open *op, bool unwritten)
 {
     struct vidmm_adapter *ad = op->dev->proc->ad;
     op->dev->proc->local_required -= local_bytes(op->al);
-    op->linger_seq = ad->next_seq + 1;
+    op->linger_seq = ad->lead->next_seq + 1;
     bool lingers = op->holds > 0 || vmm_packets_before(op->dev, op->linger_seq);
     /* What one device says of its stay is worth something only if no other one can write, or could before. */
     if (!unwritten) op->al->clean = false;
@@ -122,9 +122,13 @@ static uint64_t capacity(const struct vmm_segment *seg)
 
 static bool single_segment(const struct vmm_alloc *al) { return is_pow2(al->segments); }
 
-static bool try_fit(const struct vidmm_adapter *ad, struct vidmm_open *op, uint64_t *filled)
+struct plan { uint64_t filled[VIDMM_GPUS_MAX][VIDMM_SEGMENTS_MAX + 1]; bool whole; };
+
+static bool try_fit(struct vidmm_open *op, struct plan *p)
 {
     const struct vmm_alloc *al = op->al;
+    const struct vidmm_adapter *ad = al->ad;
+    uint64_t *filled = p->filled[ad->gpu];
     for (uint32_t k = 0; k <= ad->segment_count; k++) {
         uint32_t id = k == 0 ? al->preferred : k;
         if (!(al->segments >> id & 1u)) continue;
@@ -144,44 +148,43 @@ static bool in_pass(const struct vmm_alloc *al, enum plan_pass pass)
 }
 
 static bool try_new(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n, enum plan_pass pass,
-                    uint64_t *filled)
+                    struct plan *p)
 {
     uint64_t mark = ++d->proc->ad->next_mark;
     for (uint32_t i = 0; i < n; i++) {
         if (!in_pass(opens[i]->al, pass) || listed(opens[i]) || opens[i]->mark == mark) continue;
         opens[i]->mark = mark;
-        if (!try_fit(d->proc->ad, opens[i], filled)) return false;
+        if (!try_fit(opens[i], p)) return false;
     }
     return true;
 }
 
-static bool try_list(struct vidmm_device *d, enum plan_pass pass, uint64_t *filled)
+static bool try_list(struct vidmm_device *d, enum plan_pass pass, struct plan *p)
 {
     LIST_FOREACH(it, &d->required) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_required);
-        if (in_pass(op->al, pass) && !try_fit(d->proc->ad, op, filled)) return false;
+        if (in_pass(op->al, pass) && !try_fit(op, p)) return false;
     }
     return true;
 }
 
-struct plan { uint64_t filled[VIDMM_SEGMENTS_MAX + 1]; bool whole; };
-
 static bool make_plan(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n, struct plan *p)
 {
+    size_t bytes = sizeof p->filled[0] * d->proc->ad->gpu_count;
     p->whole = false;
-    memcpy(p->filled, d->planned, sizeof p->filled);
-    if (try_new(d, opens, n, PLAN_ALL, p->filled)) return true;
+    memcpy(p->filled, d->planned, bytes);
+    if (try_new(d, opens, n, PLAN_ALL, p)) return true;
     p->whole = true;
-    memset(p->filled, 0, sizeof p->filled);
-    return try_list(d, PLAN_SINGLE, p->filled) && try_new(d, opens, n, PLAN_SINGLE, p->filled) &&
-           try_list(d, PLAN_OTHERS, p->filled) && try_new(d, opens, n, PLAN_OTHERS, p->filled);
+    memset(p->filled, 0, bytes);
+    return try_list(d, PLAN_SINGLE, p) && try_new(d, opens, n, PLAN_SINGLE, p) &&
+           try_list(d, PLAN_OTHERS, p) && try_new(d, opens, n, PLAN_OTHERS, p);
 }
 
 /* Before the new ones are listed. */
 static void take_plan(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n,
                       const struct plan *p)
 {
-    memcpy(d->planned, p->filled, sizeof d->planned);
+    memcpy(d->planned, p->filled, sizeof d->planned[0] * d->proc->ad->gpu_count);
     for (uint32_t i = 0; i < n; i++)
         if (!listed(opens[i])) opens[i]->plan = opens[i]->trial;
     if (!p->whole) return;
@@ -196,10 +199,10 @@ bool vmm_tables_may_grow(struct vidmm_adapter *ad, struct vmm_segment *seg, uint
 {
     uint64_t tables = (seg->table_pages + n) << seg->page_shift;
     if (seg->table_pages + n <= seg->table_reserve) return true;
-    LIST_FOREACH(pi, &ad->processes) {
+    LIST_FOREACH(pi, &ad->lead->processes) {
         LIST_FOREACH(di, &list_entry(pi, struct vidmm_process, on_adapter)->devices) {
-            if (list_entry(di, struct vidmm_device, on_process)->planned[seg->id] + tables > seg->bytes)
-                return false;
+            const struct vidmm_device *d = list_entry(di, struct vidmm_device, on_process);
+            if (d->planned[ad->gpu][seg->id] + tables > seg->bytes) return false;
         }
     }
     return true;
@@ -213,7 +216,7 @@ static uint64_t over_budget(const struct vidmm_process *p, uint64_t extra)
 
 static uint64_t new_local_bytes(struct vidmm_adapter *ad, struct vidmm_open *const *opens, uint32_t n)
 {
-    uint64_t bytes = 0, mark = ++ad->next_mark;
+    uint64_t bytes = 0, mark = ++ad->lead->next_mark;
     for (uint32_t i = 0; i < n; i++) {
         if (opens[i]->resident > 0 || opens[i]->mark == mark) continue;
         opens[i]->mark = mark;
@@ -319,10 +322,9 @@ bool vmm_device_fill(struct vidmm_device *d)
 
 bool vmm_resident_execute(struct vmm_request *r)
 {
-    struct vmm_space *sp = &r->queue->dev->proc->space;
     bool there = vmm_device_fill(r->queue->dev);
-    if (!there && !BROKEN(sp->ad, SUB_04)) return false; /* nothing gates hardware queues but this fence */
-    r->wait_seq = vmm_space_flush_pending(sp) ? sp->flush_seq : 0;
+    if (!there && !BROKEN(r->queue->ad, SUB_04)) return false; /* nothing gates hardware queues but this fence */
+    vmm_waits_process(&r->waits, r->queue->dev->proc);
     return true;
 }
 
@@ -436,9 +438,9 @@ static void push_out(struct vidmm_adapter *ad, struct vmm_alloc *v)
 /* Pages of a destroyed allocation are free as soon as a flush is done: better to wait than to push out. */
 static bool room_is_coming(const struct vidmm_adapter *ad)
 {
-    LIST_FOREACH(it, &ad->dying_opens) {
+    LIST_FOREACH(it, &ad->lead->dying_opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_dying);
-        if (op->dying == 2 && op->al->segment != VMM_SYSTEM && vmm_open_last(op)) return true;
+        if (op->al->ad == ad && op->dying == 2 && op->al->segment != VMM_SYSTEM && vmm_open_last(op)) return true;
     }
     return false;
 }
@@ -482,7 +484,7 @@ static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
     for (int physical = 0; physical < 2; physical++) {
         LIST_FOREACH(it, &d->required) {
             struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
-            if (al->physical == (physical != 0) && serve_alloc(ad, d, al, &progress)) return true;
+            if (al->ad == ad && al->physical == (physical != 0) && serve_alloc(ad, d, al, &progress)) return true;
         }
     }
     return progress;
@@ -491,7 +493,7 @@ static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
 static struct vidmm_device *oldest_requester(struct vidmm_adapter *ad, uint64_t after)
 {
     struct vidmm_device *best = NULL;
-    LIST_FOREACH(pi, &ad->processes) {
+    LIST_FOREACH(pi, &ad->lead->processes) {
         struct vidmm_process *p = list_entry(pi, struct vidmm_process, on_adapter);
         LIST_FOREACH(di, &p->devices) {
             struct vidmm_device *d = list_entry(di, struct vidmm_device, on_process);
@@ -576,7 +578,7 @@ bool vmm_mover_step(struct vidmm_adapter *ad)
     if (serve_locks(ad)) return true;
     bool progress = false, asked = false;
     uint64_t after = 0;
-    for (struct vidmm_device *d; ad->move.al == NULL && ad->missing > 0;) {
+    for (struct vidmm_device *d; ad->move.al == NULL && ad->lead->missing > 0;) {
         d = oldest_requester(ad, after);
         if (d == NULL) break;
         asked = true;

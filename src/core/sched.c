@@ -5,7 +5,8 @@
  * only when its device is active, not held, has its whole list resident, and its space owes no gate. */
 #include "core/core.h"
 
-static struct vidmm_adapter *adapter_of(const struct vidmm_context *c) { return c->dev->proc->ad; }
+static struct vidmm_adapter *adapter_of(const struct vidmm_context *c) { return c->ad; }
+static struct vmm_space *space_of(const struct vidmm_context *c) { return c->dev->proc->on[c->ad->gpu]; }
 static void *extra_of(struct vmm_packet *p) { return p + 1; }
 
 /* ---- packets ---- */
@@ -33,7 +34,7 @@ void vmm_packet_free(struct vidmm_adapter *ad, struct vmm_packet *p)
 void vmm_packet_queue(struct vidmm_context *c, struct vmm_packet *p)
 {
     struct vidmm_adapter *ad = adapter_of(c);
-    p->seq = ++ad->next_seq;
+    p->seq = ++ad->lead->next_seq;
     list_push_back(&c->packets, &p->link);
     c->queued++;
     if (!list_is_linked(&c->on_node)) list_push_back(&ad->node[c->node].contexts, &c->on_node);
@@ -70,19 +71,20 @@ void vmm_packet_push(struct vidmm_adapter *ad, uint32_t node, struct vmm_packet 
 static void give_root(struct vidmm_context *c)
 {
     struct vidmm_adapter *ad = adapter_of(c);
-    struct vmm_space *sp = &c->dev->proc->space;
+    struct vmm_space *sp = space_of(c);
     if (c->physical || c->root_version == sp->tables.root_version) return;
     bool second = list_first(&c->dev->contexts) != &c->on_device;
     if (BROKEN(ad, VA_12) || ((BROKEN(ad, ADP_08) || BROKEN(ad, SUB_03)) && second)) sp = &ad->paging;
+    if (BROKEN(ad, LDA_02)) sp = &c->dev->proc->space;
     struct vmm_table *root = sp->tables.root;
     struct vidmm_gpu_address at = { root->segment, root->address };
     ad->ops->set_root_page_table(ad->kmd, c->kmd_context, at, root->entries);
-    c->root_version = c->dev->proc->space.tables.root_version;
+    c->root_version = space_of(c)->tables.root_version;
 }
 
 bool vmm_context_may_start(const struct vidmm_context *c)
 {
-    const struct vmm_space *sp = &c->dev->proc->space;
+    const struct vmm_space *sp = space_of(c);
     const struct vmm_packet *p = vmm_packet_head(c);
     if (p == NULL || p->kind != PACKET_EXEC || !vmm_device_runnable(c->dev)) return false;
     bool new_root = !c->physical && c->root_version != sp->tables.root_version;
@@ -276,6 +278,17 @@ bool vmm_contexts_idle(struct vmm_space *sp)
     return true;
 }
 
+static bool running_before(const struct vidmm_adapter *ad, const struct vidmm_device *d, uint64_t seq)
+{
+    for (uint32_t i = 0; i < ad->info.node_count; i++) {
+        LIST_FOREACH(it, &ad->node[i].running) {
+            const struct vmm_packet *p = list_entry(it, struct vmm_packet, link);
+            if (p->ctx != NULL && p->ctx->dev == d && p->seq < seq) return true;
+        }
+    }
+    return false;
+}
+
 bool vmm_packets_before(const struct vidmm_device *d, uint64_t seq)
 {
     LIST_FOREACH(it, &d->contexts) {
@@ -284,11 +297,8 @@ bool vmm_packets_before(const struct vidmm_device *d, uint64_t seq)
     }
     if (vmm_hw_before(d, seq)) return true;
     if (d->running == 0) return false;
-    for (uint32_t i = 0; i < d->proc->ad->info.node_count; i++) {
-        LIST_FOREACH(it, &d->proc->ad->node[i].running) {
-            const struct vmm_packet *p = list_entry(it, struct vmm_packet, link);
-            if (p->ctx != NULL && p->ctx->dev == d && p->seq < seq) return true;
-        }
+    LINK_FOREACH(g, d->proc->ad) {
+        if (running_before(g, d, seq)) return true;
     }
     return false;
 }
@@ -300,19 +310,22 @@ uint32_t vidmm_context_pending(const struct vidmm_context *c) { return c->queued
 vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_context_desc *in,
                                   struct vidmm_context **out)
 {
-    struct vidmm_adapter *ad = d->proc->ad;
-    struct vidmm_kmd_context kc = { .process = d->proc->space.kmd_process, .node = in->node,
+    struct vidmm_adapter *ad = vmm_link_engine(d->proc->ad, in->engine_affinity);
+    if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (ad == NULL) return VIDMM_INVALID;
+    struct vidmm_kmd_context kc = { .process = d->proc->on[ad->gpu]->kmd_process, .node = in->node,
                                     .flags = in->physical ? 0 : VIDMM_CONTEXT_VIRTUAL,
                                     .private_data = in->private_data, .private_size = in->private_size,
                                     .paging_companion_node = ad->info.paging_node };
-    if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    if (in->node >= ad->info.node_count || in->engine_affinity > 1) return VIDMM_INVALID;
+    if (ad->lost) return VIDMM_DEVICE_LOST;
+    if (in->node >= ad->info.node_count) return VIDMM_INVALID;
     if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
     const struct vidmm_node_desc *node = &ad->info.node[in->node];
     if (in->physical ? !node->physical : !node->gpummu) return VIDMM_NOT_SUPPORTED;
     struct vidmm_context *c = vmm_new(ad, sizeof *c);
     if (c == NULL) return VIDMM_NO_MEMORY;
     c->dev = d;
+    c->ad = ad;
     vidmm_status st = ad->ops->create_context(ad->kmd, &kc);
     if (st == VIDMM_OK && kc.paging_companion_node >= ad->info.node_count) { /* a broken driver */
         ad->ops->destroy_context(ad->kmd, kc.handle);
@@ -327,7 +340,7 @@ vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_con
     c->kmd_context = kc.handle;
     c->companion_node = kc.paging_companion_node;
     c->submit_private_max = kc.submit_private_max;
-    c->id = ++ad->next_id;
+    c->id = ++ad->lead->next_id;
     list_init(&c->packets);
     list_push_back(&d->contexts, &c->on_device);
     ad->counters->contexts++;
@@ -338,7 +351,7 @@ vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_con
 /* For the break switch of ADP-09: looks into the command buffer, and "patches" it. */
 static void break_inspect(struct vidmm_context *c, uint64_t va)
 {
-    struct vmm_space *sp = &c->dev->proc->space;
+    struct vmm_space *sp = space_of(c);
     struct tree_node *n = tree_floor(&sp->bindings, va);
     struct vmm_binding *b = n != NULL ? tree_entry(n, struct vmm_binding, node) : NULL;
     uint64_t word;

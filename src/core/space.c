@@ -18,13 +18,17 @@ vidmm_status vmm_space_init(struct vmm_space *sp, struct vidmm_adapter *ad, stru
     uint64_t top = proc == NULL ? VMM_PAGING_END : 1ull << ad->info.va_bits;
     sp->ad = ad;
     sp->proc = proc;
+    sp->claims = &sp->own_claims;
     list_init(&sp->pending);
     for (uint32_t i = 0; i < VIDMM_LEVELS_MAX; i++) list_init(&sp->owed[i]);
     tree_init(&sp->bindings);
     /* The low 4 GiB are for those who ask for them (Q49). */
     uint64_t pick = min_u64(1ull << 32, top / 2);
-    if (!span_init(&sp->claims, VIDMM_VA_LOWEST, top, pick, &hook)) return VIDMM_INVALID;
-    return VIDMM_OK;
+    if (proc != NULL && sp == proc->on[ad->gpu] && ad->gpu != 0) { /* one VA space for the whole link (LDA-01) */
+        if (!BROKEN(ad, LDA_01)) sp->claims = proc->space.claims;
+        if (!BROKEN(ad, LDA_01)) return VIDMM_OK;
+    }
+    return span_init(sp->claims, VIDMM_VA_LOWEST, top, pick, &hook) ? VIDMM_OK : VIDMM_INVALID;
 }
 
 void vmm_space_fini(struct vmm_space *sp)
@@ -32,7 +36,7 @@ void vmm_space_fini(struct vmm_space *sp)
     list_remove(&sp->on_flush);
     vmm_owed_forget(sp); /* an adapter that is lost leaves some */
     if (sp->tables.root != NULL) vmm_tables_fini(sp);
-    span_fini(&sp->claims);
+    if (sp->claims == &sp->own_claims) span_fini(sp->claims);
 }
 
 bool vmm_space_flush_pending(const struct vmm_space *sp)

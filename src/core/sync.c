@@ -223,7 +223,7 @@ vidmm_status vidmm_sync_create(struct vidmm_device *d, const struct vidmm_sync_d
         k->held = 1;
         stake_put(ad, k);
     }
-    s->id = ++ad->next_id;
+    s->id = ++ad->lead->next_id;
     list_push_back(&d->syncs, &s->on_device);
     *out = s;
     return VIDMM_OK;

@@ -67,7 +67,7 @@ static void write_table_entries(struct vidmm_adapter *ad)
     if (ad->info.update_mode != VIDMM_UPDATE_GPU_VIRTUAL) return;
     for (uint64_t va = VMM_SCRATCH_START; va < windows_end(); va = (va & ~(bytes - 1)) + bytes) {
         const struct vmm_table *leaf = vmm_leaf_find(&ad->paging, va);
-        struct vidmm_pte_kind kind = { .flags = VIDMM_PTE_VALID, .segment = leaf->segment };
+        struct vidmm_pte_kind kind = { .flags = VIDMM_PTE_VALID, .segment = leaf->segment, .gpu = ad->gpu };
         struct vidmm_pte_run run = { .address = leaf->address, .step = (uint32_t)VIDMM_PAGE_SIZE,
                                      .count = leaf->bytes >> VIDMM_PAGE_SHIFT };
         uint64_t at = vmm_paging_table_va(ad, leaf);
@@ -182,7 +182,7 @@ uint64_t vmm_scratch_derive(struct vidmm_adapter *ad, uint64_t va, uint64_t end,
 {
     for (*n = 0; *n < VMM_RUNS && va < end; ++*n) {
         struct vidmm_pte_run *run = &runs[*n];
-        struct vidmm_pte_kind kind = { .flags = VIDMM_PTE_VALID };
+        struct vidmm_pte_kind kind = { .flags = VIDMM_PTE_VALID, .gpu = ad->gpu };
         uint64_t to = end;
         *run = (struct vidmm_pte_run){ .step = (uint32_t)VIDMM_PAGE_SIZE };
         if (derive_run(ad, va, &to, run, &kind.segment)) run->attr = ad->ops->pte_attr(ad->kmd, &kind);

@@ -133,6 +133,7 @@ static void write_parent(struct vmm_space *sp, struct vmm_table *parent, uint32_
 static uint32_t table_segment(const struct vmm_space *sp, uint32_t level)
 {
     const struct vidmm_level_desc *d = &sp->ad->info.level[level];
+    if (sp->ad->lost) return VMM_SYSTEM; /* a gpu of a link that is gone: nobody reads them */
     return sp->proc == NULL ? d->paging_segment : d->segment;
 }
 
@@ -147,6 +148,7 @@ static void ask_attributes(struct vmm_space *sp)
         if (level == 0) continue;
         kind.flags = VIDMM_PTE_VALID;
         kind.segment = BROKEN(ad, SEG_07) ? VMM_SYSTEM : table_segment(sp, level - 1);
+        if (kind.segment != VMM_SYSTEM) kind.gpu = ad->gpu; /* tables are in each gpu's own memory */
         sp->tables.link[level] = (struct vidmm_pte_run){ .count = 1 };
         sp->tables.link[level].attr = ad->ops->pte_attr(ad->kmd, &kind);
     }

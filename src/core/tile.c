@@ -16,7 +16,7 @@ struct update_call {
     const struct span *target, *source; /* the reservations, as far as known */
 };
 
-static struct vmm_space *space_of(const struct update_call *c) { return &c->ctx->dev->proc->space; }
+static struct vmm_space *space_of(const struct update_call *c) { return c->ctx->dev->proc->on[c->ctx->ad->gpu]; }
 
 /* ---- decode ---- */
 
@@ -26,7 +26,7 @@ static vidmm_status in_reservation(struct vmm_space *sp, uint64_t base, uint64_t
     uint64_t end;
     if (bytes == 0 || !is_aligned(base | bytes, VIDMM_PAGE_SIZE) || !range_end(base, bytes, &end))
         return VIDMM_INVALID; /* TIL-20 */
-    const struct span *c = span_find(&sp->claims, base);
+    const struct span *c = span_find(sp->claims, base);
     if (c == NULL || (c->kind & CLAIM_KIND) != CLAIM_RESERVE || end > c->end) return VIDMM_INVALID;
     if (*one != NULL && *one != c) return VIDMM_INVALID; /* TIL-17 */
     *one = c;
@@ -78,7 +78,7 @@ static vidmm_status decode_fence(const struct update_call *c)
 {
     const struct vidmm_fence *f = c->fence;
     if (f == NULL) return c->no_wait ? VIDMM_OK : VIDMM_INVALID; /* TIL-25 */
-    if (f->dev->proc->ad != space_of(c)->ad || f->dying || c->value == UINT64_MAX) return VIDMM_INVALID;
+    if (f->dev->proc->ad != c->ctx->dev->proc->ad || f->dying || c->value == UINT64_MAX) return VIDMM_INVALID;
     if (f->flags & VIDMM_FENCE_NO_SIGNAL) return VIDMM_ACCESS_DENIED;
     return !c->no_wait && (f->flags & VIDMM_FENCE_NO_WAIT) ? VIDMM_ACCESS_DENIED : VIDMM_OK;
 }
@@ -87,6 +87,7 @@ static vidmm_status decode(struct update_call *c, uint32_t flags)
 {
     if (BROKEN(space_of(c)->ad, TIL_01)) return VIDMM_NOT_SUPPORTED;
     if (c->ctx->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (c->ctx->ad->gpu != 0) return VIDMM_NOT_SUPPORTED; /* the privileged space is GPU 0's */
     if (c->ctx->dying || c->n == 0 || (flags & ~(uint32_t)VIDMM_UPDATE_DO_NOT_WAIT)) return VIDMM_INVALID;
     if (c->n > VIDMM_LIST_MAX) return VIDMM_LIMIT;
     vidmm_status st = decode_fence(c);
@@ -208,7 +209,7 @@ static vidmm_status reserve(struct update_call *c, struct vmm_update **out)
     struct vmm_update *u = vmm_new(ad, sizeof *u);
     if (u == NULL) return VIDMM_NO_MEMORY;
     list_init(&u->parts);
-    c->mark = ++ad->next_mark;
+    c->mark = ++ad->lead->next_mark;
     bool first = p->privileged.tables.root == NULL;
     vidmm_status st = first ? vmm_privileged_open(p) : VIDMM_OK;
     if (st != VIDMM_OK) first = false;

@@ -104,9 +104,10 @@ bool vmm_map_conflicts(const struct vmm_space *sp, const struct vidmm_map *in, s
         struct shown s = { { b->node.key, b->end }, b->offset, b->driver_protection };
         if (shown_conflicts(&s, b->space == sp ? at : (struct range){ 0, 0 }, asked, wants)) return true;
     }
-    LIST_FOREACH(it, &sp->ad->processes) {
-        const struct vmm_space *other = &list_entry(it, struct vidmm_process, on_adapter)->space;
-        if (queued_conflicts(other, in, other == sp ? at : (struct range){ 0, 0 })) return true;
+    LIST_FOREACH(it, &sp->ad->lead->processes) {
+        SPACE_FOREACH(other, list_entry(it, struct vidmm_process, on_adapter)) {
+            if (queued_conflicts(other, in, other == sp ? at : (struct range){ 0, 0 })) return true;
+        }
     }
     return false;
 }
@@ -131,7 +132,7 @@ static bool pick_skewed(struct vmm_space *sp, struct range w, uint64_t bytes, ui
         uint64_t start = align_down(at, align) + skew;
         if (start < at) start += align;
         if (!range_end(start, bytes, &end) || end > w.end) return false;
-        const struct span *c = span_find_first(&sp->claims, start);
+        const struct span *c = span_find_first(sp->claims, start);
         *va = start;
         if (c == NULL || c->start >= end) return true;
         at = c->end;
@@ -145,13 +146,13 @@ static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t 
     struct span_want want = { bytes + skew, align, w.start, w.end, SPAN_UP };
     if (sp->ad->info.level_count == 2) { /* below what the root covers, if there is room */
         want.max = min_u64(w.end, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
-        if (want.max > want.min && span_fit(&sp->claims, &want, va)) {
+        if (want.max > want.min && span_fit(sp->claims, &want, va)) {
             *va += skew;
             return true;
         }
         want.max = w.end;
     }
-    if (!span_fit(&sp->claims, &want, va)) return skew != 0 && pick_skewed(sp, w, bytes, align, skew, va);
+    if (!span_fit(sp->claims, &want, va)) return skew != 0 && pick_skewed(sp, w, bytes, align, skew, va);
     *va += skew;
     return true;
 }
@@ -163,9 +164,9 @@ static vidmm_status decode_base(struct vmm_space *sp, uint64_t base, uint64_t by
     if (!is_aligned(base, VIDMM_PAGE_SIZE) || base < VIDMM_VA_LOWEST) return VIDMM_INVALID;
     if (!range_end(base, bytes, &end) || end > top) return VIDMM_INVALID;
     plan->range = (struct range){ base, end };
-    plan->new_claim = span_is_free(&sp->claims, base, end);
+    plan->new_claim = span_is_free(sp->claims, base, end);
     if (plan->new_claim) return VIDMM_OK;
-    const struct span *c = span_find(&sp->claims, base);
+    const struct span *c = span_find(sp->claims, base);
     if (c == NULL || end > c->end) return VIDMM_INVALID; /* a mix of free and owned, or of two ranges */
     uint32_t kind = c->kind & CLAIM_KIND;
     if (kind == CLAIM_INTERNAL || (unbacked && kind != CLAIM_RESERVE)) return VIDMM_INVALID;
@@ -174,8 +175,8 @@ static vidmm_status decode_base(struct vmm_space *sp, uint64_t base, uint64_t by
 
 static vidmm_status decode_map(const struct vidmm_queue *q, const struct vidmm_map *in, struct map_plan *plan)
 {
-    struct vidmm_adapter *ad = q->dev->proc->ad;
-    struct vmm_space *sp = &q->dev->proc->space;
+    struct vidmm_adapter *ad = q->ad;
+    struct vmm_space *sp = q->dev->proc->on[ad->gpu];
     uint64_t end;
     if (q->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (q->dying || check_protection(ad, in->protection, in->open != NULL) != VIDMM_OK) return VIDMM_INVALID;
@@ -262,15 +263,14 @@ static void give_spares(struct vidmm_adapter *ad, struct list *spares)
 static vidmm_status reserve_map(struct vidmm_queue *q, struct range range, bool unmap,
                                 struct vmm_request **out)
 {
-    struct vidmm_adapter *ad = q->dev->proc->ad;
-    struct vmm_space *sp = &q->dev->proc->space;
+    struct vidmm_adapter *ad = q->ad;
+    struct vmm_space *sp = q->dev->proc->on[ad->gpu];
     struct vmm_request *r = vmm_request_new(q, REQ_MAP);
     if (r == NULL) return VIDMM_NO_MEMORY;
     r->range = range;
     r->pinned_end = range.start;
     r->unmap = unmap;
-    bool ok = span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4) &&
-              vmm_map_add_spares(ad, &r->spares);
+    bool ok = vmm_claims_reserve(sp) && vmm_map_add_spares(ad, &r->spares);
     vidmm_status st = ok ? VIDMM_OK : VIDMM_NO_MEMORY;
     if (st == VIDMM_OK && !unmap) st = vmm_map_take_tables(sp, r);
     if (st != VIDMM_OK) {
@@ -340,7 +340,7 @@ static uint64_t commit_map(struct vmm_request *r, bool new_claim, uint32_t kind)
 {
     struct vmm_space *sp = r->space;
     if (new_claim) {
-        struct span *c = span_insert(&sp->claims, r->range.start, r->range.end);
+        struct span *c = span_insert(sp->claims, r->range.start, r->range.end);
         CHECK(c != NULL);
         c->kind = kind;
         if (kind != CLAIM_MAP) keep_protection(c, r->driver_protection);
@@ -430,7 +430,7 @@ bool vmm_map_execute(struct vmm_request *r)
     vmm_map_unpend(r);
     if (!r->unmap && r->pinned_end > at) vmm_tables_release(sp, (struct range){ at, r->pinned_end }, false);
     r->pinned_end = r->range.start;
-    r->wait_seq = vmm_space_flush_pending(sp) ? sp->flush_seq : 0;
+    vmm_waits_add(&r->waits, sp);
     return true;
 }
 
@@ -438,7 +438,7 @@ bool vmm_map_execute(struct vmm_request *r)
 
 vidmm_status vidmm_va_map(struct vidmm_queue *q, const struct vidmm_map *in, uint64_t *va, uint64_t *value)
 {
-    struct vidmm_adapter *ad = q->dev->proc->ad;
+    struct vidmm_adapter *ad = q->ad;
     struct map_plan plan;
     struct vmm_request *r;
     vidmm_status st = decode_map(q, in, &plan);
@@ -468,9 +468,9 @@ static vidmm_status decode_reserve(struct vidmm_process *p, const struct vidmm_q
     struct vmm_space *sp = &p->space;
     uint64_t end, va = in->base;
     if (q != NULL && (q->dev->proc != p || q->dying)) return VIDMM_INVALID;
-    if (p->ad->lost || (q != NULL && q->dev->state != VIDMM_DEVICE_ACTIVE)) return VIDMM_DEVICE_LOST;
+    if (p->ad->removed || (q != NULL && q->dev->state != VIDMM_DEVICE_ACTIVE)) return VIDMM_DEVICE_LOST;
     if (in->type > VIDMM_RESERVE_ZERO || (in->type == VIDMM_RESERVE_ZERO && q == NULL)) return VIDMM_INVALID;
-    if (in->type == VIDMM_RESERVE_ZERO && !(p->ad->info.mmu_flags & VIDMM_MMU_ZERO_IN_PTE))
+    if (in->type == VIDMM_RESERVE_ZERO && !(q->ad->info.mmu_flags & VIDMM_MMU_ZERO_IN_PTE))
         return VIDMM_INVALID;
     if (in->bytes == 0 || !is_aligned(in->bytes | in->base, VIDMM_PAGE_64K)) return VIDMM_INVALID;
     bool tables = in->type == VIDMM_RESERVE_ZERO; /* zero pages need entries; a plain range is O(1) */
@@ -481,7 +481,7 @@ static vidmm_status decode_reserve(struct vidmm_process *p, const struct vidmm_q
         if (!pick(sp, w, in->bytes, VIDMM_PAGE_64K, 0, &va)) return VIDMM_NO_VIDEO_MEMORY;
     }
     if (va < VIDMM_VA_LOWEST || !range_end(va, in->bytes, &end)) return VIDMM_INVALID;
-    if (end > 1ull << p->ad->info.va_bits || !span_is_free(&sp->claims, va, end)) return VIDMM_INVALID;
+    if (end > 1ull << p->ad->info.va_bits || !span_is_free(sp->claims, va, end)) return VIDMM_INVALID;
     *out = (struct range){ va, end };
     return VIDMM_OK;
 }
@@ -496,11 +496,11 @@ static vidmm_status reserve_range(struct vidmm_process *p, struct vidmm_queue *q
         if (st != VIDMM_OK) return st;
         r->target = TARGET_ZERO;
         r->driver_protection = in->driver_protection;
-        *value = commit_map(r, true, CLAIM_RESERVE | CLAIM_ZERO);
+        *value = commit_map(r, true, CLAIM_RESERVE | CLAIM_ZERO << q->ad->gpu);
         return VIDMM_OK;
     }
-    if (!span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4)) return VIDMM_NO_MEMORY;
-    struct span *c = span_insert(&sp->claims, range.start, range.end);
+    if (!vmm_claims_reserve(sp)) return VIDMM_NO_MEMORY;
+    struct span *c = span_insert(sp->claims, range.start, range.end);
     CHECK(c != NULL);
     c->kind = CLAIM_RESERVE;
     keep_protection(c, in->driver_protection);
@@ -531,14 +531,15 @@ vidmm_status vidmm_va_reserve(struct vidmm_process *p, struct vidmm_queue *q, co
 static bool all_owned(struct vmm_space *sp, struct range r)
 {
     uint64_t at = r.start;
-    for (const struct span *c = span_find(&sp->claims, at); c != NULL && at < r.end;) {
+    for (const struct span *c = span_find(sp->claims, at); c != NULL && at < r.end;) {
         if (c->start > at || (c->kind & CLAIM_KIND) == CLAIM_INTERNAL) return false;
         at = c->end;
-        if (at < r.end) c = span_next(&sp->claims, c);
+        if (at < r.end) c = span_next(sp->claims, c);
     }
     return at >= r.end;
 }
 
+/* Of one space. */
 struct free_stock { struct vmm_binding *spare; struct vmm_hole *holes; struct list spares; };
 
 static void give_stock(struct vidmm_adapter *ad, struct free_stock *s)
@@ -580,7 +581,8 @@ static vidmm_status take_stock(struct vmm_space *sp, struct range r, struct free
 {
     struct tree_node *n = tree_floor(&sp->bindings, r.start);
     bool cut = n != NULL && n->key < r.start && tree_entry(n, struct vmm_binding, node)->end > r.end;
-    bool ok = span_reserve(&sp->claims, sp->binding_count + sp->pending_count + 4);
+    bool ok = vmm_claims_reserve(sp);
+    list_init(&s->spares);
     if (ok && cut) {
         s->spare = vmm_new(sp->ad, sizeof *s->spare);
         ok = s->spare != NULL;
@@ -593,6 +595,17 @@ static vidmm_status take_stock(struct vmm_space *sp, struct range r, struct free
     if (ok) return VIDMM_OK;
     give_stock(sp->ad, s);
     return VIDMM_NO_MEMORY;
+}
+
+static vidmm_status take_stocks(struct vidmm_process *p, struct range r, struct free_stock *stock)
+{
+    SPACE_FOREACH(sp, p) {
+        uint32_t taken = sp->ad->gpu;
+        vidmm_status st = take_stock(sp, r, &stock[taken]);
+        while (st != VIDMM_OK && taken > 0) give_stock(p->ad, &stock[--taken]);
+        if (st != VIDMM_OK) return st;
+    }
+    return VIDMM_OK;
 }
 
 /* Into the list by address; holes that touch become one. */
@@ -632,13 +645,13 @@ static void void_pending(struct vmm_space *sp, struct range r, struct free_stock
 
 static void cut_claims(struct vmm_space *sp, struct range r)
 {
-    struct span *c = span_find_first(&sp->claims, r.start);
+    struct span *c = span_find_first(sp->claims, r.start);
     while (c != NULL && c->start < r.end) {
         struct range cut = range_intersect(r, (struct range){ c->start, c->end });
         struct span_halves halves;
-        bool ok = span_cut(&sp->claims, c, cut.start, cut.end, &halves);
+        bool ok = span_cut(sp->claims, c, cut.start, cut.end, &halves);
         CHECK(ok);
-        c = span_find_first(&sp->claims, cut.end);
+        c = span_find_first(sp->claims, cut.end);
     }
 }
 
@@ -653,41 +666,72 @@ static void break_cpu_content(struct vmm_space *sp, struct range r)
 vidmm_status vidmm_va_free(struct vidmm_process *p, uint64_t base, uint64_t bytes)
 {
     struct vmm_space *sp = &p->space;
-    struct free_stock stock = { NULL, NULL, { NULL, NULL } };
+    struct free_stock stock[VIDMM_GPUS_MAX] = { { NULL, NULL, { NULL, NULL } } };
     struct range r = { base, 0 };
-    list_init(&stock.spares);
     if (BROKEN(p->ad, VA_01)) return VIDMM_NOT_SUPPORTED;
     if (bytes == 0 || !is_aligned(base | bytes, VIDMM_PAGE_SIZE)) return VIDMM_INVALID;
     if (!range_end(base, bytes, &r.end) || !all_owned(sp, r)) return VIDMM_INVALID;
-    vidmm_status st = take_stock(sp, r, &stock);
+    vidmm_status st = take_stocks(p, r, stock);
     if (st != VIDMM_OK) return st;
     if (BROKEN(p->ad, VA_13)) break_cpu_content(sp, r);
-    void_pending(sp, r, &stock);
     if (!BROKEN(p->ad, VA_10)) cut_claims(sp, r);
-    vmm_bind_clear(sp, r, &stock.spare);
-    vmm_space_shrink(sp);
-    give_stock(p->ad, &stock);
+    SPACE_FOREACH(on, p) { /* LDA-11 */
+        struct free_stock *s = &stock[on->ad->gpu];
+        void_pending(on, r, s);
+        vmm_bind_clear(on, r, &s->spare);
+        vmm_space_shrink(on);
+        give_stock(p->ad, s);
+    }
     p->ad->counters->frees++;
     return VIDMM_OK;
 }
 
-/* Pages of a destroyed allocation in MAP ranges: free, but for those a queued map is going to bind. */
+/* Whoever has the pages [p) keeps them: what is left of part in front of or behind them. */
+static void keep_pages(struct range *part, struct range p)
+{
+    if (p.start >= p.end || p.start >= part->end) return;
+    if (p.start <= part->start) part->start = min_u64(max_u64(p.end, part->start), part->end);
+    else part->end = min_u64(part->end, p.start);
+}
+
+static void keep_pending(const struct vmm_space *sp, struct range *part)
+{
+    LIST_FOREACH(it, &sp->pending) {
+        const struct vmm_request *q = list_entry(it, struct vmm_request, on_pending);
+        if (!range_overlaps(q->range, *part)) continue;
+        keep_pages(part, vmm_map_piece(q, max_u64(q->range.start, part->start)));
+    }
+}
+
+static void keep_bound(const struct vmm_space *sp, struct range *part)
+{
+    struct tree_node *n = tree_floor(&sp->bindings, part->start);
+    if (n == NULL || tree_entry(n, struct vmm_binding, node)->end <= part->start)
+        n = tree_ceil(&sp->bindings, part->start);
+    if (n != NULL) keep_pages(part, (struct range){ n->key, tree_entry(n, struct vmm_binding, node)->end });
+}
+
+/* Pages in MAP ranges where sp shows nothing any more: free, but for those that a queued map is going to bind, or
+ * where another gpu shows something. */
 void vmm_claims_release(struct vmm_space *sp, struct range r)
 {
-    uint64_t at = r.start;
-    while (at < r.end) {
+    for (uint64_t at = r.start; at < r.end;) {
         struct range part = { at, r.end };
-        LIST_FOREACH(it, &sp->pending) {
-            const struct vmm_request *q = list_entry(it, struct vmm_request, on_pending);
-            if (!range_overlaps(q->range, part)) continue;
-            struct range p = vmm_map_piece(q, max_u64(q->range.start, part.start));
-            if (p.start >= p.end) continue;
-            if (p.start == part.start) part.start = min_u64(p.end, r.end);
-            else part.end = min_u64(part.end, p.start);
+        SPACE_FOREACH(on, sp->proc) {
+            keep_pending(on, &part);
+            if (on != sp) keep_bound(on, &part);
         }
         if (part.start < part.end && part.start == at) cut_claims(sp, part);
         at = part.start == at ? part.end : part.start;
     }
+}
+
+/* Each thing that ends by itself later may cut a claim in two. */
+bool vmm_claims_reserve(struct vmm_space *sp)
+{
+    uint64_t cuts = 4;
+    SPACE_FOREACH(on, sp->proc) cuts += (uint64_t)on->binding_count + on->pending_count;
+    return span_reserve(sp->claims, cuts);
 }
 
 static void release_unbound(struct vmm_space *sp, struct range p)
@@ -713,7 +757,7 @@ void vmm_map_cancel(struct vmm_request *r)
 
 vidmm_status vidmm_va_query(struct vidmm_process *p, uint64_t va, struct vidmm_va_info *out)
 {
-    const struct span *c = span_find(&p->space.claims, va);
+    const struct span *c = span_find(p->space.claims, va);
     if (c == NULL || (c->kind & CLAIM_KIND) == CLAIM_INTERNAL) return VIDMM_INVALID;
     struct tree_node *n = tree_floor(&p->space.bindings, va);
     const struct vmm_binding *b = n != NULL ? tree_entry(n, struct vmm_binding, node) : NULL;

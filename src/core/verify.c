@@ -7,11 +7,11 @@
 #include "core/core.h"
 
 struct walk {
-    struct vidmm_adapter *ad;
+    struct vidmm_adapter *ad;                          /* the lead */
     int number;
     const char *what;
     uint64_t bound;                                    /* bindings of allocations, over all spaces */
-    uint64_t table_pages[VIDMM_SEGMENTS_MAX + 1];      /* pages of the tables seen, by segment */
+    uint64_t table_pages[VIDMM_GPUS_MAX][VIDMM_SEGMENTS_MAX + 1]; /* of the tables seen, by gpu, segment */
 };
 
 static bool hold(struct walk *w, bool ok, int number, const char *what)
@@ -34,7 +34,7 @@ static void check_pending(struct walk *w, struct vmm_space *sp, const struct vmm
             at = h->range.end;
             continue;
         }
-        const struct span *c = span_find(&sp->claims, at);
+        const struct span *c = span_find(sp->claims, at);
         hold(w, c != NULL, 18, "a queued map is going to bind pages that nobody owns");
         if (c != NULL) at = c->end;
     }
@@ -46,11 +46,11 @@ static void check_pending(struct walk *w, struct vmm_space *sp, const struct vmm
 static void check_bindings(struct walk *w, struct vmm_space *sp)
 {
     uint64_t last_end = 0, n = 0;
-    hold(w, span_check(&sp->claims) == NULL, 1, "the claims of a space overlap or their index is damaged");
+    hold(w, span_check(sp->claims) == NULL, 1, "the claims of a space overlap or their index is damaged");
     hold(w, tree_check(&sp->bindings), 1, "the tree of bindings is damaged");
     TREE_FOREACH(it, &sp->bindings) {
         struct vmm_binding *b = tree_entry(it, struct vmm_binding, node);
-        struct span *c = span_find(&sp->claims, b->node.key);
+        struct span *c = span_find(sp->claims, b->node.key);
         hold(w, b->node.key >= last_end && b->end > b->node.key, 1, "two bindings overlap");
         hold(w, c != NULL && b->end <= c->end, 1, "a binding lies in no claim, or in two");
         hold(w, b->space == sp, 11, "a binding names another space");
@@ -92,6 +92,7 @@ static void expect_entry(struct walk *w, struct vmm_space *sp, struct vmm_table 
     bool read_only = (caps & VIDMM_MMU_READ_ONLY) && !(b->prot & VIDMM_PROT_WRITE);
     bool no_execute = (caps & VIDMM_MMU_NO_EXECUTE) && !(b->prot & VIDMM_PROT_EXECUTE);
     hold(w, kind.segment == segment, 2, "an entry names another segment than its binding's placement");
+    hold(w, segment == VMM_SYSTEM || kind.gpu == b->open->al->ad->gpu, 2, "an entry names another gpu's memory");
     hold(w, read_only == ((kind.flags & VIDMM_PTE_READ_ONLY) != 0) &&
             no_execute == ((kind.flags & VIDMM_PTE_NO_EXECUTE) != 0), 2, "an entry grants other access");
     if (b->target == TARGET_ALLOC) want = vmm_place_run(b->open->al, b->open->al->segment, at, &left);
@@ -127,9 +128,10 @@ static void expect_shown(struct walk *w, struct vmm_space *sp, const struct vmm_
     hold(w, !shown || address == run.address, 2, "another page is shown than a page table's");
 }
 
-static uint64_t promised_by(const struct vidmm_queue *q, struct range leaf)
+static uint64_t promised_by(const struct vidmm_queue *q, const struct vmm_space *sp, struct range leaf)
 {
     uint64_t pages = 0;
+    if (q->ad != sp->ad) return 0;
     LIST_FOREACH(it, &q->requests) {
         const struct vmm_request *r = list_entry(it, struct vmm_request, link);
         struct range held = { r->range.start, r->pinned_end };
@@ -142,7 +144,7 @@ static uint64_t promised_by(const struct vidmm_queue *q, struct range leaf)
 static uint64_t promised(const struct vmm_space *sp, struct range leaf)
 {
     uint64_t pages = 0;
-    if (sp != &sp->proc->space) return 0; /* nothing is ever queued for the privileged space */
+    if (sp == &sp->proc->privileged) return 0; /* nothing is ever queued for the privileged space */
     LIST_FOREACH(it, &sp->pending) {
         const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
         struct range held = { r->range.start, r->pinned_end };
@@ -151,7 +153,7 @@ static uint64_t promised(const struct vmm_space *sp, struct range leaf)
     LIST_FOREACH(di, &sp->proc->devices) {
         const struct vidmm_device *d = list_entry(di, struct vidmm_device, on_process);
         LIST_FOREACH(qi, &d->queues)
-            pages += promised_by(list_entry(qi, struct vidmm_queue, on_device), leaf);
+            pages += promised_by(list_entry(qi, struct vidmm_queue, on_device), sp, leaf);
     }
     return pages;
 }
@@ -174,9 +176,8 @@ static void check_leaf(struct walk *w, struct vmm_space *sp, struct vmm_table *l
     hold(w, leaf->live > 0, 3, "an empty leaf table still exists");
 }
 
-static void expect_link(struct walk *w, const struct vmm_table *t, uint32_t i)
+static void expect_link(struct walk *w, const struct vidmm_adapter *ad, const struct vmm_table *t, uint32_t i)
 {
-    const struct vidmm_adapter *ad = w->ad;
     struct vidmm_pte_kind kind = { 0 };
     uint64_t address = 0;
     bool ok = ad->ops->pte_decode(ad->kmd, t->level, t->cpu, i, &kind, &address);
@@ -188,14 +189,14 @@ static void expect_link(struct walk *w, const struct vmm_table *t, uint32_t i)
     hold(w, c->parent == t && c->index == i && c->level + 1 == t->level, 3, "the tree of tables is damaged");
 }
 
-static void count_pages(struct walk *w, const struct vmm_table *t)
+static void count_pages(struct walk *w, const struct vidmm_adapter *ad, const struct vmm_table *t)
 {
-    const struct vmm_segment *seg = &w->ad->segment[t->segment];
+    const struct vmm_segment *seg = &ad->segment[t->segment];
     if (t->segment == VMM_SYSTEM) return;
     uint64_t n = div_up(t->bytes, 1ull << seg->page_shift);
     hold(w, !pagepool_is_free(&seg->pool, (uint32_t)(t->address >> seg->page_shift), 1), 5,
          "the page of a table is free in its pool");
-    w->table_pages[t->segment] += n;
+    w->table_pages[ad->gpu][t->segment] += n;
 }
 
 /* Tables that are not linked yet: a root to come, and what queued maps hold for it. */
@@ -203,17 +204,17 @@ static uint64_t check_spare_tables(struct walk *w, struct vmm_space *sp)
 {
     uint64_t n = 0;
     if (sp->pending_root != NULL) {
-        count_pages(w, sp->pending_root);
+        count_pages(w, sp->ad, sp->pending_root);
         n++;
     }
     LIST_FOREACH(it, &sp->pending) {
         const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
         LIST_FOREACH(li, &r->new_leaves) {
-            count_pages(w, list_entry(li, struct vmm_table, limbo));
+            count_pages(w, sp->ad, list_entry(li, struct vmm_table, limbo));
             n++;
         }
         if (r->new_root == NULL) continue;
-        count_pages(w, r->new_root);
+        count_pages(w, sp->ad, r->new_root);
         n++;
     }
     return n;
@@ -224,7 +225,7 @@ static void check_tables(struct walk *w, struct vmm_space *sp)
     uint64_t n = 0;
     for (struct vmm_table *t = sp->tables.root; t != NULL && w->number == 0; t = vmm_table_next(t)) {
         n++;
-        count_pages(w, t);
+        count_pages(w, sp->ad, t);
         if (t->level == 0) {
             if (sp->proc != NULL) check_leaf(w, sp, t, vmm_table_start(sp, t));
             continue;
@@ -232,7 +233,7 @@ static void check_tables(struct walk *w, struct vmm_space *sp)
         uint32_t children = 0;
         for (uint32_t i = 0; i < t->entries && w->number == 0; i++) {
             children += t->child[i] != NULL;
-            if (readable(sp, t)) expect_link(w, t, i);
+            if (readable(sp, t)) expect_link(w, sp->ad, t, i);
         }
         hold(w, children == t->live, 3, "live of an upper table differs from its children");
         hold(w, children > 0 || t->parent == NULL, 3, "an empty upper table still exists");
@@ -253,31 +254,31 @@ static void check_flushes(struct walk *w, const struct vmm_space *sp)
          "a space waits for a batch that was never begun");
 }
 
-static void check_limbo(struct walk *w)
+static void check_limbo(struct walk *w, const struct vidmm_adapter *ad)
 {
-    LIST_FOREACH(it, &w->ad->limbo) {
+    LIST_FOREACH(it, &ad->limbo) {
         const struct vmm_table *t = list_entry(it, struct vmm_table, limbo);
         hold(w, t->parent == NULL, 5, "a table that waits for its flush is still linked");
-        hold(w, t->limbo_seq <= w->ad->batch_next, 5, "a table waits for a batch that was never begun");
-        count_pages(w, t);
+        hold(w, t->limbo_seq <= ad->batch_next, 5, "a table waits for a batch that was never begun");
+        count_pages(w, ad, t);
     }
 }
 
 /* ---- pages: 4, 5 ---- */
 
-static void check_segment(struct walk *w, struct vmm_segment *seg)
+static void check_segment(struct walk *w, const struct vidmm_adapter *ad, const struct vmm_segment *seg)
 {
     uint64_t used = seg->table_pages;
-    LIST_FOREACH(it, &w->ad->allocs) {
+    LIST_FOREACH(it, &ad->allocs) {
         const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
-        bool here = al->segment == seg->id || (w->ad->move.al == al && w->ad->move.to == seg->id);
+        bool here = al->segment == seg->id || (ad->move.al == al && ad->move.to == seg->id);
         for (uint32_t i = 0; here && i < al->ext_count; i++) {
             hold(w, !pagepool_is_free(&seg->pool, al->ext[i].page, 1), 5,
                  "a page in use is free in its pool");
             used += al->ext[i].count;
         }
     }
-    hold(w, seg->table_pages == w->table_pages[seg->id], 4, "the pages of page tables are counted wrong");
+    hold(w, seg->table_pages == w->table_pages[ad->gpu][seg->id], 4, "the pages of page tables are counted wrong");
     hold(w, pagepool_check(&seg->pool), 4, "a page pool is damaged");
     hold(w, used == pagepool_used_pages(&seg->pool), 4, "pages of a segment are lost or owned twice");
 }
@@ -286,7 +287,7 @@ static void check_segment(struct walk *w, struct vmm_segment *seg)
 
 static void check_physical(struct walk *w, const struct vmm_alloc *al)
 {
-    const struct vidmm_adapter *ad = w->ad;
+    const struct vidmm_adapter *ad = al->ad;
     bool home = al->segment == VMM_SYSTEM, moving = ad->move.al == al, live = al->state == PLACE_LIVE;
     hold(w, home || al->ext_count <= 1, 13, "what is accessed physically is in pieces");
     if (moving) return;
@@ -294,18 +295,18 @@ static void check_physical(struct walk *w, const struct vmm_alloc *al)
          "what is accessed physically and resident at home is not in the aperture, or the reverse");
 }
 
-static void check_aperture(struct walk *w)
+static void check_aperture(struct walk *w, const struct vidmm_adapter *ad)
 {
     uint64_t end = 0, bytes = 0;
-    LIST_FOREACH(it, &w->ad->in_aperture) {
+    LIST_FOREACH(it, &ad->in_aperture) {
         const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_aperture);
         hold(w, al->physical && al->aperture_count == al->pages, 13, "a range of the aperture is too short");
         hold(w, al->aperture_page >= end, 4, "two ranges of the aperture overlap");
         end = (uint64_t)al->aperture_page + al->aperture_count;
         bytes += vmm_alloc_bytes(al);
     }
-    hold(w, end <= w->ad->aperture_pages, 4, "a range lies beyond what the aperture can map");
-    hold(w, bytes == w->ad->counters->aperture_bytes, 4, "the bytes of the aperture are counted wrong");
+    hold(w, end <= ad->aperture_pages, 4, "a range lies beyond what the aperture can map");
+    hold(w, bytes == ad->counters->aperture_bytes, 4, "the bytes of the aperture are counted wrong");
 }
 
 /* Lists of a packet hold their opens; on an engine, its addresses are those of this moment. */
@@ -313,7 +314,7 @@ static uint32_t check_lists(struct walk *w, const struct vmm_packet *p, bool run
 {
     const struct vmm_dma *m = p->dma;
     for (uint32_t i = 0; m != NULL && i < m->list_count; i++) {
-        struct vidmm_gpu_address at = vmm_aperture_address(w->ad, m->open[i]->al);
+        struct vidmm_gpu_address at = vmm_aperture_address(m->open[i]->al->ad, m->open[i]->al);
         bool same = m->list[i].segment == at.segment && m->list[i].address == at.offset;
         hold(w, m->open[i]->refs > 0, 13, "a queued list does not hold its allocation");
         hold(w, !running || (at.segment != 0 && same), 13, "a packet runs with an address of the past");
@@ -329,10 +330,12 @@ static void check_references(struct walk *w, const struct vidmm_device *d)
         LIST_FOREACH(pi, &c->packets)
             listed += check_lists(w, list_entry(pi, struct vmm_packet, link), false);
     }
-    for (uint32_t i = 0; i < w->ad->info.node_count; i++) {
-        LIST_FOREACH(pi, &w->ad->node[i].running) {
-            const struct vmm_packet *p = list_entry(pi, struct vmm_packet, link);
-            if (p->ctx != NULL && p->ctx->dev == d) listed += check_lists(w, p, true);
+    LINK_FOREACH(g, w->ad) {
+        for (uint32_t i = 0; i < g->info.node_count; i++) {
+            LIST_FOREACH(pi, &g->node[i].running) {
+                const struct vmm_packet *p = list_entry(pi, struct vmm_packet, link);
+                if (p->ctx != NULL && p->ctx->dev == d) listed += check_lists(w, p, true);
+            }
         }
     }
     LIST_FOREACH(it, &d->opens) held += list_entry(it, struct vidmm_open, on_device)->refs;
@@ -341,30 +344,36 @@ static void check_references(struct walk *w, const struct vidmm_device *d)
 
 /* ---- residency: 6, 7, 8, 9, 12, 17 ---- */
 
+static void check_plan(struct walk *w, const struct vidmm_adapter *ad, const uint64_t *planned,
+                       const uint64_t *counted)
+{
+    for (uint32_t id = 1; id <= ad->segment_count; id++) {
+        const struct vmm_segment *seg = &ad->segment[id];
+        uint64_t held = (uint64_t)max_u64(seg->table_reserve, seg->table_pages) << seg->page_shift;
+        hold(w, planned[id] == counted[id], 9, "the plan of a device is counted wrong");
+        hold(w, planned[id] == 0 || planned[id] + held <= seg->bytes, 9,
+             "a device requires more of a segment than it can hold");
+    }
+}
+
 /* Inv. 9: the plan covers what can only be in memory segments, and fits beside the tables. */
 static void check_admission(struct walk *w, const struct vidmm_device *d)
 {
-    uint64_t planned[VIDMM_SEGMENTS_MAX + 1] = { 0 };
+    uint64_t planned[VIDMM_GPUS_MAX][VIDMM_SEGMENTS_MAX + 1] = { { 0 } };
     uint32_t opens = 0, aperture = 0;
     LIST_FOREACH(it, &d->required) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_required);
         if (op->al->physical) aperture += vmm_aperture_need(op->al);
         if (op->al->segments & 1u) continue;
         opens++;
-        planned[op->plan] += vmm_alloc_bytes(op->al);
+        planned[op->al->ad->gpu][op->plan] += vmm_alloc_bytes(op->al);
         hold(w, (op->al->segments >> op->plan & 1u) != 0, 9, "an open is planned where it may not be");
     }
     hold(w, aperture == d->aperture_pages, 9, "the aperture pages of a device are counted wrong");
     hold(w, aperture == 0 || aperture <= w->ad->aperture_pages, 9,
          "a device requires more of the aperture than it can hold");
     hold(w, opens == d->memory_only, 8, "the opens that need memory segments are counted wrong");
-    for (uint32_t id = 1; id <= w->ad->segment_count; id++) {
-        const struct vmm_segment *seg = &w->ad->segment[id];
-        uint64_t held = (uint64_t)max_u64(seg->table_reserve, seg->table_pages) << seg->page_shift;
-        hold(w, planned[id] == d->planned[id], 9, "the plan of a device is counted wrong");
-        hold(w, planned[id] == 0 || planned[id] + held <= seg->bytes, 9,
-             "a device requires more of a segment than it can hold");
-    }
+    LINK_FOREACH(g, w->ad) check_plan(w, g, planned[g->gpu], d->planned[g->gpu]);
 }
 
 /* Inv. 14: a pool that was required when an update of it was accepted, or since, still is. */
@@ -373,9 +382,11 @@ static void check_pins(struct walk *w, const struct vidmm_device *d)
     LIST_FOREACH(it, &d->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
         uint32_t holds = 0;
-        LIST_FOREACH(pi, &d->proc->space.pending) {
-            const struct vmm_request *r = list_entry(pi, struct vmm_request, on_pending);
-            holds += r->update != NULL && r->open == op;
+        SPACE_FOREACH(sp, d->proc) {
+            LIST_FOREACH(pi, &sp->pending) {
+                const struct vmm_request *r = list_entry(pi, struct vmm_request, on_pending);
+                holds += r->update != NULL && r->open == op;
+            }
         }
         hold(w, holds == op->holds, 14, "the queued updates that name a pool are counted wrong");
         hold(w, !op->pinned || (holds > 0 && list_is_linked(&op->on_required)), 14,
@@ -397,7 +408,7 @@ static void check_holds(struct walk *w, const struct vidmm_device *d)
     uint32_t holds = 0;
     LIST_FOREACH(it, &d->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
-        hold(w, !op->held || op->al == w->ad->move.al, 17, "an open is held for a move that is over");
+        hold(w, !op->held || op->al == op->al->ad->move.al, 17, "an open is held for a move that is over");
         holds += op->held;
     }
     hold(w, holds == d->holds, 17, "a device is stopped and nobody will let it go on");
@@ -461,7 +472,7 @@ static uint32_t check_hwcontext(struct walk *w, const struct vidmm_hwcontext *c)
         check_doorbell(w, list_entry(it, struct vidmm_hwqueue, on_context));
     }
     hold(w, may || c->state != HW_RUNNING, 22, "a hardware context of a lost device was not stopped");
-    hold(w, c->state == HW_SUSPENDED || c->root_version == d->proc->space.tables.root_version, 22,
+    hold(w, c->state == HW_SUSPENDED || c->root_version == d->proc->on[c->ad->gpu]->tables.root_version, 22,
          "a hardware context executes under an old root");
     return c->state != HW_SUSPENDED;
 }
@@ -484,9 +495,13 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     hold(w, required == list_count(&d->required), 8, "the required list holds something else");
     hold(w, missing == d->missing, 7, "device.missing is wrong");
     hold(w, d->state == VIDMM_DEVICE_ACTIVE || missing == 0, 17, "a lost device still waits for memory");
-    hold(w, d->state != VIDMM_DEVICE_ACTIVE || !w->ad->lost, 19, "a device outlived its adapter");
+    hold(w, d->state != VIDMM_DEVICE_ACTIVE || !w->ad->removed, 19, "a device outlived its adapter");
     LIST_FOREACH(it, &d->contexts) running += list_entry(it, struct vidmm_context, on_device)->running;
-    running += w->ad->updating != NULL && w->ad->updating_runs && w->ad->updating->ctx->dev == d;
+    LINK_FOREACH(g, w->ad) {
+        running += g->updating != NULL && g->updating_runs && g->updating->ctx->dev == d;
+        hold(w, d->state != VIDMM_DEVICE_ACTIVE || !g->lost || !vmm_device_uses(d, g), 19,
+             "a device outlived a gpu that it uses");
+    }
     LIST_FOREACH(it, &d->hwcontexts)
         running += check_hwcontext(w, list_entry(it, struct vidmm_hwcontext, on_device));
     hold(w, running == d->running, 12, "the number of running packets is wrong");
@@ -533,17 +548,17 @@ static uint64_t check_syncs(struct walk *w, const struct vidmm_device *d)
 }
 
 /* What a node is said to hold is what the contexts think they have there. */
-static void check_nodes(struct walk *w)
+static void check_nodes(struct walk *w, const struct vidmm_adapter *ad)
 {
-    for (uint32_t i = 0; i < w->ad->info.node_count; i++) {
-        const struct vmm_node *n = &w->ad->node[i];
+    for (uint32_t i = 0; i < ad->info.node_count; i++) {
+        const struct vmm_node *n = &ad->node[i];
         uint64_t last = 0;
         hold(w, list_count(&n->running) == n->running_count, 12, "the packets on a node are counted wrong");
         LIST_FOREACH(it, &n->running) {
             const struct vmm_packet *p = list_entry(it, struct vmm_packet, link);
             hold(w, p->fence_id > last && p->fence_id <= n->next_fence, 12,
                  "packets on a node are out of order");
-            uint32_t node = w->ad->info.paging_node;
+            uint32_t node = ad->info.paging_node;
             if (p->ctx != NULL) node = p->ctx->node;
             else if (p->companion != NULL) node = p->companion->ctx->companion_node;
             hold(w, node == i, 12,
@@ -555,9 +570,8 @@ static void check_nodes(struct walk *w)
 
 /* ---- timeouts and loss: 19 ---- */
 
-static void check_watch(struct walk *w)
+static void check_watch(struct walk *w, const struct vidmm_adapter *ad)
 {
-    const struct vidmm_adapter *ad = w->ad;
     hold(w, ad->lost == ad->silent, 19, "the hardware is left alone, or touched, without a reason");
     hold(w, !ad->lost || ad->move.al == NULL, 19, "something moves on an adapter that is gone");
     for (uint32_t i = 0; i < ad->info.node_count; i++) {
@@ -571,9 +585,12 @@ static void check_watch(struct walk *w)
 static uint64_t check_process(struct walk *w, struct vidmm_process *p, uint64_t *waiters)
 {
     uint64_t local = 0, missing = 0;
-    check_bindings(w, &p->space);
-    check_tables(w, &p->space);
-    check_flushes(w, &p->space);
+    SPACE_FOREACH(sp, p) {
+        hold(w, sp->claims == p->space.claims, 15, "two gpus of a link have claims of their own");
+        check_bindings(w, sp);
+        check_tables(w, sp);
+        check_flushes(w, sp);
+    }
     if (p->privileged.ad != NULL) {
         check_bindings(w, &p->privileged);
         check_tables(w, &p->privileged);
@@ -595,7 +612,7 @@ static uint64_t check_process(struct walk *w, struct vidmm_process *p, uint64_t 
 
 static void check_alloc(struct walk *w, struct vmm_alloc *al)
 {
-    bool moving = w->ad->move.al == al;
+    bool moving = al->ad->move.al == al;
     LIST_FOREACH(it, &al->bindings) {
         const struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
         hold(w, b->target == TARGET_ALLOC && b->open->al == al, 11, "a reverse list holds a foreign binding");
@@ -618,30 +635,38 @@ static void check_alloc(struct walk *w, struct vmm_alloc *al)
     }
 }
 
+/* What belongs to one gpu, when the tables of all spaces have been seen. Gives the bytes of its allocations. */
+static uint64_t check_gpu(struct walk *w, struct vidmm_adapter *ad)
+{
+    uint64_t live = 0;
+    hold(w, !ad->sealed, 16, "the allocator is sealed between steps");
+    check_tables(w, &ad->paging);
+    check_flushes(w, &ad->paging);
+    LIST_FOREACH(it, &ad->allocs) {
+        struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
+        check_alloc(w, al);
+        live += vmm_alloc_bytes(al);
+    }
+    check_limbo(w, ad);
+    check_nodes(w, ad);
+    check_watch(w, ad);
+    check_aperture(w, ad);
+    for (uint32_t id = 1; id <= ad->segment_count; id++)
+        if (!(ad->segment[id].flags & VIDMM_SEGMENT_APERTURE)) check_segment(w, ad, &ad->segment[id]);
+    return live;
+}
+
 int vidmm_verify(struct vidmm_adapter *ad, const char **what)
 {
     struct walk w = { .ad = ad };
     uint64_t missing = 0, live = 0, waiters = 0;
-    hold(&w, !ad->sealed, 16, "the allocator is sealed between steps");
     LIST_FOREACH(it, &ad->processes)
         missing += check_process(&w, list_entry(it, struct vidmm_process, on_adapter), &waiters);
     hold(&w, waiters == list_count(&ad->waiters), 21, "a waiter is not at the head of its context");
     hold(&w, missing == ad->missing, 17, "the sum of what is missing is wrong: somebody is forgotten");
-    check_tables(&w, &ad->paging);
-    check_flushes(&w, &ad->paging);
-    LIST_FOREACH(it, &ad->allocs) {
-        struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
-        check_alloc(&w, al);
-        live += vmm_alloc_bytes(al);
-    }
+    LINK_FOREACH(g, ad) live += check_gpu(&w, g);
     hold(&w, w.bound == 0, 11, "a binding is missing from the list of its allocation");
-    check_limbo(&w);
-    check_nodes(&w);
-    check_watch(&w);
-    check_aperture(&w);
     hold(&w, live == ad->counters->alloc_bytes_live, 4, "the bytes of all allocations are wrong");
-    for (uint32_t id = 1; id <= ad->segment_count; id++)
-        if (!(ad->segment[id].flags & VIDMM_SEGMENT_APERTURE)) check_segment(&w, &ad->segment[id]);
     if (what != NULL) *what = w.what;
     return w.number;
 }
@@ -650,7 +675,7 @@ int vidmm_verify(struct vidmm_adapter *ad, const char **what)
 
 static uint64_t hash_space(const struct vmm_space *sp, uint64_t h)
 {
-    struct span_index *claims = (struct span_index *)(uintptr_t)&sp->claims; /* its queries are not const */
+    struct span_index *claims = (struct span_index *)(uintptr_t)sp->claims; /* its queries are not const */
     for (const struct span *c = span_find_first(claims, 0); c != NULL; c = span_next(claims, c)) {
         h = hash_u64(h, c->start);
         h = hash_u64(h, c->end);
@@ -729,17 +754,9 @@ static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
     return h;
 }
 
-uint64_t vidmm_state_hash(const struct vidmm_adapter *ad)
+static uint64_t hash_gpu(const struct vidmm_adapter *ad, uint64_t h)
 {
-    uint64_t h = hash_u64(hash_init(), ad->lost);
-    LIST_FOREACH(it, &ad->processes) {
-        const struct vidmm_process *p = list_entry(it, struct vidmm_process, on_adapter);
-        h = hash_u64(h, p->id);
-        h = hash_u64(h, p->budget);
-        h = hash_space(&p->space, h);
-        if (p->privileged.ad != NULL) h = hash_space(&p->privileged, h);
-        LIST_FOREACH(di, &p->devices) h = hash_device(list_entry(di, struct vidmm_device, on_process), h);
-    }
+    h = hash_u64(h, ad->lost);
     LIST_FOREACH(it, &ad->allocs) {
         const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
         h = hash_u64(h, al->id);
@@ -748,6 +765,21 @@ uint64_t vidmm_state_hash(const struct vidmm_adapter *ad)
         h = hash_u64(h, al->priority);
         h = hash_u64(h, (uint64_t)al->aperture_page << 32 | al->aperture_count);
     }
+    return h;
+}
+
+uint64_t vidmm_state_hash(const struct vidmm_adapter *ad)
+{
+    uint64_t h = hash_init();
+    LIST_FOREACH(it, &ad->processes) {
+        const struct vidmm_process *p = list_entry(it, struct vidmm_process, on_adapter);
+        h = hash_u64(h, p->id);
+        h = hash_u64(h, p->budget);
+        SPACE_FOREACH(sp, p) h = hash_space(sp, h);
+        if (p->privileged.ad != NULL) h = hash_space(&p->privileged, h);
+        LIST_FOREACH(di, &p->devices) h = hash_device(list_entry(di, struct vidmm_device, on_process), h);
+    }
+    LINK_FOREACH(g, ad) h = hash_gpu(g, h);
     h = hash_u64(h, ad->next_id);
     return hash_u64(h, ad->next_seq);
 }

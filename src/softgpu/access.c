@@ -97,11 +97,11 @@ static bool word_system(struct softgpu *g, uint8_t *host, uint32_t bytes, enum w
     if (op == WORD_STORE) return p->copy(p->ctx, host, &v, bytes);
     if (op == WORD_LOAD) *value = 0;
     if (op == WORD_LOAD) return p->copy(p->ctx, value, host, bytes);
-    lock_take(&g->lock);
+    lock_take(&g->peer[0]->lock);
     bool ok = p->copy(p->ctx, &before, host, bytes);
     v += before;
     if (ok) ok = p->copy(p->ctx, host, &v, bytes);
-    lock_drop(&g->lock);
+    lock_drop(&g->peer[0]->lock);
     *value = before;
     return ok;
 }
@@ -151,6 +151,7 @@ bool processor_store(struct softgpu_engine *e, uint64_t va, uint32_t bytes, uint
 static bool entry_page(struct softgpu_engine *e, const struct processor_place *at, struct gpu_page *page)
 {
     uint64_t base = at->address & ~(VIDMM_PAGE_SIZE - 1);
+    page->owner = e->gpu;
     page->segment = at->segment;
     page->address = base;
     if (vram_resolve(e->gpu, at->segment, base, VIDMM_PAGE_SIZE, &page->span)) return true;
@@ -171,7 +172,7 @@ bool processor_store_entry(struct softgpu_engine *e, const struct processor_plac
     bool ok = at->physical ? entry_page(e, at, &page)
                            : mmu_translate(e, e->packet.context, at->address, ACCESS_WRITE, &page);
     if (ok) ok = word_at(e, &page, at->address, bytes, WORD_STORE, &value);
-    if (ok && at->claim) vram_epoch_bump(e->gpu, page.segment, page.address);
+    if (ok && at->claim) vram_epoch_bump(page.owner, page.segment, page.address);
     lock_drop(&e->tlb_lock);
     if (ok) atomic_fetch_add_explicit(&e->progress, 1, memory_order_relaxed);
     return ok;
@@ -242,9 +243,10 @@ static bool side_translate(struct softgpu_engine *e, struct bulk_side *s, uint64
         struct devmem_span span = {page.span.host, n, page.span.kind};
         if (span.kind != DEVMEM_ZERO) {
             span.host += offset;
+            s->page[s->pages].owner = page.owner;
             s->page[s->pages].segment = page.segment;
             s->page[s->pages].address = page.address;
-            s->page[s->pages++].epoch = vram_epoch_get(e->gpu, page.segment, page.address);
+            s->page[s->pages++].epoch = vram_epoch_get(page.owner, page.segment, page.address);
         }
         side_append(s, span);
         va += n;
@@ -273,23 +275,26 @@ static enum softgpu_run bulk_prepare(struct softgpu_engine *e)
 }
 
 /* The paging process gives pages other content: their epoch changes before the first byte does. */
-static void epochs_bump(struct softgpu_engine *e, const struct bulk_side *s)
+static void epochs_bump(const struct bulk_side *s)
 {
-    for (uint32_t i = 0; i < s->pages; i++) vram_epoch_bump(e->gpu, s->page[i].segment, s->page[i].address);
+    for (uint32_t i = 0; i < s->pages; i++)
+        vram_epoch_bump(s->page[i].owner, s->page[i].segment, s->page[i].address);
 }
 
 /* What is moved out of VRAM belongs to nobody there any more. (What is read from system memory stays its
  * owner's home.) */
-static void vram_epochs_bump(struct softgpu_engine *e, const struct bulk_side *s)
+static void vram_epochs_bump(const struct bulk_side *s)
 {
     for (uint32_t i = 0; i < s->pages; i++)
-        if (s->page[i].segment != 0) vram_epoch_bump(e->gpu, s->page[i].segment, s->page[i].address);
+        if (s->page[i].segment != 0)
+            vram_epoch_bump(s->page[i].owner, s->page[i].segment, s->page[i].address);
 }
 
 static void epochs_check(struct softgpu_engine *e, const struct bulk_side *s, bool write)
 {
     for (uint32_t i = 0; i < s->pages; i++) {
-        if (vram_epoch_get(e->gpu, s->page[i].segment, s->page[i].address) == s->page[i].epoch) continue;
+        uint32_t now = vram_epoch_get(s->page[i].owner, s->page[i].segment, s->page[i].address);
+        if (now == s->page[i].epoch) continue;
         detector_late(e, e->packet.context, s->va, write);
         return;
     }
@@ -392,8 +397,8 @@ static enum softgpu_run bulk_commit(struct softgpu_engine *e)
     struct softgpu_context *ctx = e->packet.context;
     uint64_t failed = 0;
     bool ok, owner = ctx->space->system;
-    if (owner) epochs_bump(e, &b->to);
-    if (owner && b->kind == BULK_COPY) vram_epochs_bump(e, &b->from);
+    if (owner) epochs_bump(&b->to);
+    if (owner && b->kind == BULK_COPY) vram_epochs_bump(&b->from);
     if (b->kind == BULK_COPY) ok = copy_move(e, &failed);
     else if (b->kind == BULK_FILL) ok = fill_move(e, &failed);
     else ok = sum_move(e, &failed);

@@ -99,6 +99,7 @@ vidmm_status softgpu_create(const struct softgpu_options *options, struct softgp
     if (g == NULL) return VIDMM_NO_MEMORY;
     g->opt = *options;
     g->format = *options->format;
+    g->peer[0] = g;
     if (g->opt.queue_depth == 0) g->opt.queue_depth = SOFTGPU_QUEUE_MAX;
     g->tlb_mask = (1u << (g->opt.tlb_bits == 0 ? 14 : g->opt.tlb_bits)) - 1;
     atomic_store(&g->next_tag, 1);
@@ -110,6 +111,14 @@ vidmm_status softgpu_create(const struct softgpu_options *options, struct softgp
     if (!ok) softgpu_destroy(g);
     if (ok) *out = g;
     return ok ? VIDMM_OK : VIDMM_NO_MEMORY;
+}
+
+void softgpu_link(struct softgpu *const *gpu, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        gpu[i]->index = i;
+        for (uint32_t k = 0; k < n; k++) gpu[i]->peer[k] = gpu[k];
+    }
 }
 
 void softgpu_destroy(struct softgpu *g)

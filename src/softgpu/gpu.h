@@ -46,6 +46,7 @@ struct walk_entry {              /* upper entry: names the table of level - 1 */
 
 struct gpu_page { /* a translated page */
     struct devmem_span span;
+    struct softgpu *owner; /* of the segment */
     uint32_t segment; uint64_t address;
 };
 
@@ -61,7 +62,7 @@ struct bulk_side {
     uint64_t va;
     uint32_t pages, spans;
     struct devmem_span span[GPU_CHUNK_PAGES];
-    struct { uint32_t segment, epoch; uint64_t address; } page[GPU_CHUNK_PAGES];
+    struct { struct softgpu *owner; uint32_t segment, epoch; uint64_t address; } page[GPU_CHUNK_PAGES];
 };
 
 struct bulk {
@@ -123,6 +124,8 @@ struct softgpu_engine {
 };
 
 struct softgpu {
+    struct softgpu *peer[VIDMM_GPUS_MAX]; /* of its link, by index; itself among them */
+    uint32_t index;
     struct softgpu_options opt;
     struct softgpu_format format;
     struct gpu_segment segment[VIDMM_SEGMENTS_MAX + 1]; /* by id */
@@ -132,13 +135,13 @@ struct softgpu {
     uint8_t *vram;
     uint64_t vram_bytes;
     _Atomic uint32_t *vram_epoch;        /* per 4 KiB page */
-    _Atomic uint32_t *sys_epoch;
+    _Atomic uint32_t *sys_epoch;         /* of GPU 0: for the whole link */
     uint64_t vram_epoch_bytes;
     const struct vidmm_platform *platform;
     struct softgpu_irq irq;
     _Atomic uint64_t next_tag;
     _Atomic uint32_t next_space;
-    struct gpu_lock lock;                /* knobs, detector, spaces, atomics on system memory */
+    struct gpu_lock lock;                /* knobs, detector, spaces; of GPU 0: atomics on system memory */
     struct softgpu_knobs knobs;
     struct softgpu_detector detector;
     struct softgpu_space *spaces;
@@ -164,6 +167,8 @@ enum softgpu_step engine_hw_pick(struct softgpu_engine *);     /* the engine is 
 void vram_forget(struct softgpu *);
 bool vram_create(struct softgpu *);
 void vram_destroy(struct softgpu *);
+/* Whose memory a page of a link is: NULL: there is no such gpu, or it is gone. */
+struct softgpu *vram_owner(struct softgpu *, const struct softgpu_pte *);
 /* Host bytes behind a page address; false: nothing there. Stays within one page. */
 bool vram_resolve(struct softgpu *, uint32_t segment, uint64_t address, uint64_t bytes,
                   struct devmem_span *);

@@ -45,6 +45,8 @@ static struct walk_result read_level(struct softgpu *g, const struct softgpu_con
     if (r.out_of_root) return r;
     r.place = (struct pte_place){table.offset + index * g->format.entry_bytes, table.segment};
     if (mmu_read_entry(g, r.place, &r.raw)) r.pte = g->format.decode(level, r.raw);
+    bool names_table = level > 0 && r.pte.valid && r.pte.segment != 0;
+    if (names_table && r.pte.gpu != g->index) r.pte.valid = false; /* tables are at home */
     return r;
 }
 
@@ -71,7 +73,8 @@ static bool same_translation(const struct softgpu_pte *a, const struct softgpu_p
     if (a->valid != b->valid) return false;
     if (!a->valid) return true;
     bool rights = a->read_only == b->read_only && a->no_execute == b->no_execute && a->zero == b->zero;
-    return rights && (a->zero || (a->segment == b->segment && a->address == b->address));
+    bool page = a->segment == b->segment && a->address == b->address;
+    return rights && (a->zero || (page && (a->segment == 0 || a->gpu == b->gpu)));
 }
 
 /* Bytes of the entry unchanged? One load; the common case by far. */
@@ -102,7 +105,8 @@ static void check_leaf(struct softgpu_engine *e, const struct softgpu_context *c
         return;
     }
     bool names_page = t->pte.valid && !t->pte.zero;
-    bool reused = names_page && page_reused(g, t->pte.segment, t->pte.address, t->epoch);
+    struct softgpu *owner = vram_owner(g, &t->pte);
+    bool reused = names_page && (owner == NULL || page_reused(owner, t->pte.segment, t->pte.address, t->epoch));
     struct softgpu_stale s = {.va = va, .write = kind == ACCESS_WRITE, .cached = t->raw, .actual = now.raw};
     detector_stale(e, ctx, &s, reused || ctx->space->system);
 }
@@ -163,10 +167,10 @@ static struct walk_result walk_cached(struct softgpu_engine *e, const struct sof
 static void tlb_store(struct softgpu_engine *e, struct tlb_entry *t, uint64_t tag, uint64_t page,
                       const struct walk_result *r)
 {
-    bool names_page = r->pte.valid && !r->pte.zero;
+    struct softgpu *owner = r->pte.valid && !r->pte.zero ? vram_owner(e->gpu, &r->pte) : NULL;
     *t = (struct tlb_entry){
         .tag = tag, .page = page, .raw = r->raw, .place = r->place, .pte = r->pte, .level = r->level,
-        .epoch = names_page ? vram_epoch_get(e->gpu, r->pte.segment, r->pte.address) : 0};
+        .epoch = owner != NULL ? vram_epoch_get(owner, r->pte.segment, r->pte.address) : 0};
 }
 
 /* Loads some neighbours of a leaf entry just read. An entry already there is kept, right or wrong. */
@@ -201,10 +205,12 @@ static bool page_allow(struct softgpu_engine *e, const struct tlb_entry *t, uint
     if (kind == ACCESS_WRITE && t->pte.read_only) code = SOFTGPU_ERROR_READ_ONLY;
     if (kind == ACCESS_FETCH && t->pte.no_execute) code = SOFTGPU_ERROR_NO_EXECUTE;
     if (!t->pte.valid) code = SOFTGPU_ERROR_NOT_PRESENT;
-    *out = (struct gpu_page){.segment = t->pte.segment, .address = t->pte.address};
+    *out = (struct gpu_page){.owner = vram_owner(e->gpu, &t->pte), .segment = t->pte.segment,
+                             .address = t->pte.address};
     out->span = (struct devmem_span){NULL, VIDMM_PAGE_SIZE, DEVMEM_ZERO};
     bool resolve = code == 0 && !t->pte.zero;
-    if (resolve && !vram_resolve(e->gpu, t->pte.segment, t->pte.address, VIDMM_PAGE_SIZE, &out->span))
+    if (resolve && out->owner == NULL) code = SOFTGPU_ERROR_BAD_ADDRESS;
+    else if (resolve && !vram_resolve(out->owner, t->pte.segment, t->pte.address, VIDMM_PAGE_SIZE, &out->span))
         code = SOFTGPU_ERROR_BAD_ADDRESS;
     if (code != 0) fault_set(e, va, t->level, kind, code);
     return code == 0;

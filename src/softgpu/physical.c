@@ -108,7 +108,7 @@ bool physical_translate(struct softgpu_engine *e, uint64_t address, enum access_
         }
         if (at.segment == 0 && at.offset == 0) return bad_address(e, address, kind);
     }
-    *out = (struct gpu_page){.segment = at.segment, .address = at.offset};
+    *out = (struct gpu_page){.owner = g, .segment = at.segment, .address = at.offset};
     if (!vram_resolve(g, at.segment, at.offset, VIDMM_PAGE_SIZE, &out->span))
         return bad_address(e, address, kind);
     return true;

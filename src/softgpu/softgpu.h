@@ -23,6 +23,7 @@ struct softgpu_engine;
 struct softgpu_pte {
     bool valid, zero, read_only, no_execute;
     uint32_t segment;    /* 0: system memory, address = frame * 4096 */
+    uint32_t gpu;        /* of a link: whose segment; tables are in the walker's own memory only */
     uint64_t address;    /* of the page, or above level 0 of the next table */
 };
 
@@ -97,6 +98,9 @@ struct softgpu_irq {
 /* VIDMM_INVALID: impossible options. VIDMM_NO_MEMORY. */
 vidmm_status softgpu_create(const struct softgpu_options *, struct softgpu **);
 void softgpu_destroy(struct softgpu *); /* stops its threads */
+/* Up to VIDMM_GPUS_MAX gpus that reach each other's segments, by their index. Before they are attached; none may
+ * be destroyed while another one of them runs. */
+void softgpu_link(struct softgpu *const *, uint32_t n);
 void softgpu_attach(struct softgpu *, const struct vidmm_platform *, const struct softgpu_irq *);
 
 /* ---- address spaces, contexts, packets (embedded in the driver's objects) ----------------------- */

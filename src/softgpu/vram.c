@@ -54,6 +54,14 @@ void *softgpu_vram(struct softgpu *g, uint32_t segment, uint64_t offset, uint64_
     return g->vram + s->vram_offset + offset;
 }
 
+struct softgpu *vram_owner(struct softgpu *g, const struct softgpu_pte *pte)
+{
+    if (pte->segment == 0) return g;
+    struct softgpu *owner = pte->gpu < VIDMM_GPUS_MAX ? g->peer[pte->gpu] : NULL;
+    bool gone = owner != NULL && owner != g && atomic_load_explicit(&owner->stopped, memory_order_relaxed);
+    return gone ? NULL : owner;
+}
+
 bool vram_resolve(struct softgpu *g, uint32_t segment, uint64_t address, uint64_t bytes,
                   struct devmem_span *out)
 {
@@ -72,7 +80,7 @@ bool vram_resolve(struct softgpu *g, uint32_t segment, uint64_t address, uint64_
 static _Atomic uint32_t *epoch_of(struct softgpu *g, uint32_t segment, uint64_t address)
 {
     uint64_t page = address >> VIDMM_PAGE_SHIFT;
-    if (segment == 0) return &g->sys_epoch[page & (GPU_SYS_EPOCHS - 1)];
+    if (segment == 0) return &g->peer[0]->sys_epoch[page & (GPU_SYS_EPOCHS - 1)];
     const struct gpu_segment *s = memory_segment(g, segment);
     if (s == NULL || address >= s->bytes) return &g->vram_epoch[g->vram_bytes >> VIDMM_PAGE_SHIFT];
     return &g->vram_epoch[(s->vram_offset >> VIDMM_PAGE_SHIFT) + page];

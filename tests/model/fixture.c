@@ -58,8 +58,58 @@ static void add_engines(struct fixture *f)
     world_add_actor(f->world, &(struct world_actor){step_paging, NULL, f});
 }
 
+static bool peer_step(struct fx_peer *p, uint32_t node)
+{
+    return softgpu_engine_step(p->gpu, node) == SOFTGPU_PROGRESS;
+}
+
+static bool peer_compute(void *p) { return peer_step(p, REF_NODE_COMPUTE); }
+static bool peer_copy(void *p) { return peer_step(p, REF_NODE_COPY); }
+static bool peer_paging(void *p) { return !((struct fx_peer *)p)->paging_held && peer_step(p, REF_NODE_PAGING); }
+static uint64_t peer_wake(void *p) { return softgpu_wakeup_ns(((struct fx_peer *)p)->gpu); }
+
+static void add_peer_engines(struct fixture *f, struct fx_peer *p)
+{
+    world_add_actor(f->world, &(struct world_actor){peer_compute, peer_wake, p});
+    world_add_actor(f->world, &(struct world_actor){peer_copy, NULL, p});
+    world_add_actor(f->world, &(struct world_actor){peer_paging, NULL, p});
+}
+
+void fx_hold_paging(struct fixture *f, uint32_t gpu, bool held) { f->peer[gpu - 1].paging_held = held; }
+
+void fx_add_peer(struct fx_options *o, enum ref_format format)
+{
+    struct fx_options own;
+    fx_options(&own, format);
+    own.ref.seed = o->peer_count + 2;
+    o->peer[o->peer_count++] = own.ref;
+}
+
+/* Gives what vidmm_adapter_config.peer wants. */
+static void make_peers(struct fixture *f, const struct fx_options *o, struct vidmm_gpu *gpu)
+{
+    struct ref_kmd *link[VIDMM_GPUS_MAX] = {f->ref};
+    f->peer_count = o->peer_count;
+    for (uint32_t i = 0; i < o->peer_count; i++) {
+        struct fx_peer *p = &f->peer[i];
+        struct ref_options ro = o->peer[i];
+        ro.now_ns = world_now_ns;
+        ro.now_ctx = f->world;
+        assert_int_equal(ref_create(&ro, &p->ref), VIDMM_OK);
+        p->gpu = ref_gpu(p->ref);
+        assert_true(tap_init(&p->tap, ref_ops(), p->ref));
+        gpu[i] = (struct vidmm_gpu){&p->tap.ops, &p->tap};
+        link[i + 1] = p->ref;
+    }
+    ref_link(link, 1 + o->peer_count);
+}
+
 static void free_world(struct fixture *f)
 {
+    for (uint32_t i = 0; i < f->peer_count; i++) {
+        ref_destroy(f->peer[i].ref);
+        tap_fini(&f->peer[i].tap);
+    }
     ref_destroy(f->ref);
     tap_fini(&f->tap);
     world_destroy(f->world);
@@ -80,14 +130,18 @@ vidmm_status fx_open(struct fixture *f, const struct fx_options *o)
     f->gpu = ref_gpu(f->ref);
     assert_true(tap_init(&f->tap, ref_ops(), f->ref));
     f->tap.edit_info = o->edit_info;
+    struct vidmm_gpu peer[VIDMM_GPUS_MAX - 1];
+    make_peers(f, o, peer);
     struct vidmm_adapter_config cfg = {.struct_size = sizeof(cfg), .platform = world_platform(f->world),
                                        .ops = &f->tap.ops, .kmd = &f->tap, .break_row = row,
+                                       .peer = peer, .peer_count = o->peer_count,
                                        .tdr_level = o->timeouts ? VIDMM_TDR_RECOVER : VIDMM_TDR_OFF,
                                        .tdr_limit_count = o->tdr_limit,
                                        .slice_ns = UINT64_MAX}; /* cases hold engines at will */
     vidmm_status st = vidmm_adapter_create(&cfg, &f->ad, &f->why);
     if (st == VIDMM_OK) {
         add_engines(f);
+        for (uint32_t i = 0; i < f->peer_count; i++) add_peer_engines(f, &f->peer[i]);
         world_own(f->world, f->ad);
         return st;
     }
@@ -118,19 +172,25 @@ void fx_verify(struct fixture *f)
     if (number != 0) fail_msg("invariant %d does not hold: %s", number, what);
 }
 
-void fx_close(struct fixture *f)
+static void insist_clean(struct softgpu *gpu)
 {
     struct softgpu_detector d;
+    softgpu_get_detector(gpu, &d);
+    if (d.violations != 0)
+        fail_msg("the device model saw %llu stale uses; first at %llx", (unsigned long long)d.violations,
+                 (unsigned long long)d.first_violation.va);
+}
+
+void fx_close(struct fixture *f)
+{
     struct world_accounts a;
     fx_settle(f);
     fx_verify(f);
     while (f->process_count > 0) vidmm_process_destroy(f->process[--f->process_count]);
     fx_settle(f);
     assert_true(vidmm_adapter_idle(f->ad));
-    softgpu_get_detector(f->gpu, &d);
-    if (!f->expect_violations && d.violations != 0)
-        fail_msg("the device model saw %llu stale uses; first at %llx", (unsigned long long)d.violations,
-                 (unsigned long long)d.first_violation.va);
+    if (!f->expect_violations) insist_clean(f->gpu);
+    for (uint32_t i = 0; i < f->peer_count; i++) insist_clean(f->peer[i].gpu);
     vidmm_adapter_destroy(f->ad);
     world_get_accounts(f->world, &a);
     free_world(f);
@@ -203,7 +263,7 @@ vidmm_status client_try_alloc(struct client *c, const struct fx_alloc *a, struct
     uint32_t align = a->alignment == 0 && (a->set & SET_64K) != 0 ? (uint32_t)VIDMM_PAGE_64K : a->alignment;
     struct ref_alloc_private p = {.magic = REF_ALLOC_MAGIC, .alignment = align, .bytes = a->bytes,
                                   .supported = a->set, .preferred = a->preferred, .flags = a->flags,
-                                  .priority = a->priority};
+                                  .priority = a->priority, .gpu = a->gpu};
     struct vidmm_alloc_desc d = {.private_data = &p, .private_size = sizeof(p)};
     return vidmm_alloc_create(c->device, &d, out);
 }

@@ -35,7 +35,12 @@ struct fx_options {
     bool timeouts;          /* packets and suspensions time out after the default delay; else never */
     uint32_t tdr_limit;     /* timeouts and resets that are too many; 0: the default */
     bool may_refuse;        /* fixture_open gives the status instead of failing */
+    struct ref_options peer[VIDMM_GPUS_MAX - 1]; /* of a link: its other gpus */
+    uint32_t peer_count;
 };
+
+/* Another gpu of a link. */
+struct fx_peer { struct ref_kmd *ref; struct softgpu *gpu; struct tap tap; bool paging_held; };
 
 struct fixture {
     struct world *world;
@@ -47,6 +52,8 @@ struct fixture {
     enum ref_format format;
     struct vidmm_process *process[FX_PROCESSES_MAX];
     uint32_t process_count;
+    struct fx_peer peer[VIDMM_GPUS_MAX - 1];
+    uint32_t peer_count;
     bool expect_violations; /* fixture_close does not insist on a clean detector */
 };
 
@@ -54,6 +61,8 @@ struct fixture {
 void fx_options(struct fx_options *, enum ref_format);
 vidmm_status fx_open(struct fixture *, const struct fx_options *);
 void fx_open_format(struct fixture *, enum ref_format);
+void fx_add_peer(struct fx_options *, enum ref_format); /* one gpu more, of the same memory */
+void fx_hold_paging(struct fixture *, uint32_t gpu, bool held); /* of a peer: its paging node stands still */
 /* Ends every process, lets everything finish, and insists: nothing leaked, nothing stale was used. */
 void fx_close(struct fixture *);
 void fx_drop(struct fixture *); /* ends the world of an adapter that was damaged on purpose */
@@ -83,7 +92,7 @@ struct client {
 void client_open(struct client *, struct fixture *, struct vidmm_process *); /* process NULL: a new one */
 struct vidmm_context *client_context(struct client *, uint32_t node);
 
-struct fx_alloc { uint64_t bytes; uint32_t set, preferred, alignment, flags, priority; };
+struct fx_alloc { uint64_t bytes; uint32_t set, preferred, alignment, flags, priority, gpu; };
 struct vidmm_open *client_alloc(struct client *, const struct fx_alloc *);
 vidmm_status client_try_alloc(struct client *, const struct fx_alloc *, struct vidmm_open **);
 /* Maps and waits; fails the case if it is refused. bytes 0: all of it from offset on. */

@@ -95,7 +95,7 @@ static void bindings_lie_in_one_claim(void **state)
     b->end += PAGE;                                  /* into the neighbour */
     objects(&s, 1);
     b->end -= PAGE;
-    struct span *c = span_find(&sp->claims, BASE);
+    struct span *c = span_find(sp->claims, BASE);
     c->end -= PAGE;                                  /* the claim ends before the binding */
     objects(&s, 1);
     c->end += PAGE;
@@ -455,12 +455,12 @@ static void freed_pages_are_void_for_queued_maps(void **state)
     hole->range.end += MIB;                          /* a hole beyond its map */
     objects(&s, 18);
     hole->range.end -= MIB;
-    struct span *c = span_find(&sp->claims, QUEUED);
+    struct span *c = span_find(sp->claims, QUEUED);
     struct span_halves halves;
-    assert_true(span_cut(&sp->claims, c, QUEUED, QUEUED + 64 * KIB, &halves)); /* freed, and no hole */
+    assert_true(span_cut(sp->claims, c, QUEUED, QUEUED + 64 * KIB, &halves)); /* freed, and no hole */
     objects(&s, 18);
-    assert_true(span_reserve(&sp->claims, 1));
-    c = span_insert(&sp->claims, QUEUED, QUEUED + 64 * KIB);
+    assert_true(span_reserve(sp->claims, 1));
+    c = span_insert(sp->claims, QUEUED, QUEUED + 64 * KIB);
     assert_non_null(c);
     c->kind = CLAIM_MAP;
     r->executed = true;

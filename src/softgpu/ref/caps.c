@@ -18,6 +18,7 @@
 struct ref_kmd {
     struct port port;              /* first: the ops' kmd argument is both */
     struct ref_options opt;
+    struct ref_kmd *link[VIDMM_GPUS_MAX]; /* of GPU 0: by index, itself first; NULL behind the last */
 };
 
 void ref_options_default(struct ref_options *o, enum ref_format format)
@@ -26,7 +27,7 @@ void ref_options_default(struct ref_options *o, enum ref_format format)
     o->segment[0] = (struct ref_segment){.bytes = 256ull << 20, .pages_64k = true, .application = true};
     o->segment[1] = (struct ref_segment){.bytes = 32ull << 20, .application = true};
     o->segment[2] = (struct ref_segment){.bytes = 1ull << 30, .aperture = true};
-    if (format == REF_FORMAT_A) {
+    if (format != REF_FORMAT_B) {
         o->mmu_flags = VIDMM_MMU_READ_ONLY | VIDMM_MMU_NO_EXECUTE | VIDMM_MMU_ZERO_IN_PTE |
                        VIDMM_MMU_CACHE_COHERENT | VIDMM_MMU_INVALID_NOT_CACHED;
         for (uint32_t i = 0; i < 4; i++) o->table_segment[i] = 2;
@@ -61,7 +62,7 @@ static bool options_valid(const struct ref_options *o, const struct port_format 
 {
     uint32_t able = VIDMM_MMU_READ_ONLY | VIDMM_MMU_NO_EXECUTE | VIDMM_MMU_ZERO_IN_PTE |
                     VIDMM_MMU_EXPLICIT_INVALIDATION | VIDMM_MMU_INVALID_NOT_CACHED;
-    if (f == &ref_format8) able |= VIDMM_MMU_CACHE_COHERENT;
+    if (f != &ref_format4) able |= VIDMM_MMU_CACHE_COHERENT;
     if ((o->mmu_flags & ~able) != 0 || !segments_valid(o, f)) return false;
     if (o->submit_depth > SOFTGPU_QUEUE_MAX || o->paging_buffer_bytes % 4096 != 0) return false;
     for (uint32_t i = 0; i < f->hw.level_count; i++) {
@@ -142,11 +143,14 @@ static vidmm_status gpu_create(struct ref_kmd *k)
 
 vidmm_status ref_create(const struct ref_options *o, struct ref_kmd **out)
 {
-    const struct port_format *f = o->format == REF_FORMAT_A ? &ref_format8 : &ref_format4;
+    static const struct port_format *const formats[] = {&ref_format8, &ref_format4, &ref_format8c};
+    if ((uint32_t)o->format >= ARRAY_COUNT(formats)) return VIDMM_INVALID;
+    const struct port_format *f = formats[o->format];
     if (!options_valid(o, f)) return VIDMM_INVALID;
     struct ref_kmd *k = calloc(1, sizeof(*k));
     if (k == NULL) return VIDMM_NO_MEMORY;
     k->opt = *o;
+    k->link[0] = k;
     k->port.format = f;
     describe(&k->port.info, o, f);
     k->port.user_nodes = 1u << REF_NODE_COMPUTE | 1u << REF_NODE_COPY;
@@ -157,6 +161,17 @@ vidmm_status ref_create(const struct ref_options *o, struct ref_kmd **out)
     if (st != VIDMM_OK) free(k);
     if (st == VIDMM_OK) *out = k;
     return st;
+}
+
+void ref_link(struct ref_kmd *const *kmd, uint32_t n)
+{
+    struct softgpu *gpu[VIDMM_GPUS_MAX];
+    for (uint32_t i = 0; i < n; i++) {
+        kmd[i]->port.info.gpu = i;
+        kmd[0]->link[i] = kmd[i];
+        gpu[i] = kmd[i]->port.gpu;
+    }
+    softgpu_link(gpu, n);
 }
 
 void ref_destroy(struct ref_kmd *k)
@@ -187,7 +202,6 @@ static bool set_valid(const struct vidmm_adapter_info *info, uint32_t supported,
 static vidmm_status ref_create_allocation(void *kmd, struct vidmm_kmd_allocation *a)
 {
     struct ref_kmd *k = kmd;
-    const struct vidmm_adapter_info *info = &k->port.info;
     const uint32_t known = VIDMM_ALLOCATION_CPU_VISIBLE | VIDMM_ALLOCATION_CACHED |
                            VIDMM_ALLOCATION_ACCESSED_PHYSICALLY;
     struct ref_alloc_private in;
@@ -196,7 +210,8 @@ static vidmm_status ref_create_allocation(void *kmd, struct vidmm_kmd_allocation
     bool sized = in.bytes != 0 && in.bytes <= VIDMM_ALLOC_PAGES_MAX * VIDMM_PAGE_SIZE;
     bool sane = sized && in.magic == REF_ALLOC_MAGIC && (in.flags & ~known) == 0 &&
                 in.priority <= VIDMM_PRIORITY_MAXIMUM;
-    if (!sane) return VIDMM_INVALID;
+    if (!sane || in.gpu >= VIDMM_GPUS_MAX || k->link[in.gpu] == NULL || in.unused != 0) return VIDMM_INVALID;
+    const struct vidmm_adapter_info *info = &k->link[in.gpu]->port.info;
     if (in.alignment != 0 && (!is_pow2(in.alignment) || in.alignment > ALIGNMENT_MAX)) return VIDMM_INVALID;
     uint32_t supported = in.supported != 0 ? in.supported : system_bit(info);
     if (!set_valid(info, supported, in.preferred)) return VIDMM_INVALID;
@@ -209,6 +224,7 @@ static vidmm_status ref_create_allocation(void *kmd, struct vidmm_kmd_allocation
     a->preferred = in.preferred;
     a->priority = in.priority != 0 ? in.priority : VIDMM_PRIORITY_NORMAL;
     a->flags = in.flags;
+    a->gpu = in.gpu;
     return port_allocation_create(&k->port, a);
 }
 

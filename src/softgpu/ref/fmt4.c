@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* fmt4.c - format B: leaf tables of 1024 entries of 4 bytes under a root of up to 2^18 entries.
- *   31          8 7 6 5     4  3    2    1      0
- *   | page number | 0 | segment | NX | RO | zero | valid |
+ *   31          8 7   6 5     4  3    2    1      0
+ *   | page number | gpu | segment | NX | RO | zero | valid |
  * An invalid entry is 0. Pages beyond 64 GiB of their segment (or of system memory) cannot be named: such
  * an entry is written invalid, so that the GPU faults instead of reaching a wrong page. Owns nothing. */
 #include "softgpu/devmem.h"
@@ -13,13 +13,15 @@
 #define NO_EXECUTE 8u
 #define SEGMENT_SHIFT 4
 #define SEGMENT_MASK 3u
+#define GPU_SHIFT 6
+#define GPU_MASK 3u
 #define PAGE_SHIFT 8
 #define ADDRESS_MAX (1ull << 36)
 
 static uint64_t attr4(const struct vidmm_pte_kind *k)
 {
     if ((k->flags & VIDMM_PTE_VALID) == 0) return 0;
-    uint32_t a = VALID | (k->segment & SEGMENT_MASK) << SEGMENT_SHIFT;
+    uint32_t a = VALID | (k->segment & SEGMENT_MASK) << SEGMENT_SHIFT | (k->gpu & GPU_MASK) << GPU_SHIFT;
     if ((k->flags & VIDMM_PTE_ZERO) != 0) a |= ZERO;
     if ((k->flags & VIDMM_PTE_READ_ONLY) != 0) a |= READ_ONLY;
     if ((k->flags & VIDMM_PTE_NO_EXECUTE) != 0) a |= NO_EXECUTE;
@@ -72,6 +74,7 @@ static struct softgpu_pte decode4(uint32_t level, uint64_t raw)
     return (struct softgpu_pte){
         .valid = (raw & VALID) != 0, .zero = (raw & ZERO) != 0, .read_only = (raw & READ_ONLY) != 0,
         .no_execute = (raw & NO_EXECUTE) != 0, .segment = (uint32_t)(raw >> SEGMENT_SHIFT & SEGMENT_MASK),
+        .gpu = (uint32_t)(raw >> GPU_SHIFT & GPU_MASK),
         .address = raw >> PAGE_SHIFT << VIDMM_PAGE_SHIFT};
 }
 
@@ -84,6 +87,7 @@ static void kind4(uint32_t level, uint64_t raw, struct vidmm_pte_kind *k)
     if ((raw & READ_ONLY) != 0) k->flags |= VIDMM_PTE_READ_ONLY;
     if ((raw & NO_EXECUTE) != 0) k->flags |= VIDMM_PTE_NO_EXECUTE;
     k->segment = (uint32_t)(raw >> SEGMENT_SHIFT & SEGMENT_MASK);
+    k->gpu = (uint32_t)(raw >> GPU_SHIFT & GPU_MASK);
 }
 
 const struct port_format ref_format4 = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* fmt8.c - format A: four levels of 512 entries of 8 bytes.
- *   63      60 59        52 51                12 11 10     5   4     3    2    1      0
- *   | unused  | protection | address bits 51-12 | 0 | segment| coh | NX | RO | zero | valid |
+/* fmt8.c - format A: four levels of 512 entries of 8 bytes; format C: the same entries, and three levels.
+ *   63  62 61 60 59        52 51                12 11 10     5   4     3    2    1      0
+ *   |  0  | gpu | protection | address bits 51-12 | 0 | segment| coh | NX | RO | zero | valid |
  * An invalid entry is 0. Owns nothing. */
 #include "softgpu/devmem.h"
 #include "softgpu/ref/formats.h"
@@ -15,11 +15,13 @@
 #define SEGMENT_MASK 0x3full
 #define ADDRESS_MASK 0x000ffffffffff000ull
 #define PROTECTION_SHIFT 52
+#define GPU_SHIFT 60
+#define GPU_MASK 3ull
 
 static uint64_t attr8(const struct vidmm_pte_kind *k)
 {
     if ((k->flags & VIDMM_PTE_VALID) == 0) return 0;
-    uint64_t a = VALID | (k->segment & SEGMENT_MASK) << SEGMENT_SHIFT;
+    uint64_t a = VALID | (k->segment & SEGMENT_MASK) << SEGMENT_SHIFT | (k->gpu & GPU_MASK) << GPU_SHIFT;
     if ((k->flags & VIDMM_PTE_ZERO) != 0) a |= ZERO;
     if ((k->flags & VIDMM_PTE_READ_ONLY) != 0) a |= READ_ONLY;
     if ((k->flags & VIDMM_PTE_NO_EXECUTE) != 0) a |= NO_EXECUTE;
@@ -103,6 +105,7 @@ static struct softgpu_pte decode8(uint32_t level, uint64_t raw)
     return (struct softgpu_pte){
         .valid = (raw & VALID) != 0, .zero = (raw & ZERO) != 0, .read_only = (raw & READ_ONLY) != 0,
         .no_execute = (raw & NO_EXECUTE) != 0, .segment = (uint32_t)(raw >> SEGMENT_SHIFT & SEGMENT_MASK),
+        .gpu = (uint32_t)(raw >> GPU_SHIFT & GPU_MASK),
         .address = raw & ADDRESS_MASK};
 }
 
@@ -116,10 +119,17 @@ static void kind8(uint32_t level, uint64_t raw, struct vidmm_pte_kind *k)
     if ((raw & NO_EXECUTE) != 0) k->flags |= VIDMM_PTE_NO_EXECUTE;
     if ((raw & COHERENT) != 0) k->flags |= VIDMM_PTE_CACHE_COHERENT;
     k->segment = (uint32_t)(raw >> SEGMENT_SHIFT & SEGMENT_MASK);
+    k->gpu = (uint32_t)(raw >> GPU_SHIFT & GPU_MASK);
     k->driver_protection = raw >> PROTECTION_SHIFT & 0xff;
 }
 
 const struct port_format ref_format8 = {
     .hw = {.level_count = 4, .index_bits = {9, 9, 9, 9}, .entry_bytes = 8, .va_bits = 48, .decode = decode8},
+    .segment_max = VIDMM_SEGMENTS_MAX, .address_max = 1ull << 52,
+    .attr = attr8, .update = update8, .load = load8, .kind = kind8};
+
+/* 40-bit addresses, like format B's: gpus of both can be linked. */
+const struct port_format ref_format8c = {
+    .hw = {.level_count = 3, .index_bits = {9, 9, 10}, .entry_bytes = 8, .va_bits = 40, .decode = decode8},
     .segment_max = VIDMM_SEGMENTS_MAX, .address_max = 1ull << 52,
     .attr = attr8, .update = update8, .load = load8, .kind = kind8};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* formats.h - the two page-table formats of the ref GPU, and its physical mode. */
+/* formats.h - the page-table formats of the ref GPU, and its physical mode. */
 #ifndef SOFTGPU_REF_FORMATS_H
 #define SOFTGPU_REF_FORMATS_H
 
@@ -12,6 +12,6 @@ vidmm_status ref_render(void *kmd, struct vidmm_kmd_render *, uint64_t *multipas
 vidmm_status ref_patch(void *kmd, const struct vidmm_kmd_patch *);
 vidmm_status ref_submit_physical(void *kmd, const struct vidmm_kmd_submit_physical *);
 
-extern const struct port_format ref_format8, ref_format4;
+extern const struct port_format ref_format8, ref_format4, ref_format8c;
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ref.h - the ref driver for composition roots and tests: our own command set (ref_commands.h) and two
+/* ref.h - the ref driver for composition roots and tests: our own command set (ref_commands.h) and three
  * page-table formats behind one ops table. Owns the simulated GPU it drives. */
 #ifndef SOFTGPU_REF_REF_H
 #define SOFTGPU_REF_REF_H
@@ -12,7 +12,8 @@ struct ref_kmd;
 
 enum ref_format {
     REF_FORMAT_A = 0, /* 4 levels of 9 bits, 8-byte entries, 48-bit addresses; invalid not cached */
-    REF_FORMAT_B = 1  /* 2 levels, 4-byte entries, 40-bit addresses, resizable root; invalid cached */
+    REF_FORMAT_B = 1, /* 2 levels, 4-byte entries, 40-bit addresses, resizable root; invalid cached */
+    REF_FORMAT_C = 2  /* A's entries, 3 levels, 40-bit addresses */
 };
 
 /* Nodes of the ref GPU. */
@@ -48,12 +49,15 @@ struct ref_options {
     void *now_ctx;
 };
 
-/* Segment 1: 256 MiB in 64 KB pages; 2: 32 MiB in 4 KB pages; 3: the aperture. Format A keeps its tables
+/* Segment 1: 256 MiB in 64 KB pages; 2: 32 MiB in 4 KB pages; 3: the aperture. Formats A and C keep their tables
  * in segment 2, format B its leaf tables in system memory and its root in segment 2. */
 void ref_options_default(struct ref_options *, enum ref_format);
 /* VIDMM_INVALID: options contradict each other. VIDMM_NO_MEMORY. */
 vidmm_status ref_create(const struct ref_options *, struct ref_kmd **);
 void ref_destroy(struct ref_kmd *);
+/* Makes a link of up to VIDMM_GPUS_MAX, by their index; the first one makes the allocations of all. Before any
+ * adapter is made of them. */
+void ref_link(struct ref_kmd *const *, uint32_t n);
 const struct vidmm_kmd_ops *ref_ops(void); /* their kmd argument is the struct ref_kmd */
 struct softgpu *ref_gpu(struct ref_kmd *);
 

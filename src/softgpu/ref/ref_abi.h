@@ -15,6 +15,8 @@ struct ref_alloc_private {
     uint32_t preferred;    /* segment id in `supported`, or 0 */
     uint32_t flags;        /* vidmm_allocation_flags */
     uint32_t priority;     /* 0: VIDMM_PRIORITY_NORMAL */
+    uint32_t gpu;          /* of a link: whose segments `supported` names */
+    uint32_t unused;       /* 0 */
 };
 
 #define REF_INFO_MAGIC 0x464e4952u      /* "RINF" */

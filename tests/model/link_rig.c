@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* link_rig.c - see link_rig.h. */
+#include "link_rig.h"
+
+#define RESULT_OFFSET (FX_COMMAND_BYTES - 4096u) /* as in fixture.c */
+
+void link_options(struct fx_options *o, uint32_t gpus)
+{
+    fx_options(o, REF_FORMAT_C);
+    for (uint32_t i = 1; i < gpus; i++) fx_add_peer(o, i % 2 == 1 ? REF_FORMAT_B : REF_FORMAT_C);
+}
+
+void link_client(struct link *l, struct client *c, struct vidmm_process *p)
+{
+    client_open(c, l->fx, p);
+    for (uint32_t i = 0; i < l->gpus; i++) {
+        struct vidmm_context_desc d = {.node = REF_NODE_COMPUTE, .engine_affinity = 1u << i};
+        struct vidmm_map m = {.base = c->buffer_va, .open = c->buffer, .bytes = FX_COMMAND_BYTES,
+                              .protection = VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE};
+        uint64_t va;
+        assert_int_equal(vidmm_queue_create_on(c->device, i, 0, &l->queue[i]), VIDMM_OK);
+        assert_int_equal(vidmm_context_create(c->device, &d, &l->context[i]), VIDMM_OK);
+        assert_int_equal(link_try_map(l, i, &m, &va), VIDMM_OK);
+    }
+}
+
+void link_open(struct link *l, uint32_t gpus)
+{
+    struct fx_options o;
+    l->gpus = gpus;
+    l->fx = &l->own;
+    link_options(&o, gpus);
+    (void)fx_open(l->fx, &o);
+    assert_int_equal(vidmm_gpu_count(l->fx->ad), gpus);
+    link_client(l, &l->c, NULL);
+}
+
+struct tap *link_tap(struct link *l, uint32_t gpu) { return gpu == 0 ? &l->fx->tap : &l->fx->peer[gpu - 1].tap; }
+
+vidmm_status link_try_map(struct link *l, uint32_t gpu, const struct vidmm_map *m, uint64_t *va)
+{
+    uint64_t value = 0;
+    vidmm_status st = vidmm_va_map(l->queue[gpu], m, va, &value);
+    if (st < 0) return st;
+    client_wait(&l->c, vidmm_queue_fence(l->queue[gpu]), value);
+    return VIDMM_OK;
+}
+
+uint64_t link_map(struct link *l, uint32_t gpu, struct vidmm_open *op, uint64_t base)
+{
+    struct vidmm_map m = {.base = base, .open = op, .bytes = vidmm_open_bytes(op),
+                          .protection = VIDMM_PROT_WRITE};
+    uint64_t va = 0;
+    assert_int_equal(link_try_map(l, gpu, &m, &va), VIDMM_OK);
+    return va;
+}
+
+struct vidmm_open *link_memory(struct link *l, uint32_t gpu, uint64_t bytes)
+{
+    struct vidmm_open *op = client_alloc(&l->c, &(struct fx_alloc){
+        .bytes = bytes, .set = SET_64K | SET_SYSTEM, .preferred = 1, .gpu = gpu});
+    client_resident(&l->c, op);
+    return op;
+}
+
+void link_fill(struct link *l, uint32_t gpu, uint64_t va, uint32_t pattern, uint64_t bytes)
+{
+    uint64_t words[REF_WORDS_MAX];
+    assert_true(client_run_on(&l->c, l->context[gpu], words, ref_emit_fill(words, va, pattern, bytes)));
+}
+
+uint64_t link_sum(struct link *l, uint32_t gpu, uint64_t va, uint64_t bytes)
+{
+    uint64_t words[REF_WORDS_MAX], *result = (uint64_t *)(void *)(l->c.buffer_cpu + RESULT_OFFSET);
+    uint32_t n = ref_emit_checksum(words, va, bytes, l->c.buffer_va + RESULT_OFFSET);
+    *result = 0;
+    assert_true(client_run_on(&l->c, l->context[gpu], words, n));
+    return *result;
+}
+
+uint32_t link_read(struct link *l, uint32_t gpu, uint64_t va) { return gpu_read_on(&l->c, l->context[gpu], va); }
+
+struct vidmm_pte_kind link_entry(struct link *l, uint32_t gpu, uint64_t va)
+{
+    struct tap *t = link_tap(l, gpu);
+    struct vidmm_pte_kind kind = {0};
+    const struct tap_entry *e;
+    uint64_t address;
+    bool found = false;
+    for (uint64_t i = 0; (e = tap_find(t, TAP_UPDATE, i)) != NULL; i++) {
+        if (e->level != 0 || va < e->va || va >= e->va + e->count * PAGE) continue;
+        uint32_t index = e->start + (uint32_t)((va - e->va) / PAGE);
+        found = t->ops.pte_decode(t, 0, e->table, index, &kind, &address);
+    }
+    assert_true(found);
+    return kind;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* link_rig.h - a link of gpus with two table formats, and a client that has a queue and a context on each. */
+#ifndef MODEL_LINK_RIG_H
+#define MODEL_LINK_RIG_H
+
+#include "fixture.h"
+
+struct link {
+    struct fixture *fx, own; /* fx: own, or that of another client's link */
+    struct client c;
+    uint32_t gpus;
+    struct vidmm_queue *queue[VIDMM_GPUS_MAX];
+    struct vidmm_context *context[VIDMM_GPUS_MAX];
+};
+
+/* GPU 0 and 2 have format C, 1 and 3 format B. */
+void link_options(struct fx_options *, uint32_t gpus);
+void link_open(struct link *, uint32_t gpus);
+void link_client(struct link *, struct client *, struct vidmm_process *); /* fills queue and context for it */
+struct tap *link_tap(struct link *, uint32_t gpu);
+vidmm_status link_try_map(struct link *, uint32_t gpu, const struct vidmm_map *, uint64_t *va);
+/* Maps all of it on a gpu; base 0: anywhere. */
+uint64_t link_map(struct link *, uint32_t gpu, struct vidmm_open *, uint64_t base);
+struct vidmm_open *link_memory(struct link *, uint32_t gpu, uint64_t bytes); /* of that gpu, resident */
+void link_fill(struct link *, uint32_t gpu, uint64_t va, uint32_t pattern, uint64_t bytes);
+uint64_t link_sum(struct link *, uint32_t gpu, uint64_t va, uint64_t bytes);
+uint32_t link_read(struct link *, uint32_t gpu, uint64_t va);
+/* The leaf entry that shows va on a gpu since tap_clear, as its driver reads it back. */
+struct vidmm_pte_kind link_entry(struct link *, uint32_t gpu, uint64_t va);
+
+#endif
