@@ -78,13 +78,22 @@ uint64_t vidmm_state_hash(const struct vidmm_adapter *);
 
 /* ---- process and device ----------------------------------------------------------------------- */
 
-/* One GPU VA space per process. VIDMM_NO_MEMORY, VIDMM_FAILED. */
+/* One GPU VA space per process. VIDMM_NO_MEMORY, VIDMM_FAILED. On an adapter of the IoMmu model the address
+ * space of the OS process is registered with the IOMMU (VIDMM_INVALID: it is not known there); os_process
+ * names it as platform->iommu does, NULL: the caller's own. */
 vidmm_status vidmm_process_create(struct vidmm_adapter *, struct vidmm_process **);
+vidmm_status vidmm_process_create_for(struct vidmm_adapter *, void *os_process, struct vidmm_process **);
 void vidmm_process_destroy(struct vidmm_process *);
 /* Address spaces the process owns now: 1, and 2 from its first reservation on (the privileged space). */
 uint32_t vidmm_process_space_count(const struct vidmm_process *);
 
+/* VIDMM_NO_MEMORY, VIDMM_FAILED (driver), VIDMM_DEVICE_LOST. */
 vidmm_status vidmm_device_create(struct vidmm_process *, struct vidmm_device **);
+/* How the contexts of a device address memory. On an adapter with both models the driver says it when the
+ * first context is made; a context of the other model is VIDMM_INVALID from then on. */
+enum vidmm_model { VIDMM_MODEL_NONE = 0, /* not known yet, or the adapter has neither */
+                   VIDMM_MODEL_GPUMMU = 1, VIDMM_MODEL_IOMMU = 2 };
+enum vidmm_model vidmm_device_model(const struct vidmm_device *);
 void vidmm_device_destroy(struct vidmm_device *);
 
 enum vidmm_device_state { /* D3DKMT_DEVICEEXECUTION_STATE */

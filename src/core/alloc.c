@@ -171,7 +171,10 @@ vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc
     if (op == NULL) return VIDMM_NO_MEMORY;
     vidmm_status st = ad->ops->create_allocation(ad->kmd, &ka);
     if (st == VIDMM_OK) {
-        st = make_alloc(ad, in, &ka, &al);
+        op->dev = d;
+        st = vmm_iommu_narrow(d, &ka);
+        if (st == VIDMM_OK) st = make_alloc(ad, in, &ka, &al);
+        if (st == VIDMM_OK && (st = vmm_iommu_open(op, al)) != VIDMM_OK) give_memory(ad, al);
         if (st != VIDMM_OK) ad->ops->destroy_allocation(ad->kmd, ka.handle);
     }
     if (st != VIDMM_OK) {
@@ -180,7 +183,6 @@ vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc
     }
     al->id = ++ad->next_id;
     op->id = ++ad->next_id;
-    op->dev = d;
     op->al = al;
     list_push_back(&ad->allocs, &al->on_adapter);
     list_push_back(&al->opens, &op->on_alloc);
@@ -254,6 +256,7 @@ bool vmm_open_step(struct vidmm_open *op)
     }
     if (!vmm_batch_passed(ad, op->wait_seq) || ad->move.al == op->al) return false;
     if (op->al->aperture_count > 0 && !ad->lost) return false; /* the mover is going to unmap it */
+    if (!vmm_iommu_close(op)) return false;
     list_remove(&op->on_dying);
     list_remove(&op->on_device);
     destroy_alloc(ad, op);
@@ -339,7 +342,8 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
     if (op->locks == UINT32_MAX) return VIDMM_LIMIT;
     op->locks++;
     al->locks++;
-    *cpu = ad->platform->sys_address(ad->platform->ctx, al->home);
+    *cpu = op->shared != 0 ? (void *)(uintptr_t)op->shared
+                           : ad->platform->sys_address(ad->platform->ctx, al->home);
     if (home) {
         al->fresh = false;
         return VIDMM_OK;

@@ -22,14 +22,20 @@ static bool any_physical(const struct vidmm_adapter_info *in)
     return false;
 }
 
+/* Physical engines see system memory there, and the display controller primaries (IOM-07). */
+static bool uses_aperture(const struct vidmm_adapter_info *in)
+{
+    return any_physical(in) || (in->flags & VIDMM_ADAPTER_IOMMU) != 0;
+}
+
 const char *vmm_aperture_check(const struct vidmm_adapter *ad)
 {
     const struct vidmm_adapter_info *in = &ad->info;
     bool all = ad->ops->render != NULL && ad->ops->patch != NULL && ad->ops->submit_command != NULL;
     bool any = ad->ops->render != NULL || ad->ops->patch != NULL || ad->ops->submit_command != NULL;
     if (any && !all) return "render, patch and submit_command belong together";
-    if (!any_physical(in)) return NULL;
-    if (!all) return "a physical node needs render, patch and submit_command";
+    if (!uses_aperture(in)) return NULL;
+    if (any_physical(in) && !all) return "a physical node needs render, patch and submit_command";
     if (in->node[in->paging_node].physical) return "paging work needs a node with virtual addresses";
     for (uint32_t i = 0; i < in->node_count; i++) {
         if (in->node[i].physical && (in->node[i].gpummu || in->node[i].iommu))
@@ -50,7 +56,7 @@ const char *vmm_aperture_check(const struct vidmm_adapter *ad)
 vidmm_status vmm_aperture_init(struct vidmm_adapter *ad)
 {
     list_init(&ad->in_aperture);
-    if (!any_physical(&ad->info)) return VIDMM_OK;
+    if (!uses_aperture(&ad->info)) return VIDMM_OK;
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (ad->segment[id].flags & VIDMM_SEGMENT_APERTURE) ad->aperture = id;
     ad->aperture_pages = (uint32_t)(ad->info.segment[ad->aperture - 1].commit_limit >> VIDMM_PAGE_SHIFT);

@@ -175,8 +175,9 @@ struct vmm_fence_page {
     uint64_t frame, used;      /* bitmap of slots */
     bool read_only;            /* for the GPU: fences that only VidMm may move */
     void *cpu;
-    struct span *claim;
+    struct span *claim;        /* and binding: NULL without GpuMmu */
     struct vmm_binding *binding;
+    uint64_t shared;           /* its address in the OS process; 0 without IoMmu */
 };
 
 #define VMM_FENCE_READ_ONLY (1u << 31) /* beside vidmm_fence_flags: paging fences */
@@ -428,6 +429,8 @@ struct vidmm_open {
     uint8_t dying;             /* 0 no, 1 waiting for its users, 2 unbound and waiting for the flush */
     bool in_use;               /* close waits for queued work */
     bool arrived;              /* on the required list, and LIVE since then: promised to hardware queues */
+    uint64_t shared;           /* address in the OS process, for CPU and GPU (iommu.c); 0: none */
+    bool keeps_home;           /* counts in al->locks for its life (inv. 25) */
 };
 
 struct vmm_segment {
@@ -458,6 +461,8 @@ struct vidmm_device {
     uint32_t holds;            /* movers that need it stopped */
     uint32_t running;          /* packets on engines, and hardware contexts that are not suspended */
     uint8_t state;             /* vidmm_device_state */
+    uint8_t model;             /* vidmm_model */
+    void *kmd_device;          /* NULL: the driver does not ask */
     bool dying;
     bool settled;              /* in error, and nothing of it is on an engine any more */
     bool quantum;              /* owed one packet before its memory may be taken again */
@@ -470,9 +475,10 @@ struct vidmm_process {
     struct vmm_space space;
     struct vmm_space privileged; /* .ad NULL: none yet; made by the first reservation (TIL-04) */
     uint64_t id, budget, wait_seq;
+    uint32_t pasid;            /* of its OS process in the IOMMU; 0: not registered */
     uint64_t local_required;   /* bytes its devices require that prefer a memory segment */
     uint64_t last_pick;        /* used by a break switch only */
-    uint8_t dying;             /* 0 no, 1 destroying devices, 2 waiting for the last flush */
+    uint8_t dying;             /* 0 no, 1 destroying devices, 2 waiting for the last flush, 3 for the IOMMU */
 };
 
 /* ---- paging (syspage.c, batch.c, move.c) ---- */
@@ -528,7 +534,7 @@ struct vidmm_adapter {
     uint32_t doorbell_count;   /* of them */
     struct list active[3];     /* queues with requests, by priority */
     struct list companions;    /* with queued updates, in the order in which they began */
-    uint32_t aperture;         /* segment id, when a node is physical; else 0 */
+    uint32_t aperture;         /* segment id, when somebody uses it; else 0 */
     uint32_t aperture_pages;   /* 4 KiB pages that it may map */
     uint64_t place_seq;        /* placements so far: a buffer patched before a newer one is patched again */
     uint64_t dummy_frame;      /* what unmapped aperture pages show */

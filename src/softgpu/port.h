@@ -25,6 +25,7 @@ struct port {
 };
 
 struct port_process { struct softgpu_space space; };
+struct port_device { uint32_t pasid; };
 struct port_context { struct softgpu_context hw; bool system; };
 struct port_allocation { uint64_t bytes; uint32_t supported; };
 
@@ -33,7 +34,9 @@ vidmm_status port_start_device(void *kmd, struct vidmm_adapter *, const struct v
 void port_stop_device(void *kmd);
 vidmm_status port_create_process(void *kmd, bool system, void **process);
 void port_destroy_process(void *kmd, void *process);
-vidmm_status port_create_context(void *kmd, struct vidmm_kmd_context *);
+vidmm_status port_create_device(void *kmd, struct vidmm_kmd_device *);
+void port_destroy_device(void *kmd, void *device);
+vidmm_status port_create_context(void *kmd, struct vidmm_kmd_context *); /* use_iommu is what it asks for */
 void port_destroy_context(void *kmd, void *context);
 void port_destroy_allocation(void *kmd, void *allocation);
 uint64_t port_pte_attr(void *kmd, const struct vidmm_pte_kind *);

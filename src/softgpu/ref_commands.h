@@ -25,13 +25,18 @@ enum ref_op {
     REF_DELAY = 10,      /* ns: waits that long by the GPU's clock */
     REF_FLUSH_TLB = 11,  /* space id, start, end: system contexts only; 0, 0 = the whole space */
     REF_HANG = 12,       /* the engine does nothing any more, nor stops when asked, until it is reset */
+    REF_WALK_LIST = 13,  /* head, increment, result; immediate = most nodes. Adds to each node's value, and
+                          * stores at result how many there were, and 8 bytes behind it the sum of the values
+                          * as they were found. A list that is longer is a malformed command */
     REF_MAP_APERTURE = 20 /* first page, pages, frame: system contexts only. Immediate 1: one frame for all */
 };
 
 enum ref_error {
     REF_ERROR_OPCODE = 256, REF_ERROR_LENGTH = 257, REF_ERROR_PACKET = 258, REF_ERROR_PRIVILEGE = 259,
-    REF_ERROR_SPACE = 260, REF_ERROR_APERTURE = 261
+    REF_ERROR_SPACE = 260, REF_ERROR_APERTURE = 261, REF_ERROR_LIST = 262
 };
+
+struct ref_list_node { uint64_t next, value; }; /* next: address of a node, 0 = the last; multiples of 8 */
 
 #define REF_WORDS_MAX 4u     /* longest command but NOP */
 
@@ -108,6 +113,13 @@ static inline uint32_t ref_emit_map_aperture(uint64_t *at, uint64_t page, uint64
 {
     at[3] = frame;
     return ref_emit3(at, ref_header(REF_MAP_APERTURE, 4, same), page, pages) + 1;
+}
+
+static inline uint32_t ref_emit_walk_list(uint64_t *at, uint64_t head, uint64_t increment, uint64_t result,
+                                          uint32_t most)
+{
+    at[3] = result;
+    return ref_emit3(at, ref_header(REF_WALK_LIST, 4, most), head, increment) + 1;
 }
 
 static inline uint32_t ref_emit_spin(uint64_t *at, uint32_t steps)

@@ -11,7 +11,9 @@
 
 #include <vidmm/vidmm.h>
 
+#include "sim/osmm.h"
 #include "sim/world.h"
+#include "softgpu/iommu.h"
 #include "softgpu/ref/ref.h"
 #include "softgpu/ref/ref_abi.h"
 #include "softgpu/ref/ref_commands.h"
@@ -34,6 +36,8 @@ struct fx_options {
     void (*edit_info)(struct vidmm_adapter_info *);
     bool timeouts;          /* packets and suspensions time out after the default delay; else never */
     bool may_refuse;        /* fixture_open gives the status instead of failing */
+    bool machine_iommu;     /* the world has a translation unit and an OS with processes */
+    uint32_t levels, os_defects, unit_defects; /* of them */
 };
 
 struct fixture {
@@ -45,7 +49,10 @@ struct fixture {
     const char *why;
     enum ref_format format;
     struct vidmm_process *process[FX_PROCESSES_MAX];
+    struct osmm_process *os_process[FX_PROCESSES_MAX]; /* of each, with machine_iommu */
     uint32_t process_count;
+    struct softgpu_iommu *unit;
+    struct osmm *os;
     bool expect_violations; /* fixture_close does not insist on a clean detector */
 };
 
@@ -68,6 +75,7 @@ void fx_forget(struct fixture *, struct vidmm_process *); /* the case destroys i
 struct client {
     struct fixture *fx;
     struct vidmm_process *process;
+    struct osmm_process *os;         /* with machine_iommu */
     struct vidmm_device *device;
     struct vidmm_queue *queue;
     struct vidmm_context *context;
@@ -80,6 +88,10 @@ struct client {
 };
 
 void client_open(struct client *, struct fixture *, struct vidmm_process *); /* process NULL: a new one */
+/* The same, when the contexts shall use the addresses of the process; its buffer is named by its pointer. */
+void client_open_shared(struct client *, struct fixture *, struct vidmm_process *);
+struct vidmm_context *client_context_shared(struct client *, uint32_t node);
+void *client_host(struct client *, const struct vidmm_open *); /* where the test sees an allocation at home */
 struct vidmm_context *client_context(struct client *, uint32_t node);
 
 struct fx_alloc { uint64_t bytes; uint32_t set, preferred, alignment, flags, priority; };

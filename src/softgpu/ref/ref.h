@@ -40,6 +40,8 @@ struct ref_options {
     uint32_t submit_depth;          /* 0: 4 */
     bool no_64bit_atomics;          /* fences of 32 bits: the _write32 and _wait32 commands are for them */
     bool physical;                  /* one node more, which knows no virtual addresses */
+    bool iommu;                     /* contexts may use their process' addresses; no hardware queues then */
+    bool no_gpummu;                 /* and with iommu: all of them do */
     bool threads;                   /* engines run by themselves from start_device to stop_device */
     uint64_t seed;
     uint32_t tlb_bits, detect;      /* see softgpu_options */
