@@ -34,8 +34,8 @@ int main(int argc, char **argv)
     r = (struct iommu_result){0};
     iommu_storm(NULL, seconds, 1, &r);
     good &= ok = told("4 engine threads, memory goes away under them", &r);
-    if (ok) printf("%llu faults of the arena and %llu of wild pointers contained,\n%53s%llu packets got through, "
-                   "%llu changes of mappings, %llu words compared, none foreign\n",
+    if (ok) printf("%llu faults of the arena and %llu of wild pointers contained,\n%53s%llu packets got "
+                   "through, %llu changes of mappings, %llu words compared, none foreign\n",
                    N(faults), N(wild), "", N(packets), N(remaps), N(words));
     return good ? 0 : 1;
 }

@@ -12,7 +12,7 @@ struct iommu_result {
     const char *wrong;                /* NULL: everything was as it must be */
     uint64_t nodes, brought;          /* lists: nodes walked; pages that came because the GPU touched them */
     uint64_t tiles;                   /* drawn and compared */
-    uint64_t packets, faults, wild;   /* storm: packets that got through; contained faults; of wild pointers */
+    uint64_t packets, faults, wild;   /* storm: what got through; contained faults, of wild pointers */
     uint64_t remaps, words;           /* changes of mappings; words compared */
 };
 

@@ -369,6 +369,10 @@ struct vidmm_kmd_ops {
     /* DxgkDdiCreateDevice, DestroyDevice: both or none; needed with VIDMM_ADAPTER_IOMMU. */
     vidmm_status (*create_device)(void *kmd, struct vidmm_kmd_device *);
     void (*destroy_device)(void *kmd, void *device);
+
+    /* DxgkDdiSetVidPnSourceAddress, or NULL: there is no display. The controller reads the allocation there
+     * from the next frame on, and nothing else any more when the call returns. allocation NULL: nothing. */
+    void (*set_vidpn_source_address)(void *kmd, uint32_t source, void *allocation, struct vidmm_gpu_address);
 };
 
 /* ---- reports from the driver: any thread, wait-free ------------------------------------------- */

@@ -239,9 +239,11 @@ vidmm_status vidmm_context_set_in_process_priority(struct vidmm_context *, int32
 
 /* ---- allocations ------------------------------------------------------------------------------ */
 
+enum vidmm_alloc_flags { VIDMM_ALLOC_PRIMARY = 1u << 0 /* may be displayed */ };
 struct vidmm_alloc_desc {
     const void *private_data; uint32_t private_size; /* for the driver, which decides size and segments */
     void *existing; uint64_t existing_bytes;         /* the client's own page-aligned memory, or NULL, 0 */
+    uint32_t flags;                                  /* vidmm_alloc_flags */
 };
 /* Not resident, mapped nowhere, reads as zeros. VIDMM_NO_MEMORY, VIDMM_NO_VIDEO_MEMORY (fits no
  * segment of its set), VIDMM_DEVICE_LOST, VIDMM_FAILED (driver). */
@@ -273,6 +275,14 @@ vidmm_status vidmm_open_lock(struct vidmm_open *, void **cpu);
 bool vidmm_open_lock_ready(const struct vidmm_open *);
 /* VIDMM_INVALID: not locked. */
 vidmm_status vidmm_open_unlock(struct vidmm_open *);
+
+/* Displays a primary, NULL: none. One that is in system memory is mapped into the aperture before the display
+ * controller is told, and unmapped when something else is shown. VIDMM_PENDING: vidmm_run will; the last call
+ * counts. A primary that is closed is not shown any more; after an adapter reset nothing is.
+ * VIDMM_NOT_SUPPORTED: no display, or a primary that may be in a memory segment or is accessed physically.
+ * VIDMM_NO_VIDEO_MEMORY: no room in the aperture, beside what devices may require of it. */
+vidmm_status vidmm_display_set(struct vidmm_adapter *, struct vidmm_open *primary);
+struct vidmm_open *vidmm_display_shown(const struct vidmm_adapter *); /* NULL: none */
 
 /* ---- paging queues and residency -------------------------------------------------------------- */
 

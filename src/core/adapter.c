@@ -283,6 +283,7 @@ bool vidmm_adapter_idle(const struct vidmm_adapter *ad)
         if (ad->node[i].running_count > 0 || !list_empty(&ad->node[i].paging)) return false;
     for (int i = 0; i < 3; i++)
         if (!list_empty(&ad->active[i])) return false;
+    if (ad->display.shown != NULL || ad->display.coming != NULL || ad->display.leaving != NULL) return false;
     return list_empty(&ad->processes) && ad->move.al == NULL && list_empty(&ad->dying_opens) &&
            list_empty(&ad->flush_spaces) && list_empty(&ad->limbo);
 }
@@ -323,6 +324,7 @@ static bool step_all(struct vidmm_adapter *ad)
     progress |= vmm_queues_step(ad);
     progress |= vmm_companions_step(ad);
     progress |= vmm_mover_step(ad);
+    progress |= vmm_display_step(ad);
     LIST_FOREACH_SAFE(it, tmp, &ad->dying_opens)
         progress |= vmm_open_step(list_entry(it, struct vidmm_open, on_dying));
     LIST_FOREACH_SAFE(pi, next, &ad->processes)

@@ -126,6 +126,7 @@ static vidmm_status make_alloc(struct vidmm_adapter *ad, const struct vidmm_allo
         return st;
     }
     al->priority = ka->priority;
+    al->primary = (in->flags & VIDMM_ALLOC_PRIMARY) != 0 && !BROKEN(ad, IOM_09);
     al->kmd_allocation = ka->handle;
     list_init(&al->opens);
     list_init(&al->bindings);
@@ -166,6 +167,7 @@ vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc
     struct vmm_alloc *al;
     if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if ((in->existing == NULL) != (in->existing_bytes == 0) || !aligned) return VIDMM_INVALID;
+    if (in->flags & ~(uint32_t)VIDMM_ALLOC_PRIMARY) return VIDMM_INVALID;
     if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
     struct vidmm_open *op = vmm_new(ad, sizeof *op);
     if (op == NULL) return VIDMM_NO_MEMORY;
@@ -203,6 +205,7 @@ void vidmm_open_close(struct vidmm_open *op, uint32_t flags)
     op->close_seq = ad->next_seq + 1;
     op->al->locks -= op->locks;
     op->locks = 0;
+    vmm_display_close(op);
     list_push_back(&ad->dying_opens, &op->on_dying);
     if (vmm_open_step(op)) vmm_open_step(op); /* often nothing has to be waited for */
 }
@@ -255,7 +258,7 @@ bool vmm_open_step(struct vidmm_open *op)
         return true;
     }
     if (!vmm_batch_passed(ad, op->wait_seq) || ad->move.al == op->al) return false;
-    if (op->al->aperture_count > 0 && !ad->lost) return false; /* the mover is going to unmap it */
+    if (op->al->aperture_count > 0 && !ad->lost) return false; /* the mover or the display will */
     if (!vmm_iommu_close(op)) return false;
     list_remove(&op->on_dying);
     list_remove(&op->on_device);

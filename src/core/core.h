@@ -229,6 +229,14 @@ enum vmm_emit vmm_aperture_emit(struct vidmm_adapter *, struct vmm_alloc *, bool
 /* Where a physical engine finds it now: segment and offset; 0, 0: it is not resident. */
 struct vidmm_gpu_address vmm_aperture_address(const struct vidmm_adapter *, const struct vmm_alloc *);
 
+bool vmm_aperture_take_high(struct vidmm_adapter *, struct vmm_alloc *); /* for the display: stays in place */
+uint32_t vmm_aperture_limit(const struct vidmm_adapter *); /* pages below what is displayed */
+
+/* display.c */
+bool vmm_display_step(struct vidmm_adapter *);
+void vmm_display_close(struct vidmm_open *);     /* is closed: shall not be shown any more */
+void vmm_display_forget(struct vidmm_adapter *); /* hardware was reset or is gone: nothing is shown */
+
 /* render.c: physical contexts */
 vidmm_status vmm_render_context(struct vidmm_context *, const struct vidmm_kmd_context *);
 void vmm_render_context_fini(struct vidmm_context *);

@@ -398,6 +398,7 @@ struct vmm_alloc {
     uint64_t resident_seq;     /* when it was last made resident: the planner's age */
     uint8_t state, segment;    /* vmm_place_state; segment that has the bytes, 0 = home */
     bool physical;             /* AccessedPhysically: contiguous, or mapped in the aperture (inv. 13) */
+    bool primary;              /* may be displayed; in the aperture while it is */
     struct list on_aperture;   /* adapter.in_aperture while it holds a range */
     uint64_t placed_seq;       /* adapter.place_seq when it became LIVE last */
     uint32_t aperture_page, aperture_count; /* that range, in 4 KiB pages; count 0: none */
@@ -504,6 +505,13 @@ struct vmm_move {
     struct vidmm_op op;
 };
 
+/* What is displayed (display.c). */
+struct vmm_display {
+    struct vidmm_open *wanted, *coming, *shown, *leaving;
+    uint64_t wait_seq, multipass;
+    uint8_t phase;             /* DISPLAY_* of display.c */
+};
+
 struct vidmm_adapter {
     const struct vidmm_platform *platform;
     const struct vidmm_kmd_ops *ops;
@@ -550,6 +558,7 @@ struct vidmm_adapter {
     struct list flush_spaces, limbo;
     struct slab leaves;        /* struct vmm_table of level 0 */
     struct vmm_move move;
+    struct vmm_display display;
     uint64_t missing;          /* sum of device.missing */
     uint32_t lock_waiters;     /* allocations that were locked while a memory segment had the bytes */
     bool room;                 /* pages were released since the last look for promotions */

@@ -119,6 +119,7 @@ void vmm_adapter_remove(struct vidmm_adapter *ad)
     stop_hardware(ad);
     drop_work(ad);
     fail_devices(ad);
+    vmm_display_forget(ad);
     vmm_space_forget_flushes(&ad->paging);
 }
 

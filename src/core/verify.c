@@ -267,12 +267,21 @@ static void check_physical(struct walk *w, const struct vmm_alloc *al)
          "what is accessed physically and resident at home is not in the aperture, or the reverse");
 }
 
+static bool displays(const struct vmm_display *y, const struct vmm_alloc *al)
+{
+    const struct vidmm_open *const on[] = { y->wanted, y->coming, y->shown, y->leaving };
+    for (int i = 0; i < 4; i++)
+        if (on[i] != NULL && on[i]->al == al) return true;
+    return false;
+}
+
 static void check_aperture(struct walk *w)
 {
     uint64_t end = 0, bytes = 0;
     LIST_FOREACH(it, &w->ad->in_aperture) {
         const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_aperture);
-        hold(w, al->physical && al->aperture_count == al->pages, 13, "a range of the aperture is too short");
+        hold(w, al->aperture_count == al->pages, 13, "a range of the aperture is too short");
+        hold(w, al->physical || displays(&w->ad->display, al), 13, "somebody is in the aperture for nothing");
         hold(w, al->aperture_page >= end, 4, "two ranges of the aperture overlap");
         end = (uint64_t)al->aperture_page + al->aperture_count;
         bytes += vmm_alloc_bytes(al);

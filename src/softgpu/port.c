@@ -276,6 +276,14 @@ void port_surprise_removal(void *kmd)
     softgpu_stop_all(p->gpu);
 }
 
+void port_set_vidpn_source_address(void *kmd, uint32_t source, void *allocation, struct vidmm_gpu_address at)
+{
+    struct port *p = kmd;
+    (void)source; /* there is one */
+    p->display.allocation = allocation;
+    p->display.at = at;
+}
+
 void *port_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes)
 {
     struct port *p = kmd;

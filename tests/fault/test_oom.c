@@ -86,7 +86,7 @@ static vidmm_status run_alloc(struct oom *o)
 static vidmm_status run_import(struct oom *o)
 {
     struct ref_alloc_private p = { .magic = REF_ALLOC_MAGIC, .bytes = KIB(16), .supported = SET_SYSTEM };
-    struct vidmm_alloc_desc in = { &p, sizeof p, o->host, KIB(16) };
+    struct vidmm_alloc_desc in = { &p, sizeof p, o->host, KIB(16), 0 };
     struct vidmm_open *op;
     return vidmm_alloc_create(o->c.device, &in, &op);
 }

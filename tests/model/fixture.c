@@ -279,7 +279,8 @@ vidmm_status client_try_alloc(struct client *c, const struct fx_alloc *a, struct
     struct ref_alloc_private p = {.magic = REF_ALLOC_MAGIC, .alignment = align, .bytes = a->bytes,
                                   .supported = a->set, .preferred = a->preferred, .flags = a->flags,
                                   .priority = a->priority};
-    struct vidmm_alloc_desc d = {.private_data = &p, .private_size = sizeof(p)};
+    struct vidmm_alloc_desc d = {.private_data = &p, .private_size = sizeof(p),
+                                 .flags = a->primary ? VIDMM_ALLOC_PRIMARY : 0};
     return vidmm_alloc_create(c->device, &d, out);
 }
 

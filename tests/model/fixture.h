@@ -94,7 +94,7 @@ struct vidmm_context *client_context_shared(struct client *, uint32_t node);
 void *client_host(struct client *, const struct vidmm_open *); /* where the test sees an allocation at home */
 struct vidmm_context *client_context(struct client *, uint32_t node);
 
-struct fx_alloc { uint64_t bytes; uint32_t set, preferred, alignment, flags, priority; };
+struct fx_alloc { uint64_t bytes; uint32_t set, preferred, alignment, flags, priority; bool primary; };
 struct vidmm_open *client_alloc(struct client *, const struct fx_alloc *);
 vidmm_status client_try_alloc(struct client *, const struct fx_alloc *, struct vidmm_open **);
 /* Maps and waits; fails the case if it is refused. bytes 0: all of it from offset on. */

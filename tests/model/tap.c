@@ -315,6 +315,17 @@ static uint64_t query_engine_status(void *kmd, uint32_t node)
     return t->inner->query_engine_status(t->inner_kmd, node);
 }
 
+static void set_vidpn_source_address(void *kmd, uint32_t source, void *allocation,
+                                     struct vidmm_gpu_address at)
+{
+    struct tap *t = kmd;
+    struct tap_entry *e = note(t, TAP_DISPLAY);
+    e->object = allocation;
+    e->segment = at.segment;
+    e->address = at.offset;
+    t->inner->set_vidpn_source_address(t->inner_kmd, source, allocation, at);
+}
+
 /* ---- the tap itself ------------------------------------------------------------------------------ */
 
 bool tap_init(struct tap *t, const struct vidmm_kmd_ops *inner, void *inner_kmd)
@@ -334,6 +345,7 @@ bool tap_init(struct tap *t, const struct vidmm_kmd_ops *inner, void *inner_kmd)
         .reset_from_timeout = reset_from_timeout, .restart_from_timeout = restart_from_timeout,
         .surprise_removal = surprise_removal,
         .hw = inner->hw != NULL ? &tap_hw_ops : NULL,
+        .set_vidpn_source_address = inner->set_vidpn_source_address != NULL ? set_vidpn_source_address : NULL,
         .create_device = inner->create_device != NULL ? create_device : NULL,
         .destroy_device = inner->destroy_device != NULL ? destroy_device : NULL};
     t->log = calloc(TAP_LOG_MAX, sizeof(*t->log));

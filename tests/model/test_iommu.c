@@ -559,6 +559,141 @@ static void the_verifier_knows_who_stays_at_home(void **state)
     fx_close(&f);
 }
 
+/* ---- primaries -------------------------------------------------------------------------------------- */
+
+static struct vidmm_open *primary(struct client *c, uint64_t bytes)
+{
+    struct vidmm_open *op = client_alloc(c, &(struct fx_alloc){.bytes = bytes, .set = SET_SYSTEM,
+                                                               .primary = true});
+    client_resident(c, op);
+    return op;
+}
+
+static uint64_t pointer(struct vidmm_open *op)
+{
+    void *cpu = NULL;
+    assert_int_equal(vidmm_open_lock(op, &cpu), VIDMM_OK);
+    assert_int_equal(vidmm_open_unlock(op), VIDMM_OK);
+    return (uint64_t)(uintptr_t)cpu;
+}
+
+static uint32_t scanned(struct fixture *f, uint64_t offset)
+{
+    uint32_t pixel = 0;
+    assert_true(ref_scan_out(f->ref, offset, &pixel, sizeof(pixel)));
+    return pixel;
+}
+
+static uint64_t mapped_now(const struct fixture *f)
+{
+    return vidmm_adapter_counters(f->ad)->aperture_maps - vidmm_adapter_counters(f->ad)->aperture_unmaps;
+}
+
+static void primaries_are_mapped_while_they_are_displayed(void **state)
+{
+    struct fixture f;
+    struct client c;
+    struct vidmm_open *op[8];
+    (void)state;
+    for (int m = ONLY_IOMMU; m <= BOTH; m++) {
+        open_machine(&f, (enum machine)m);
+        client_open_shared(&c, &f, NULL);
+        for (uint32_t i = 0; i < 8; i++) {
+            op[i] = primary(&c, KIB(128));
+            gpu_fill(&c, pointer(op[i]), 0x100 + i, KIB(128));
+        }
+        fx_settle(&f);
+        assert_int_equal(mapped_now(&f), 0);
+        for (uint32_t i = 0; i < 16; i++) {
+            uint32_t k = i * 3 % 8;
+            assert_int_equal(vidmm_display_set(f.ad, op[k]), VIDMM_PENDING);
+            fx_settle(&f);
+            fx_verify(&f);
+            assert_ptr_equal(vidmm_display_shown(f.ad), op[k]);
+            assert_int_equal(mapped_now(&f), 1);
+            for (uint64_t at = 0; at < KIB(128); at += 4096 + 4) assert_int_equal(scanned(&f, at), 0x100 + k);
+            const struct tap_entry *told = tap_find(&f.tap, TAP_DISPLAY, i);
+            assert_int_equal(told->segment, 3);
+        }
+        gpu_fill(&c, pointer(op[5]), 0xabc, KIB(128)); /* drawn while it is displayed */
+        assert_int_equal(scanned(&f, KIB(100)), 0xabc);
+        assert_int_equal(vidmm_display_set(f.ad, op[5]), VIDMM_OK);
+        assert_int_equal(vidmm_display_set(f.ad, NULL), VIDMM_PENDING);
+        fx_settle(&f);
+        assert_int_equal(mapped_now(&f), 0);
+        assert_int_equal(vidmm_adapter_counters(f.ad)->aperture_bytes, 0);
+        fx_close(&f);
+    }
+}
+
+/* The controller is told only when the bytes are there, and the old ones go only when it has been. */
+static void the_display_never_reads_what_is_not_mapped(void **state)
+{
+    struct fixture f;
+    struct client c;
+    struct vidmm_open *op[3];
+    (void)state;
+    open_machine(&f, ONLY_IOMMU);
+    client_open_shared(&c, &f, NULL);
+    for (uint32_t i = 0; i < 3; i++) {
+        op[i] = primary(&c, KIB(64));
+        gpu_fill(&c, pointer(op[i]), 0x200 + i, KIB(64));
+    }
+    for (uint32_t round = 0; round < 300; round++) {
+        uint32_t k = (uint32_t)world_below(f.world, 4);
+        assert_true(vidmm_display_set(f.ad, k < 3 ? op[k] : NULL) >= 0);
+        for (uint64_t turns = world_below(f.world, 40); turns > 0; turns--) {
+            (void)world_turn(f.world);
+            const struct vidmm_open *shown = vidmm_display_shown(f.ad);
+            for (uint32_t i = 0; i < 3; i++)
+                if (shown == op[i]) assert_int_equal(scanned(&f, 4096 * (round % 16)), 0x200 + i);
+            fx_verify(&f);
+        }
+    }
+    assert_true(vidmm_display_set(f.ad, op[0]) >= 0);
+    fx_settle(&f);
+    vidmm_open_close(op[0], 0); /* what is closed is not shown any more, and only then goes */
+    fx_settle(&f);
+    assert_null(vidmm_display_shown(f.ad));
+    assert_int_equal(mapped_now(&f), 0);
+    fx_close(&f);
+}
+
+static void what_can_be_displayed_is_known(void **state)
+{
+    struct fixture f;
+    struct fx_options o;
+    struct client c;
+    (void)state;
+    machine_options(&o, ONLY_IOMMU);
+    o.ref.segment[2].bytes = MIB(1); /* the aperture */
+    (void)fx_open(&f, &o);
+    client_open_shared(&c, &f, NULL);
+    struct vidmm_open *plain = client_alloc(&c, &(struct fx_alloc){.bytes = KIB(64), .set = SET_SYSTEM});
+    struct vidmm_open *large = primary(&c, MIB(2)), *half = primary(&c, KIB(512));
+    struct vidmm_open *more = primary(&c, KIB(600));
+    struct vidmm_open *busy = client_alloc(&c, &(struct fx_alloc){
+        .bytes = KIB(512), .set = SET_SYSTEM, .flags = VIDMM_ALLOCATION_ACCESSED_PHYSICALLY});
+    uint64_t hash = vidmm_state_hash(f.ad), value, trim;
+    assert_int_equal(vidmm_display_set(f.ad, plain), VIDMM_INVALID); /* no primary */
+    assert_int_equal(vidmm_display_set(f.ad, large), VIDMM_NO_VIDEO_MEMORY);
+    assert_true(hash == vidmm_state_hash(f.ad));
+    client_resident(&c, busy);
+    assert_int_equal(vidmm_display_set(f.ad, more), VIDMM_NO_VIDEO_MEMORY); /* a list counts on that room */
+    assert_int_equal(vidmm_display_set(f.ad, half), VIDMM_PENDING);
+    fx_settle(&f);
+    fx_verify(&f);
+    client_evict(&c, busy);
+    struct vidmm_open *rest = client_alloc(&c, &(struct fx_alloc){
+        .bytes = KIB(516), .set = SET_SYSTEM, .flags = VIDMM_ALLOCATION_ACCESSED_PHYSICALLY});
+    assert_int_equal(vidmm_make_resident(c.queue, &rest, 1, VIDMM_RESIDENT_CANT_TRIM_FURTHER, &value, &trim),
+                     VIDMM_NO_MEMORY);
+    assert_int_equal(vidmm_display_set(f.ad, NULL), VIDMM_PENDING);
+    fx_settle(&f);
+    client_resident(&c, rest);
+    fx_close(&f);
+}
+
 /* ---- what is not offered --------------------------------------------------------------------------- */
 
 static void there_are_no_address_services(void **state)
@@ -704,6 +839,9 @@ int main(int argc, char **argv)
         VT_TEST(allocations_are_system_memory_at_one_address, "ALC-06", "ALC-06"),
         VT_TEST(what_came_before_the_model_waits_at_home, "ADP-11", NULL),
         VT_TEST(residency_is_asked_for_as_ever, "RES-02", "RES-02"),
+        VT_TEST(primaries_are_mapped_while_they_are_displayed, "IOM-07 SEG-16", "IOM-07"),
+        VT_TEST(the_display_never_reads_what_is_not_mapped, "IOM-07", NULL),
+        VT_TEST(what_can_be_displayed_is_known, "IOM-09", "IOM-09"),
         VT_TEST(the_verifier_knows_who_stays_at_home, "INV-25", NULL),
         VT_TEST(there_are_no_address_services, "IOM-01 IOM-11", "IOM-01"),
         VT_TEST(tiles_are_translated_by_user_mode, "IOM-10", "IOM-10"),

@@ -182,6 +182,16 @@ void ref_destroy(struct ref_kmd *k)
 
 struct softgpu *ref_gpu(struct ref_kmd *k) { return k->port.gpu; }
 
+bool ref_scan_out(struct ref_kmd *k, uint64_t offset, void *out, uint32_t bytes)
+{
+    const struct vidmm_platform *pl = k->port.platform;
+    uint64_t at = k->port.display.at.offset + offset;
+    if (k->port.display.allocation == NULL || at % VIDMM_PAGE_SIZE + bytes > VIDMM_PAGE_SIZE) return false;
+    uint64_t frame = softgpu_aperture_frame(k->port.gpu, at >> VIDMM_PAGE_SHIFT);
+    const uint8_t *host = frame != 0 ? pl->sys_address(pl->ctx, frame) : NULL;
+    return host != NULL && pl->copy(pl->ctx, out, host + at % VIDMM_PAGE_SIZE, bytes);
+}
+
 /* ---- allocations ------------------------------------------------------------------------------- */
 
 static uint32_t system_bit(const struct vidmm_adapter_info *info)
@@ -303,6 +313,7 @@ const struct vidmm_kmd_ops *ref_ops(void)
         .preempt_command = port_preempt_command, .query_engine_status = port_query_engine_status,
         .reset_from_timeout = port_reset_from_timeout, .restart_from_timeout = port_restart_from_timeout,
         .surprise_removal = port_surprise_removal,
+        .set_vidpn_source_address = port_set_vidpn_source_address,
         .query_private = ref_query_private, .escape = port_escape,
         .render = ref_render, .patch = ref_patch, .submit_command = ref_submit_physical};
     return &ops;

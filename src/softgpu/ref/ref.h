@@ -57,5 +57,8 @@ vidmm_status ref_create(const struct ref_options *, struct ref_kmd **);
 void ref_destroy(struct ref_kmd *);
 const struct vidmm_kmd_ops *ref_ops(void); /* their kmd argument is the struct ref_kmd */
 struct softgpu *ref_gpu(struct ref_kmd *);
+/* What the display controller finds at an offset of the primary it was given, through the aperture and
+ * nothing else; by the owner. false: it shows nothing, or reads where nothing is mapped. */
+bool ref_scan_out(struct ref_kmd *, uint64_t offset, void *out, uint32_t bytes);
 
 #endif
