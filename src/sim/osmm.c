@@ -179,6 +179,14 @@ void osmm_process_destroy(struct osmm_process *p)
     os->platform->free(os->platform->ctx, p, sizeof(*p));
 }
 
+void *osmm_host(struct osmm_process *p, uint64_t va)
+{
+    const struct osmm_region *r = osmm_region_at(p, va);
+    if (r == NULL || r->kind != REGION_FRAMES || r->dying) return NULL;
+    uint8_t *host = p->os->platform->sys_address(p->os->platform->ctx, r->frame);
+    return host + (va - r->start);
+}
+
 uint32_t osmm_process_pasid(const struct osmm_process *p) { return p->pasid; }
 
 /* ---- the whole --------------------------------------------------------------------------------- */

@@ -39,6 +39,9 @@ bool osmm_step(void *osmm);
 
 vidmm_status osmm_process_create(struct osmm *, struct osmm_process **);
 void osmm_process_destroy(struct osmm_process *); /* it is not bound any more */
+/* Where the world has what VidMm's frames show at va, contiguous as they are; NULL: nothing of VidMm is
+ * there. */
+void *osmm_host(struct osmm_process *, uint64_t va);
 uint32_t osmm_process_pasid(const struct osmm_process *); /* 0: not bound */
 
 /* Memory of a process. Addresses are multiples of 4096; *va is chosen, and never again for anything else.
@@ -56,6 +59,7 @@ bool osmm_cpu_write(struct osmm_process *, uint64_t va, const void *in, uint64_t
 
 struct osmm_accounts {
     uint64_t demand_zero, copied_on_write, refused; /* page faults of both kinds; refused: no such access */
+    uint64_t no_memory;      /* page faults for which there was no frame */
     uint64_t quarantined;    /* frames that wait for an invalidation now */
     /* Accesses of devices that moved bytes of a frame that is not their process' at that address, or wrote
      * what is shared: always somebody's bug. */

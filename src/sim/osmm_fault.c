@@ -86,6 +86,7 @@ bool osmm_drop(struct osmm_process *p, uint64_t va)
 static bool demand_zero(struct osmm_process *p, const struct osmm_region *r, uint64_t *at)
 {
     uint64_t frame = osmm_table_new(p->os); /* zeros */
+    p->os->accounts.no_memory += frame == 0;
     if (frame == 0) return false;
     p->os->frame[frame].refs = 1;
     p->os->accounts.demand_zero++;
@@ -103,8 +104,10 @@ static bool copy_on_write(struct osmm_process *p, uint64_t va, uint64_t *at)
         enter(at, old, true);
         return true;
     }
+    os->accounts.no_memory += os->quarantined == QUARANTINE_MAX;
     if (os->quarantined == QUARANTINE_MAX) return false;
     uint64_t frame = osmm_table_new(os);
+    os->accounts.no_memory += frame == 0;
     if (frame == 0) return false;
     memcpy(osmm_page(os, frame), osmm_page(os, old), VIDMM_PAGE_SIZE);
     os->frame[frame].refs = 1;
@@ -124,6 +127,7 @@ bool osmm_fault(struct osmm_process *p, uint64_t va, bool write)
     p->os->accounts.refused += !allowed;
     if (!allowed) return false;
     uint64_t *at = osmm_entry(p, page, true);
+    p->os->accounts.no_memory += at == NULL;
     if (at == NULL) return false;
     uint64_t raw = osmm_load(at);
     if ((raw & PTE_P) != 0 && (!write || (raw & PTE_RW) != 0)) return true; /* it has come meanwhile */

@@ -59,8 +59,9 @@ static void a_million_operations(void **state)
 #define MEMORY "SEG-01 SEG-04 SEG-05 SEG-06 ALC-19 ALC-37 RES-05 RES-06 RES-15 RES-24 PAG-03 PAG-11"
 #define PHYSICAL "PHY-01 PHY-02 PHY-03 PHY-05 PHY-09 PHY-10 SEG-15 SUB-07"
 #define TILES "TIL-01 TIL-08 TIL-14 TIL-15 TIL-16 TIL-18 TIL-23 TIL-24 TIL-25 TIL-28"
+#define SHARED "IOM-02 ADP-02"
 #define ENDS "FLT-01 FLT-04 FLT-10 FLT-11 FLT-23 SUB-08 SUB-14 SUB-20"
-#define ALL ADDRESSES " " MEMORY " " PHYSICAL " " TILES " " ENDS
+#define ALL ADDRESSES " " MEMORY " " PHYSICAL " " TILES " " SHARED " " ENDS
 
 static const struct vt_case cases[] = {
     VT_TEST(seeds_of_format_a, ALL, NULL),
