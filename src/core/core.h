@@ -35,6 +35,7 @@ vidmm_status vmm_iommu_narrow(const struct vidmm_device *, struct vidmm_kmd_allo
  * that fails. close is called when nothing of the device uses it any more; false: to be called again. */
 vidmm_status vmm_iommu_open(struct vidmm_open *, struct vmm_alloc *);
 bool vmm_iommu_close(struct vidmm_open *);
+bool vmm_iommu_may_start(const struct vidmm_device *); /* what it requires is where its pointers show */
 void vmm_iommu_resident(struct vidmm_open *, bool resident);
 enum vidmm_model vmm_model_of_adapter(const struct vidmm_adapter *);
 vidmm_status vmm_model_check(const struct vidmm_device *, uint32_t node, bool iommu); /* for a new context */

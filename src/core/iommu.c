@@ -107,6 +107,17 @@ bool vmm_iommu_close(struct vidmm_open *op)
     return true;
 }
 
+/* An open that was made while a memory segment had the bytes waits until they have come home: its pointer
+ * shows nothing else. */
+bool vmm_iommu_may_start(const struct vidmm_device *d)
+{
+    if (d->model != VIDMM_MODEL_IOMMU || d->proc->ad->lock_waiters == 0) return true;
+    LIST_FOREACH(it, &d->required) {
+        if (list_entry(it, struct vidmm_open, on_required)->al->segment != VMM_SYSTEM) return false;
+    }
+    return true;
+}
+
 /* The client says that it uses the bytes, or that it does not (RES-02). */
 void vmm_iommu_resident(struct vidmm_open *op, bool resident)
 {

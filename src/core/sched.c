@@ -80,6 +80,7 @@ bool vmm_context_may_start(const struct vidmm_context *c)
     const struct vmm_space *sp = &c->dev->proc->space;
     const struct vmm_packet *p = vmm_packet_head(c);
     if (p == NULL || p->kind != PACKET_EXEC || !vmm_device_runnable(c->dev)) return false;
+    if (!vmm_iommu_may_start(c->dev)) return false;
     bool tables = !c->physical && c->dev->model == VIDMM_MODEL_GPUMMU;
     bool new_root = tables && c->root_version != sp->tables.root_version;
     if (new_root && c->running > 0) return false; /* PT-12 */

@@ -33,8 +33,7 @@ struct osmm_options {
 vidmm_status osmm_create(const struct osmm_options *, struct osmm **);
 void osmm_destroy(struct osmm *); /* with what is left of its processes */
 const struct vidmm_iommu *osmm_iommu(struct osmm *); /* os_process: a struct osmm_process */
-/* One bounded piece of work: a page request, or a frame that nothing reaches any more. true: did something.
- * */
+/* One bounded piece of work: a page request, or a frame that nobody reaches now. false: there was none. */
 bool osmm_step(void *osmm);
 
 vidmm_status osmm_process_create(struct osmm *, struct osmm_process **);

@@ -33,7 +33,7 @@ struct osmm_process {
 
 /* Of committed memory: entries that show it. `owned`: by process, entries and translations that an
  * invalidation has not reached yet; `uses` is their sum. */
-struct osmm_frame { uint32_t refs, uses; uint8_t owned[OSMM_PROCESSES_MAX]; };
+struct osmm_frame { uint32_t refs, uses; uint16_t owned[OSMM_PROCESSES_MAX]; };
 
 struct osmm_quarantine { uint64_t frame; uint32_t owner; struct vidmm_iommu_wait wait; };
 

@@ -3,8 +3,7 @@
  * Calls: platform->sys_address. One lock over everything: a unit answers one request at a time.
  *
  * A source has at most one page request: its engine stands still until it is answered.
- * NONE -page_request-> QUEUED -next_request-> TAKEN -respond-> NONE (there) or REFUSED -page_request-> NONE
- * */
+ *   NONE -page_request-> QUEUED -next_request-> TAKEN -respond-> NONE, or REFUSED -page_request-> NONE */
 #include <stdlib.h>
 #include <string.h>
 
