@@ -187,6 +187,12 @@ struct vidmm_paging_buffer {
 
 /* ---- objects ---------------------------------------------------------------------------------- */
 
+struct vidmm_kmd_device {    /* DXGKARG_CREATEDEVICE */
+    void *process;           /* in: driver's process handle */
+    uint32_t pasid;          /* in: what requests for the process' addresses carry; 0: no IoMmu */
+    void *handle;            /* out */
+};
+
 enum vidmm_create_context_flags { VIDMM_CONTEXT_SYSTEM = 1u << 0, VIDMM_CONTEXT_VIRTUAL = 1u << 2 };
 
 struct vidmm_kmd_context { /* DXGKARG_CREATECONTEXT and DXGK_CONTEXTINFO */
@@ -199,6 +205,10 @@ struct vidmm_kmd_context { /* DXGKARG_CREATECONTEXT and DXGK_CONTEXTINFO */
     /* out, contexts without VIDMM_CONTEXT_VIRTUAL: DMA buffer in bytes and list lengths to start with, never
      * less later. dma_segments: 0 = contiguous system memory; nothing else is supported yet. */
     uint32_t dma_bytes, dma_segments, allocation_list, patch_list;
+    void *device;            /* in: driver's device handle; NULL: the driver has no create_device */
+    /* out (DXGK_CONTEXTINFO_CAPS.UseIoMmu): it uses the addresses of the OS process. All contexts of a device
+     * say the same; the node must serve the model. */
+    bool use_iommu;
 };
 
 enum vidmm_allocation_flags { /* DXGK_ALLOCATIONINFOFLAGS_WDDM2_0, same bits */
@@ -381,6 +391,14 @@ struct vidmm_kmd_ops {
     vidmm_status (*submit_command)(void *kmd, const struct vidmm_kmd_submit_physical *); /* failures: fatal */
 
     const struct vidmm_kmd_hw_ops *hw; /* hardware scheduling; NULL: none */
+
+    /* DxgkDdiCreateDevice, DestroyDevice: both or none; needed with VIDMM_ADAPTER_IOMMU. */
+    vidmm_status (*create_device)(void *kmd, struct vidmm_kmd_device *);
+    void (*destroy_device)(void *kmd, void *device);
+
+    /* DxgkDdiSetVidPnSourceAddress, or NULL: there is no display. The controller reads the allocation there
+     * from the next frame on, and nothing else any more when the call returns. allocation NULL: nothing. */
+    void (*set_vidpn_source_address)(void *kmd, uint32_t source, void *allocation, struct vidmm_gpu_address);
 };
 
 /* ---- reports from the driver: any thread, wait-free ------------------------------------------- */

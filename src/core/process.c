@@ -7,6 +7,10 @@ static vidmm_status make_space(struct vidmm_process *p)
 {
     vidmm_status st = vmm_space_init(&p->space, p->ad, p);
     if (st == VIDMM_OK) st = p->ad->ops->create_process(p->ad->kmd, false, &p->space.kmd_process);
+    if (!(p->ad->info.flags & VIDMM_ADAPTER_GPUMMU) && !BROKEN(p->ad, IOM_03)) {
+        p->space.unseen = true; /* no table and no translation: nothing is ever to be flushed */
+        return st;
+    }
     if (st == VIDMM_OK) st = vmm_tables_init(&p->space, VMM_ROOT_ENTRIES_MIN);
     return st;
 }
@@ -29,6 +33,11 @@ static void free_process(struct vidmm_process *p)
 
 vidmm_status vidmm_process_create(struct vidmm_adapter *ad, struct vidmm_process **out)
 {
+    return vidmm_process_create_for(ad, NULL, out);
+}
+
+vidmm_status vidmm_process_create_for(struct vidmm_adapter *ad, void *os_process, struct vidmm_process **out)
+{
     if (ad->lost) return VIDMM_DEVICE_LOST;
     struct vidmm_process *p = vmm_new(ad, sizeof *p);
     if (p == NULL) return VIDMM_NO_MEMORY;
@@ -37,6 +46,7 @@ vidmm_status vidmm_process_create(struct vidmm_adapter *ad, struct vidmm_process
     list_init(&p->fence_pages);
     vidmm_status st = make_space(p);
     if (st == VIDMM_OK && BROKEN(ad, TIL_06)) st = vmm_privileged_make(p);
+    if (st == VIDMM_OK) st = vmm_iommu_bind(p, os_process); /* last: it is not taken back at once */
     if (st != VIDMM_OK) {
         free_process(p);
         return st;
@@ -75,7 +85,8 @@ bool vmm_process_step(struct vidmm_process *p)
         p->dying = 2;
         return true;
     }
-    if (p->dying == 2 && (vmm_batch_passed(p->ad, p->wait_seq) || p->ad->lost)) {
+    if (p->dying == 2 && (vmm_batch_passed(p->ad, p->wait_seq) || p->ad->lost)) p->dying = 3;
+    if (p->dying == 3 && vmm_iommu_unbind(p)) {
         list_remove(&p->on_adapter);
         free_process(p);
         return true;

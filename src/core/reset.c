@@ -94,7 +94,7 @@ void vmm_adapter_reset(struct vidmm_adapter *ad, struct vidmm_device *culprit, e
     vmm_paging_rebuild(ad); /* PWR-02: first of all */
     LIST_FOREACH(it, &ad->processes) {
         struct vidmm_process *p = list_entry(it, struct vidmm_process, on_adapter);
-        rewrite_space(&p->space);
+        if (p->space.tables.root != NULL) rewrite_space(&p->space);
         if (p->privileged.tables.root != NULL) rewrite_space(&p->privileged);
     }
 }
@@ -119,6 +119,7 @@ void vmm_adapter_remove(struct vidmm_adapter *ad)
     stop_hardware(ad);
     drop_work(ad);
     fail_devices(ad);
+    vmm_display_forget(ad);
     vmm_space_forget_flushes(&ad->paging);
 }
 

@@ -31,6 +31,7 @@ static void required_add(struct vidmm_open *op)
     list_remove(&op->on_lingering);
     if (op->holds > 0) op->pinned = true;
     if (listed(op)) return;
+    vmm_iommu_resident(op, true);
     list_push_back(&op->dev->required, &op->on_required);
     if (op->al->physical) op->dev->aperture_pages += vmm_aperture_need(op->al);
     if (memory_only(op->al)) op->dev->memory_only++;
@@ -87,6 +88,7 @@ static void evict_last(struct vidmm_open *op, bool unwritten)
     op->al->unwritten = unwritten && op->al->clean && !lingers && !others_listed(op);
     if (lingers) list_push_back(&ad->lingering, &op->on_lingering);
     else unlist(op);
+    if (!lingers) vmm_iommu_resident(op, false);
 }
 
 /* One count less that was not the client's. Needs no memory. */
@@ -104,6 +106,7 @@ bool vmm_lingering_step(struct vidmm_adapter *ad)
         if (op->holds > 0 || vmm_packets_before(op->dev, op->linger_seq)) continue;
         list_remove(&op->on_lingering);
         unlist(op);
+        vmm_iommu_resident(op, false);
         progress = true;
     }
     return progress;

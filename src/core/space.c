@@ -99,6 +99,7 @@ void vmm_space_offer_root(struct vmm_space *sp, struct vmm_table *root)
 
 void vmm_space_shrink(struct vmm_space *sp)
 {
+    if (sp->tables.root == NULL) return;
     uint32_t now = vmm_tables_coverage(sp), used;
     if (sp->ad->info.level_count != 2 || sp->pending_root != NULL || now <= VMM_ROOT_ENTRIES_MIN) return;
     if (sp->ad->silent) return;

@@ -156,6 +156,13 @@ static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t 
     return true;
 }
 
+/* IOM-11, Q27: there is no GPU address space to manage in the IoMmu model. q NULL: asked of the adapter. */
+static bool has_addresses(const struct vidmm_process *p, const struct vidmm_queue *q)
+{
+    bool model = q == NULL || q->dev->model != VIDMM_MODEL_IOMMU || BROKEN(p->ad, IOM_01);
+    return p->space.tables.root != NULL && model;
+}
+
 static vidmm_status decode_base(struct vmm_space *sp, uint64_t base, uint64_t bytes, bool unbacked,
                                 struct map_plan *plan)
 {
@@ -178,6 +185,7 @@ static vidmm_status decode_map(const struct vidmm_queue *q, const struct vidmm_m
     struct vmm_space *sp = &q->dev->proc->space;
     uint64_t end;
     if (q->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (!has_addresses(q->dev->proc, q)) return VIDMM_NOT_SUPPORTED;
     if (q->dying || check_protection(ad, in->protection, in->open != NULL) != VIDMM_OK) return VIDMM_INVALID;
     if (in->bytes == 0 || !is_aligned(in->bytes | in->offset, VIDMM_PAGE_SIZE)) return VIDMM_INVALID;
     if (!range_end(in->offset, in->bytes, &end)) return VIDMM_INVALID;
@@ -469,6 +477,7 @@ static vidmm_status decode_reserve(struct vidmm_process *p, const struct vidmm_q
     uint64_t end, va = in->base;
     if (q != NULL && (q->dev->proc != p || q->dying)) return VIDMM_INVALID;
     if (p->ad->lost || (q != NULL && q->dev->state != VIDMM_DEVICE_ACTIVE)) return VIDMM_DEVICE_LOST;
+    if (!has_addresses(p, q) && !BROKEN(p->ad, IOM_10)) return VIDMM_NOT_SUPPORTED;
     if (in->type > VIDMM_RESERVE_ZERO || (in->type == VIDMM_RESERVE_ZERO && q == NULL)) return VIDMM_INVALID;
     if (in->type == VIDMM_RESERVE_ZERO && !(p->ad->info.mmu_flags & VIDMM_MMU_ZERO_IN_PTE))
         return VIDMM_INVALID;
@@ -656,7 +665,7 @@ vidmm_status vidmm_va_free(struct vidmm_process *p, uint64_t base, uint64_t byte
     struct free_stock stock = { NULL, NULL, { NULL, NULL } };
     struct range r = { base, 0 };
     list_init(&stock.spares);
-    if (BROKEN(p->ad, VA_01)) return VIDMM_NOT_SUPPORTED;
+    if (BROKEN(p->ad, VA_01) || !has_addresses(p, NULL)) return VIDMM_NOT_SUPPORTED;
     if (bytes == 0 || !is_aligned(base | bytes, VIDMM_PAGE_SIZE)) return VIDMM_INVALID;
     if (!range_end(base, bytes, &r.end) || !all_owned(sp, r)) return VIDMM_INVALID;
     vidmm_status st = take_stock(sp, r, &stock);

@@ -215,6 +215,7 @@ bool mmu_translate(struct softgpu_engine *e, const struct softgpu_context *ctx, 
 {
     struct softgpu *g = e->gpu;
     if (ctx->physical) return physical_translate(e, va, kind, out);
+    if (ctx->pasid != 0) return shared_translate(e, va, kind == ACCESS_WRITE, out);
     uint64_t tag = ctx->space->tag[e->node], page = va >> VIDMM_PAGE_SHIFT;
     struct tlb_entry *t = tlb_find(e, tag, page);
     if (t != NULL) {

@@ -124,6 +124,7 @@ struct softgpu_context {
     bool privileged;  /* may use commands that act on other spaces */
     struct softgpu_saved saved;
     bool physical;    /* its packets use physical addresses, and are fetched from frames */
+    uint32_t pasid;   /* not 0: its packets use the addresses of an OS process (platform->iommu) */
 };
 
 enum softgpu_inject { SOFTGPU_INJECT_NONE, SOFTGPU_INJECT_FAULT, SOFTGPU_INJECT_HANG };

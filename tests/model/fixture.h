@@ -11,7 +11,9 @@
 
 #include <vidmm/vidmm.h>
 
+#include "sim/osmm.h"
 #include "sim/world.h"
+#include "softgpu/iommu.h"
 #include "softgpu/ref/ref.h"
 #include "softgpu/ref/ref_abi.h"
 #include "softgpu/ref/ref_commands.h"
@@ -35,6 +37,8 @@ struct fx_options {
     bool timeouts;          /* packets and suspensions time out after the default delay; else never */
     uint32_t tdr_limit;     /* timeouts and resets that are too many; 0: the default */
     bool may_refuse;        /* fixture_open gives the status instead of failing */
+    bool machine_iommu;     /* the world has a translation unit and an OS with processes */
+    uint32_t levels, os_defects, unit_defects; /* of them */
 };
 
 struct fixture {
@@ -46,7 +50,10 @@ struct fixture {
     const char *why;
     enum ref_format format;
     struct vidmm_process *process[FX_PROCESSES_MAX];
+    struct osmm_process *os_process[FX_PROCESSES_MAX]; /* of each, with machine_iommu */
     uint32_t process_count;
+    struct softgpu_iommu *unit;
+    struct osmm *os;
     bool expect_violations; /* fixture_close does not insist on a clean detector */
 };
 
@@ -69,6 +76,7 @@ void fx_forget(struct fixture *, struct vidmm_process *); /* the case destroys i
 struct client {
     struct fixture *fx;
     struct vidmm_process *process;
+    struct osmm_process *os;         /* with machine_iommu */
     struct vidmm_device *device;
     struct vidmm_queue *queue;
     struct vidmm_context *context;
@@ -81,9 +89,13 @@ struct client {
 };
 
 void client_open(struct client *, struct fixture *, struct vidmm_process *); /* process NULL: a new one */
+/* The same, when the contexts shall use the addresses of the process; its buffer is named by its pointer. */
+void client_open_shared(struct client *, struct fixture *, struct vidmm_process *);
+struct vidmm_context *client_context_shared(struct client *, uint32_t node);
+void *client_host(struct client *, const struct vidmm_open *); /* where the test sees an allocation at home */
 struct vidmm_context *client_context(struct client *, uint32_t node);
 
-struct fx_alloc { uint64_t bytes; uint32_t set, preferred, alignment, flags, priority; };
+struct fx_alloc { uint64_t bytes; uint32_t set, preferred, alignment, flags, priority; bool primary; };
 struct vidmm_open *client_alloc(struct client *, const struct fx_alloc *);
 vidmm_status client_try_alloc(struct client *, const struct fx_alloc *, struct vidmm_open **);
 /* Maps and waits; fails the case if it is refused. bytes 0: all of it from offset on. */

@@ -41,6 +41,8 @@ struct ref_options {
     uint32_t submit_depth;          /* 0: 4 */
     bool no_64bit_atomics;          /* fences of 32 bits: the _write32 and _wait32 commands are for them */
     bool physical;                  /* one node more, which knows no virtual addresses */
+    bool iommu;                     /* contexts may use their process' addresses; no hardware queues then */
+    bool no_gpummu;                 /* and with iommu: all of them do */
     bool threads;                   /* engines run by themselves from start_device to stop_device */
     uint64_t seed;
     uint32_t tlb_bits, detect;      /* see softgpu_options */
@@ -56,5 +58,8 @@ vidmm_status ref_create(const struct ref_options *, struct ref_kmd **);
 void ref_destroy(struct ref_kmd *);
 const struct vidmm_kmd_ops *ref_ops(void); /* their kmd argument is the struct ref_kmd */
 struct softgpu *ref_gpu(struct ref_kmd *);
+/* What the display controller finds at an offset of the primary it was given, through the aperture and
+ * nothing else; by the owner. false: it shows nothing, or reads where nothing is mapped. */
+bool ref_scan_out(struct ref_kmd *, uint64_t offset, void *out, uint32_t bytes);
 
 #endif
