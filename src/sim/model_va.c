@@ -211,6 +211,7 @@ static int unique_conflict(const struct model_process *p, const struct vidmm_map
         const struct model_piece *x = &p->piece[i];
         if (!model_ready(x)) found = found == 1 ? 1 : 2;
         if (x->content != MODEL_ALLOC || x->alloc != al) continue;
+        if (x->blurred) found = found == 1 ? 1 : 2; /* left by a map that its device's loss made void */
         if (((x->driver_protection | in->driver_protection) & UNIQUE) == 0) continue;
         if (x->driver_protection == in->driver_protection) continue;
         uint64_t lo = x->offset > in->offset ? x->offset : in->offset;
