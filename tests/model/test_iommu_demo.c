@@ -43,7 +43,8 @@ static void memory_goes_away_under_the_gpu(void **state)
     (void)state;
     iommu_storm(vt_break(), (double)vt_rounds(300) / 100, vt_seed(), &r);
     must(&r);
-    assert_true(r.faults > 100 && r.wild > 10 && r.packets > 100 && r.remaps > 1000);
+    assert_true(r.faults >= vt_rounds(100) && r.packets >= vt_rounds(100));
+    assert_true(r.wild > 0 && r.remaps >= vt_rounds(1000));
 }
 
 int main(int argc, char **argv)
