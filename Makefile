@@ -5,6 +5,7 @@
 #   make demo          set up, build, and run the demonstration
 #   make demo-engines  a virtual and a physical node side by side: a table, build/demo-output/engines.png
 #   make demo-tiles    a texture 102 times its pool, remapped between draws: pictures in build/demo-tiles
+#   make demo-iommu    the GPU uses the program's own pointers, also into memory that goes away
 #   make bench         measure; writes build/bench.json and prints a table
 #   make requirements  which rows of docs/requirements.tsv are proven; MISSING=1 the rest, BREAK=1 breaks each
 #   make sanitize      only the sanitizer builds of the suite
@@ -15,7 +16,7 @@ PREFIX ?= /usr/local
 RELEASE := --buildtype=release -Dtest_hooks=false -Db_lto=true
 
 #   make quick         only the gcc build and its suite, without the protocol models
-.PHONY: all help test quick demo demo-engines demo-tiles bench requirements sanitize release install clean
+.PHONY: all help test quick demo demo-engines demo-tiles demo-iommu bench requirements sanitize release install clean
 .NOTPARALLEL:
 
 all:
@@ -51,6 +52,11 @@ demo-tiles:
 	@$(MAKE) --no-print-directory release
 	@mkdir -p $(B)/demo-tiles
 	@$(B)/release/demo/tiles $(B)/demo-tiles && echo "pictures: $(B)/demo-tiles"
+
+demo-iommu:
+	@tools/setup.sh demo-iommu
+	@$(MAKE) --no-print-directory release
+	@$(B)/release/demo/iommu
 
 demo-engines:
 	@tools/setup.sh demo-engines

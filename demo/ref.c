@@ -119,7 +119,10 @@ static struct ref_memory *allocate(struct ref *r, size_t size, uint32_t supporte
         .Protection = D3DDDIGPUVIRTUALADDRESS_PROTECTION_TYPE_Write |
                       D3DDDIGPUVIRTUALADDRESS_PROTECTION_TYPE_Execute,
     };
-    if (CALL(r, MapGpuVirtualAddress, &map)) wait_for(r, r->queue_fence, map.PagingFenceValue);
+    NTSTATUS status = r->MapGpuVirtualAddress(&map);
+    r->shared = status == STATUS_NOT_SUPPORTED;
+    if (r->shared) return m;
+    if (need(status, "MapGpuVirtualAddress")) wait_for(r, r->queue_fence, map.PagingFenceValue);
     m->va = map.VirtualAddress;
     return m;
 }
@@ -135,6 +138,7 @@ struct ref_memory *ref_system_memory(struct ref *r, size_t size)
     D3DKMT_LOCK2 lock = {.hDevice = r->device, .hAllocation = m->handle};
     CALL(r, Lock2, &lock);
     m->cpu = (void *)(uintptr_t)lock.pData;
+    if (r->shared) m->va = lock.pData;
     return m;
 }
 

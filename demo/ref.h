@@ -16,7 +16,8 @@
     X(CreateSynchronizationObject2) X(CreateAllocation2) X(MapGpuVirtualAddress) X(MakeResident)      \
     X(Lock2) X(Unlock2) X(SubmitCommand) X(SignalSynchronizationObjectFromGpu)                        \
     X(WaitForSynchronizationObjectFromCpu) X(DestroyAllocation2) X(DestroySynchronizationObject)      \
-    X(DestroyContext) X(DestroyPagingQueue) X(DestroyDevice) X(CloseAdapter)
+    X(DestroyContext) X(DestroyPagingQueue) X(DestroyDevice) X(CloseAdapter)               \
+    X(ReserveGpuVirtualAddress) X(UpdateGpuVirtualAddress) X(FreeGpuVirtualAddress)
 
 struct ref {
 #define REF_MEMBER(name) NTSTATUS (*name)(void *);
@@ -25,13 +26,14 @@ struct ref {
     D3DKMT_HANDLE adapter, device, queue, queue_fence, context, fence;
     uint64_t fence_value;             /* last one asked for */
     struct ref_memory *commands;      /* where packets are written */
+    bool shared;                      /* the GPU uses the program's addresses: there are no others */
 };
 
 struct ref_memory {
     D3DKMT_HANDLE handle;
     uint64_t va;                      /* GPU address */
     size_t size;
-    void *cpu;                        /* system memory only, else NULL */
+    void *cpu;                        /* system memory only, else NULL; of a shared GPU the same as va */
 };
 
 /* Ends the program with CHECK_NO_DEVICE when there is no library or no adapter. */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # By hand, as root: does a fresh Debian 12 machine run "make test" and "make demo"? Bootstraps a Debian root,
 # clones the last commit into it, lets root run the printed apt line, and an ordinary user do the rest.
-#   tools/fresh-check.sh [TARGET...]        default: test demo; also demo-engines, demo-tiles
+#   tools/fresh-check.sh [TARGET...]        default: test demo; also demo-engines, demo-tiles, demo-iommu
 #   MIRROR=URL  package mirror;  KEEP=DIR  keep the root there, and use it again next time
 set -eu
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Prints the one apt-get line that a target needs on Debian 12, and runs it if packages are missing and we are
 # root. Never calls sudo. NO_INSTALL=1 only checks.
-# Use: tools/setup.sh build|test|demo|demo-engines|demo-tiles
+# Use: tools/setup.sh build|test|demo|demo-engines|demo-tiles|demo-iommu
 #
 # "demo" packages are wished for, not needed: without them the demonstration says so and takes another way.
 set -u
@@ -17,7 +17,8 @@ test) need="$BUILD $TEST" wish= ;;
 demo) need=$BUILD wish=$DEMO ;;
 demo-engines) need="$BUILD gnuplot-nox" wish= ;;
 demo-tiles) need="$BUILD libpng-dev" wish= ;;
-*) echo "use: tools/setup.sh build|test|demo|demo-engines|demo-tiles" >&2; exit 2 ;;
+demo-iommu) need="$BUILD" wish= ;;
+*) echo "use: tools/setup.sh build|test|demo|demo-engines|demo-tiles|demo-iommu" >&2; exit 2 ;;
 esac
 
 installed() {

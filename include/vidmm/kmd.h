@@ -189,6 +189,12 @@ struct vidmm_paging_buffer {
 
 /* ---- objects ---------------------------------------------------------------------------------- */
 
+struct vidmm_kmd_device {    /* DXGKARG_CREATEDEVICE */
+    void *process;           /* in: driver's process handle */
+    uint32_t pasid;          /* in: what requests for the process' addresses carry; 0: no IoMmu */
+    void *handle;            /* out */
+};
+
 enum vidmm_create_context_flags { VIDMM_CONTEXT_SYSTEM = 1u << 0, VIDMM_CONTEXT_VIRTUAL = 1u << 2 };
 
 struct vidmm_kmd_context { /* DXGKARG_CREATECONTEXT and DXGK_CONTEXTINFO */
@@ -201,6 +207,10 @@ struct vidmm_kmd_context { /* DXGKARG_CREATECONTEXT and DXGK_CONTEXTINFO */
     /* out, contexts without VIDMM_CONTEXT_VIRTUAL: DMA buffer in bytes and list lengths to start with, never
      * less later. dma_segments: 0 = contiguous system memory; nothing else is supported yet. */
     uint32_t dma_bytes, dma_segments, allocation_list, patch_list;
+    void *device;            /* in: driver's device handle; NULL: the driver has no create_device */
+    /* out (DXGK_CONTEXTINFO_CAPS.UseIoMmu): it uses the addresses of the OS process. All contexts of a device
+     * say the same; the node must serve the model. */
+    bool use_iommu;
 };
 
 enum vidmm_allocation_flags { /* DXGK_ALLOCATIONINFOFLAGS_WDDM2_0, same bits */
@@ -218,7 +228,7 @@ struct vidmm_kmd_allocation { /* DXGK_ALLOCATIONINFO */
     uint32_t preferred;       /* out: segment id in `supported`, 0 = no preference */
     uint32_t priority;        /* out: initial priority, not 0 */
     uint32_t flags;           /* out: vidmm_allocation_flags */
-    uint32_t gpu;             /* out: PhysicalAdapterIndex, whose segments `supported` names; 0 without a link */
+    uint32_t gpu;             /* out: PhysicalAdapterIndex, whose segments `supported` names; 0: no link */
 };
 
 enum vidmm_kmd_open_flags { /* DXGK_OPENALLOCATIONFLAGS, same bits */
@@ -369,7 +379,8 @@ struct vidmm_kmd_ops {
      * segments is lost. */
     vidmm_status (*restart_from_timeout)(void *kmd);
     /* DxgkDdiSurpriseRemoval: the hardware is gone, or has to be treated so. Nothing executes when it
-     * returns; only the destroy operations, close_allocation and stop_device follow. */
+     * returns; only the destroy operations, close_allocation and stop_device follow. Of GPU 0 of a link that has
+     * others left also create_device, create_allocation and open_allocation, which are its for all of them. */
     void (*surprise_removal)(void *kmd);
     /* DxgkDdiCancelCommand: the packet will never be submitted, because its device is in error. */
     void (*cancel_command)(void *kmd, const struct vidmm_kmd_submit *);
@@ -384,6 +395,14 @@ struct vidmm_kmd_ops {
     vidmm_status (*submit_command)(void *kmd, const struct vidmm_kmd_submit_physical *); /* failures: fatal */
 
     const struct vidmm_kmd_hw_ops *hw; /* hardware scheduling; NULL: none */
+
+    /* DxgkDdiCreateDevice, DestroyDevice: both or none; needed with VIDMM_ADAPTER_IOMMU. */
+    vidmm_status (*create_device)(void *kmd, struct vidmm_kmd_device *);
+    void (*destroy_device)(void *kmd, void *device);
+
+    /* DxgkDdiSetVidPnSourceAddress, or NULL: there is no display. The controller reads the allocation there
+     * from the next frame on, and nothing else any more when the call returns. allocation NULL: nothing. */
+    void (*set_vidpn_source_address)(void *kmd, uint32_t source, void *allocation, struct vidmm_gpu_address);
 };
 
 /* ---- reports from the driver: any thread, wait-free ------------------------------------------- */

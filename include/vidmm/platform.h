@@ -5,6 +5,7 @@
 #ifndef VIDMM_PLATFORM_H
 #define VIDMM_PLATFORM_H
 
+#include <vidmm/iommu.h>
 #include <vidmm/status.h>
 #include <vidmm/types.h>
 
@@ -37,6 +38,9 @@ struct vidmm_platform {
 
     /* Something was notified: whoever owns the adapter shall call vidmm_run soon. Any thread. */
     void (*poke)(void *ctx);
+
+    /* NULL: the machine has no IOMMU, or none that devices may share addresses through. */
+    const struct vidmm_iommu *iommu;
 };
 
 #endif

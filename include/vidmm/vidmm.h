@@ -39,8 +39,8 @@ struct vidmm_adapter_config {
     uint32_t tdr_level;              /* vidmm_tdr_level */
     uint64_t slice_ns;               /* a packet runs for so long while an equal waits; default 20 ms,
                                         UINT64_MAX: to its end */
-    /* A link: one adapter of 1 + peer_count gpus, at most VIDMM_GPUS_MAX, of which ops and kmd drive the first.
-     * Each has its own segments, nodes and page tables; allocations are the first driver's for all of them. */
+    /* A link: one adapter of 1 + peer_count gpus, at most VIDMM_GPUS_MAX; ops and kmd drive the first. Each has
+     * its own segments, nodes and page tables; devices and allocations are the first driver's for all. */
     const struct vidmm_gpu *peer;    /* read during the call only */
     uint32_t peer_count;
 };
@@ -73,8 +73,8 @@ vidmm_status vidmm_adapter_escape(struct vidmm_adapter *, void *data, uint32_t b
  * those that destroy, free or ask. The driver is only told to clean up. Twice is once. */
 void vidmm_adapter_remove(struct vidmm_adapter *);
 bool vidmm_adapter_removed(const struct vidmm_adapter *);
-/* One gpu of a link can be lost alone (vidmm_notify_removed by its driver, a reset that fails): devices that have
- * contexts, paging queues or allocations there are in state RESET, the others go on with the gpus that remain. */
+/* One gpu of a link can be lost alone (vidmm_notify_removed by its driver, a reset that fails): devices that
+ * have contexts, paging queues or allocations there are in state RESET, the others go on with what remains. */
 bool vidmm_gpu_removed(const struct vidmm_adapter *, uint32_t gpu);
 
 /* Does what can be done now, a bounded amount. `now` in ns never goes back. Returns the time at which
@@ -89,13 +89,22 @@ uint64_t vidmm_state_hash(const struct vidmm_adapter *);
 
 /* ---- process and device ----------------------------------------------------------------------- */
 
-/* One GPU VA space per process. VIDMM_NO_MEMORY, VIDMM_FAILED. */
+/* One GPU VA space per process. VIDMM_NO_MEMORY, VIDMM_FAILED. On an adapter of the IoMmu model the address
+ * space of the OS process is registered with the IOMMU (VIDMM_INVALID: it is not known there); os_process
+ * names it as platform->iommu does, NULL: the caller's own. */
 vidmm_status vidmm_process_create(struct vidmm_adapter *, struct vidmm_process **);
+vidmm_status vidmm_process_create_for(struct vidmm_adapter *, void *os_process, struct vidmm_process **);
 void vidmm_process_destroy(struct vidmm_process *);
 /* Address spaces the process owns now: 1, and 2 from its first reservation on (the privileged space). */
 uint32_t vidmm_process_space_count(const struct vidmm_process *);
 
+/* VIDMM_NO_MEMORY, VIDMM_FAILED (driver), VIDMM_DEVICE_LOST. */
 vidmm_status vidmm_device_create(struct vidmm_process *, struct vidmm_device **);
+/* How the contexts of a device address memory. On an adapter with both models the driver says it when the
+ * first context is made; a context of the other model is VIDMM_INVALID from then on. */
+enum vidmm_model { VIDMM_MODEL_NONE = 0, /* not known yet, or the adapter has neither */
+                   VIDMM_MODEL_GPUMMU = 1, VIDMM_MODEL_IOMMU = 2 };
+enum vidmm_model vidmm_device_model(const struct vidmm_device *);
 void vidmm_device_destroy(struct vidmm_device *);
 
 enum vidmm_device_state { /* D3DKMT_DEVICEEXECUTION_STATE */
@@ -243,9 +252,11 @@ vidmm_status vidmm_context_set_in_process_priority(struct vidmm_context *, int32
 
 /* ---- allocations ------------------------------------------------------------------------------ */
 
+enum vidmm_alloc_flags { VIDMM_ALLOC_PRIMARY = 1u << 0 /* may be displayed */ };
 struct vidmm_alloc_desc {
     const void *private_data; uint32_t private_size; /* for the driver, which decides size and segments */
     void *existing; uint64_t existing_bytes;         /* the client's own page-aligned memory, or NULL, 0 */
+    uint32_t flags;                                  /* vidmm_alloc_flags */
 };
 /* Not resident, mapped nowhere, reads as zeros. VIDMM_NO_MEMORY, VIDMM_NO_VIDEO_MEMORY (fits no
  * segment of its set), VIDMM_DEVICE_LOST, VIDMM_FAILED (driver). */
@@ -285,6 +296,14 @@ vidmm_status vidmm_open_lock(struct vidmm_open *, void **cpu);
 bool vidmm_open_lock_ready(const struct vidmm_open *);
 /* VIDMM_INVALID: not locked. */
 vidmm_status vidmm_open_unlock(struct vidmm_open *);
+
+/* Displays a primary, NULL: none. One that is in system memory is mapped into the aperture before the display
+ * controller is told, and unmapped when something else is shown. VIDMM_PENDING: vidmm_run will; the last call
+ * counts. A primary that is closed is not shown any more; after an adapter reset nothing is.
+ * VIDMM_NOT_SUPPORTED: no display, or a primary that may be in a memory segment or is accessed physically.
+ * VIDMM_NO_VIDEO_MEMORY: no room in the aperture, beside what devices may require of it. */
+vidmm_status vidmm_display_set(struct vidmm_adapter *, struct vidmm_open *primary);
+struct vidmm_open *vidmm_display_shown(const struct vidmm_adapter *); /* NULL: none */
 
 /* ---- paging queues and residency -------------------------------------------------------------- */
 

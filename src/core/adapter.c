@@ -23,7 +23,6 @@ static const char *check_models(const struct vidmm_adapter_info *in)
     bool model = (in->flags & (VIDMM_ADAPTER_GPUMMU | VIDMM_ADAPTER_IOMMU)) != 0;
     bool va = (in->flags & VIDMM_ADAPTER_VIRTUAL_ADDRESSING) != 0;
     if (va != model) return "VirtualAddressingSupported and a model bit must be set together"; /* ADP-10 */
-    if (!(in->flags & VIDMM_ADAPTER_GPUMMU)) return "this release needs GpuMmuSupported";
     if (in->node_count == 0 || in->node_count > VIDMM_NODES_MAX)
         return "node count must be 1..64"; /* ADP-18 */
     if (in->paging_node >= in->node_count) return "the paging node does not exist";
@@ -121,6 +120,7 @@ static const char *check_info(const struct vidmm_adapter *ad)
     if (why == NULL && in->level_count == 2 && ad->ops->get_root_page_table_size == NULL)
         why = "a two-level driver needs get_root_page_table_size"; /* PT-08 */
     if (why == NULL) why = vmm_aperture_check(ad);
+    if (why == NULL) why = vmm_iommu_check(ad);
     for (uint32_t i = 0; why == NULL && i < in->node_count; i++) {
         if (in->node[i].hw_queues && ad->ops->hw == NULL)
             why = "a node with hardware queues needs the operations for them";
@@ -335,6 +335,7 @@ static bool gpu_idle(const struct vidmm_adapter *ad)
         if (ad->node[i].running_count > 0 || !list_empty(&ad->node[i].paging)) return false;
     for (int i = 0; i < 3; i++)
         if (!list_empty(&ad->active[i])) return false;
+    if (ad->display.shown != NULL || ad->display.coming != NULL || ad->display.leaving != NULL) return false;
     return ad->move.al == NULL && list_empty(&ad->flush_spaces) && list_empty(&ad->limbo);
 }
 
@@ -392,6 +393,7 @@ static bool step_requests(struct vidmm_adapter *ad)
     bool progress = vmm_queues_step(ad);
     progress |= vmm_companions_step(ad);
     progress |= vmm_mover_step(ad);
+    progress |= vmm_display_step(ad);
     return progress;
 }
 

@@ -127,6 +127,7 @@ static vidmm_status make_alloc(struct vidmm_adapter *ad, const struct vidmm_allo
         return st;
     }
     al->priority = ka->priority;
+    al->primary = (in->flags & VIDMM_ALLOC_PRIMARY) != 0 && !BROKEN(ad, IOM_09);
     al->kmd_allocation = ka->handle;
     list_init(&al->opens);
     list_init(&al->bindings);
@@ -167,12 +168,14 @@ vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc
     struct vmm_alloc *al;
     if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if ((in->existing == NULL) != (in->existing_bytes == 0) || !aligned) return VIDMM_INVALID;
+    if (in->flags & ~(uint32_t)VIDMM_ALLOC_PRIMARY) return VIDMM_INVALID;
     if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
     vidmm_status st = ad->ops->create_allocation(ad->kmd, &ka);
     if (st != VIDMM_OK) return st;
-    if (ka.gpu >= ad->gpu_count) st = VIDMM_FAILED; /* a broken driver */
-    else if (ad->link[ka.gpu]->lost) st = VIDMM_DEVICE_LOST;
-    else st = make_alloc(ad->link[ka.gpu], in, &ka, &al);
+    st = vmm_iommu_narrow(d, &ka);
+    if (st == VIDMM_OK && ka.gpu >= ad->gpu_count) st = VIDMM_FAILED; /* a broken driver */
+    else if (st == VIDMM_OK && ad->link[ka.gpu]->lost) st = VIDMM_DEVICE_LOST;
+    else if (st == VIDMM_OK) st = make_alloc(ad->link[ka.gpu], in, &ka, &al);
     if (st == VIDMM_OK) {
         st = vmm_open_make(d, al, VIDMM_KMD_OPEN_CREATE, out);
         if (st != VIDMM_OK) give_memory(al->ad, al);
@@ -200,6 +203,7 @@ void vidmm_open_close(struct vidmm_open *op, uint32_t flags)
     op->close_seq = ad->lead->next_seq + 1;
     op->al->locks -= op->locks;
     op->locks = 0;
+    vmm_display_close(op);
     list_push_back(&ad->dying_opens, &op->on_dying);
     if (vmm_open_step(op)) vmm_open_step(op); /* often nothing has to be waited for */
 }
@@ -258,7 +262,8 @@ bool vmm_open_step(struct vidmm_open *op)
     }
     if (!vmm_waits_passed(ad, &op->waits) || ad->move.al == op->al) return false;
     bool last = vmm_open_last(op);
-    if (last && al->aperture_count > 0 && !ad->lost) return false; /* the mover is going to unmap it */
+    if (last && al->aperture_count > 0 && !ad->lost) return false; /* mover or display will unmap it */
+    if (!vmm_iommu_close(op)) return false;
     if (last) release_place(ad, al);
     list_remove(&op->on_dying);
     list_remove(&op->on_device);
@@ -346,7 +351,8 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
     if (op->locks == UINT32_MAX) return VIDMM_LIMIT;
     op->locks++;
     al->locks++;
-    *cpu = ad->platform->sys_address(ad->platform->ctx, al->home);
+    *cpu = op->shared != 0 ? (void *)(uintptr_t)op->shared
+                           : ad->platform->sys_address(ad->platform->ctx, al->home);
     if (home) {
         al->fresh = false;
         return VIDMM_OK;

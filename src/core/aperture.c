@@ -22,14 +22,20 @@ static bool any_physical(const struct vidmm_adapter_info *in)
     return false;
 }
 
+/* Physical engines see system memory there, and the display controller primaries (IOM-07). */
+static bool uses_aperture(const struct vidmm_adapter_info *in)
+{
+    return any_physical(in) || (in->flags & VIDMM_ADAPTER_IOMMU) != 0;
+}
+
 const char *vmm_aperture_check(const struct vidmm_adapter *ad)
 {
     const struct vidmm_adapter_info *in = &ad->info;
     bool all = ad->ops->render != NULL && ad->ops->patch != NULL && ad->ops->submit_command != NULL;
     bool any = ad->ops->render != NULL || ad->ops->patch != NULL || ad->ops->submit_command != NULL;
     if (any && !all) return "render, patch and submit_command belong together";
-    if (!any_physical(in)) return NULL;
-    if (!all) return "a physical node needs render, patch and submit_command";
+    if (!uses_aperture(in)) return NULL;
+    if (any_physical(in) && !all) return "a physical node needs render, patch and submit_command";
     if (in->node[in->paging_node].physical) return "paging work needs a node with virtual addresses";
     for (uint32_t i = 0; i < in->node_count; i++) {
         if (in->node[i].physical && (in->node[i].gpummu || in->node[i].iommu))
@@ -50,7 +56,7 @@ const char *vmm_aperture_check(const struct vidmm_adapter *ad)
 vidmm_status vmm_aperture_init(struct vidmm_adapter *ad)
 {
     list_init(&ad->in_aperture);
-    if (!any_physical(&ad->info)) return VIDMM_OK;
+    if (!uses_aperture(&ad->info)) return VIDMM_OK;
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (ad->segment[id].flags & VIDMM_SEGMENT_APERTURE) ad->aperture = id;
     ad->aperture_pages = (uint32_t)(ad->info.segment[ad->aperture - 1].commit_limit >> VIDMM_PAGE_SHIFT);
@@ -69,7 +75,7 @@ static struct vmm_alloc *holder(struct list *l) { return list_entry(l, struct vm
 /* May what v has be taken for d? Of nobody, or of a device that may be stopped. d NULL: nothing is taken. */
 static bool may_take(const struct vmm_alloc *v, const struct vidmm_device *d)
 {
-    return d != NULL && (!vmm_alloc_required(v) || vmm_resid_may_stop(v, d));
+    return d != NULL && v->physical && (!vmm_alloc_required(v) || vmm_resid_may_stop(v, d));
 }
 
 /* The lowest page at which al fits beside what may not be taken for d; *before: who comes next of those that
@@ -109,6 +115,34 @@ bool vmm_aperture_take(struct vidmm_adapter *ad, struct vmm_alloc *al)
     return true;
 }
 
+bool vmm_aperture_take_high(struct vidmm_adapter *ad, struct vmm_alloc *al)
+{
+    struct list *before = &ad->in_aperture;
+    uint64_t end = ad->aperture_pages, page = 0;
+    for (struct list *it = before->prev;; it = it->prev) {
+        bool first = it == &ad->in_aperture;
+        uint64_t from = first ? 0 : (uint64_t)holder(it)->aperture_page + holder(it)->aperture_count;
+        bool room = end >= al->pages;
+        if (room) page = align_down(end - al->pages, range_align(al));
+        if (room && page >= from) break;
+        if (first) return false;
+        before = it;
+        end = holder(it)->aperture_page;
+    }
+    al->aperture_page = (uint32_t)page;
+    al->aperture_count = (uint32_t)al->pages;
+    ad->counters->aperture_bytes += vmm_alloc_bytes(al);
+    list_insert_before(before, &al->on_aperture);
+    return true;
+}
+
+uint32_t vmm_aperture_limit(const struct vidmm_adapter *ad)
+{
+    LIST_FOREACH(it, &ad->in_aperture)
+        if (!holder(it)->physical) return holder(it)->aperture_page;
+    return ad->aperture_pages;
+}
+
 void vmm_aperture_release(struct vidmm_adapter *ad, struct vmm_alloc *al)
 {
     if (al->aperture_count == 0) return;
@@ -127,7 +161,7 @@ bool vmm_aperture_admits(struct vidmm_device *d, struct vidmm_open *const *opens
         opens[i]->mark = mark;
         pages += vmm_aperture_need(opens[i]->al);
     }
-    return pages == 0 || pages <= ad->aperture_pages;
+    return pages == 0 || pages <= vmm_aperture_limit(ad);
 }
 
 enum vmm_emit vmm_aperture_emit(struct vidmm_adapter *ad, struct vmm_alloc *al, bool map, uint64_t *multipass)
@@ -160,9 +194,10 @@ void vmm_aperture_forget(struct vidmm_adapter *ad)
         op.aperture.pages = al->pages;
         op.aperture.frame = ad->dummy_frame;
         (void)ad->ops->build_paging_buffer(ad->kmd, &none, &op, &multipass);
-        if (al->state == PLACE_LIVE) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
+        if (al->state == PLACE_LIVE && al->physical) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
         vmm_aperture_release(ad, al);
     }
+    vmm_display_forget(ad);
 }
 
 struct vidmm_gpu_address vmm_aperture_address(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
@@ -196,7 +231,7 @@ static struct vmm_alloc *victim(struct vidmm_adapter *ad, const struct vmm_alloc
 static bool own_gaps(const struct vidmm_adapter *ad, const struct vidmm_device *d)
 {
     LIST_FOREACH(it, &ad->in_aperture)
-        if (!vmm_resid_others_may_stop(holder(it), d)) return false;
+        if (holder(it)->physical && !vmm_resid_others_may_stop(holder(it), d)) return false;
     return true;
 }
 
@@ -205,7 +240,7 @@ bool vmm_aperture_repack(struct vidmm_adapter *ad, struct vidmm_device *d)
     if (!d->repack) return false;
     LIST_FOREACH(it, &ad->in_aperture) {
         struct vmm_alloc *v = holder(it);
-        if (!vmm_resid_others_may_stop(v, d)) continue;
+        if (!v->physical || !vmm_resid_others_may_stop(v, d)) continue;
         vmm_move_begin(ad, v, VMM_SYSTEM, false);
         return true;
     }
@@ -233,7 +268,8 @@ bool vmm_aperture_return(struct vidmm_adapter *ad)
     if (ad->aperture == 0) return false;
     LIST_FOREACH(it, &ad->lead->dying_opens) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_dying);
-        if (op->dying != 2 || op->al->aperture_count == 0 || !vmm_open_last(op)) continue;
+        if (op->dying != 2 || op->al->aperture_count == 0) continue;
+        if (!op->al->physical || !vmm_open_last(op)) continue;
         vmm_move_begin(ad, op->al, VMM_SYSTEM, false);
         return true;
     }

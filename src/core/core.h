@@ -21,7 +21,8 @@ enum vmm_emit { EMIT_DONE, EMIT_WAIT }; /* of batch.c */
 const char *vmm_link_check(const struct vidmm_adapter *); /* does it fit its lead? NULL */
 void vmm_waits_add(struct vmm_waits *, const struct vmm_space *);        /* for what the space owes now */
 void vmm_waits_process(struct vmm_waits *, const struct vidmm_process *); /* for what all its spaces owe */
-void vmm_waits_peers(struct vmm_waits *, const struct vmm_alloc *); /* until no other gpu can reach its bytes */
+/* Until no other gpu can reach the bytes any more. */
+void vmm_waits_peers(struct vmm_waits *, const struct vmm_alloc *);
 /* The gpu of a one-bit mask (0: GPU 0), as EngineAffinity has it; NULL: there is no such one. */
 struct vidmm_adapter *vmm_link_engine(const struct vidmm_adapter *lead, uint32_t affinity);
 uint32_t vmm_link_sched_flags(const struct vidmm_adapter *lead); /* vidmm_sched_flags that any gpu has */
@@ -39,6 +40,26 @@ bool vmm_device_runnable(const struct vidmm_device *);
 bool vmm_device_has_work(const struct vidmm_device *);
 void vmm_device_fail(struct vidmm_device *, enum vidmm_device_state, const struct vidmm_page_fault *);
 void vmm_device_release_waiters(struct vidmm_device *); /* its fences go to the maximum */
+
+/* iommu.c */
+const char *vmm_iommu_check(const struct vidmm_adapter *); /* what is wrong with the description; NULL */
+bool vmm_iommu_supported(const struct vidmm_adapter *);
+vidmm_status vmm_iommu_bind(struct vidmm_process *, void *os_process);
+bool vmm_iommu_unbind(struct vidmm_process *);  /* false: to be called again */
+/* Where the OS process sees frames; 0 is no address. unmap true: no access reaches them any more. */
+vidmm_status vmm_iommu_map(struct vidmm_process *, uint64_t frame, uint64_t pages, bool writable,
+                           uint64_t *address);
+bool vmm_iommu_unmap(struct vidmm_process *, uint64_t address);
+vidmm_status vmm_iommu_narrow(const struct vidmm_device *, struct vidmm_kmd_allocation *); /* home only */
+/* For every open that is made, whoever makes it: its address in the device's process. Nothing has changed if
+ * that fails. close is called when nothing of the device uses it any more; false: to be called again. */
+vidmm_status vmm_iommu_open(struct vidmm_open *, struct vmm_alloc *);
+bool vmm_iommu_close(struct vidmm_open *);
+bool vmm_iommu_may_start(const struct vidmm_device *); /* what it requires is where its pointers show */
+void vmm_iommu_resident(struct vidmm_open *, bool resident);
+enum vidmm_model vmm_model_of_adapter(const struct vidmm_adapter *);
+vidmm_status vmm_model_check(const struct vidmm_device *, uint32_t node, bool iommu); /* for a new context */
+void vmm_model_take(struct vidmm_device *, bool iommu);
 
 /* reset.c */
 void vmm_adapter_reset(struct vidmm_adapter *, struct vidmm_device *culprit, enum vidmm_device_state,
@@ -257,6 +278,14 @@ bool vmm_aperture_return(struct vidmm_adapter *); /* the range of something dest
 enum vmm_emit vmm_aperture_emit(struct vidmm_adapter *, struct vmm_alloc *, bool map, uint64_t *multipass);
 /* Where a physical engine finds it now: segment and offset; 0, 0: it is not resident. */
 struct vidmm_gpu_address vmm_aperture_address(const struct vidmm_adapter *, const struct vmm_alloc *);
+
+bool vmm_aperture_take_high(struct vidmm_adapter *, struct vmm_alloc *); /* for the display: stays in place */
+uint32_t vmm_aperture_limit(const struct vidmm_adapter *); /* pages below what is displayed */
+
+/* display.c */
+bool vmm_display_step(struct vidmm_adapter *);
+void vmm_display_close(struct vidmm_open *);     /* is closed: shall not be shown any more */
+void vmm_display_forget(struct vidmm_adapter *); /* hardware was reset or is gone: nothing is shown */
 
 /* render.c: physical contexts */
 vidmm_status vmm_render_context(struct vidmm_context *, const struct vidmm_kmd_context *);

@@ -6,6 +6,19 @@
  *   any --vidmm_device_destroy--> dying --vmm_device_step--> gone                                    */
 #include "core/core.h"
 
+static vidmm_status tell_driver(struct vidmm_device *d)
+{
+    struct vidmm_adapter *ad = d->proc->ad;
+    struct vidmm_kmd_device kd = { .process = d->proc->space.kmd_process, .pasid = d->proc->pasid };
+    if (ad->ops->create_device == NULL) return VIDMM_OK;
+    if (BROKEN(ad, IOM_05)) kd.pasid = 0;
+    struct list *first = ad->processes.next;
+    if (BROKEN(ad, IOM_02)) kd.pasid = list_entry(first, struct vidmm_process, on_adapter)->pasid;
+    vidmm_status st = ad->ops->create_device(ad->kmd, &kd);
+    if (st == VIDMM_OK) d->kmd_device = kd.handle;
+    return st;
+}
+
 vidmm_status vidmm_device_create(struct vidmm_process *p, struct vidmm_device **out)
 {
     struct vidmm_adapter *ad = p->ad;
@@ -14,6 +27,12 @@ vidmm_status vidmm_device_create(struct vidmm_process *p, struct vidmm_device **
     struct vidmm_device *d = vmm_new(ad, sizeof *d);
     if (d == NULL) return VIDMM_NO_MEMORY;
     d->proc = p;
+    vidmm_status st = tell_driver(d);
+    if (st != VIDMM_OK) {
+        vmm_delete(ad, d, sizeof *d);
+        return st;
+    }
+    d->model = (uint8_t)vmm_model_of_adapter(ad);
     d->id = ++ad->lead->next_id;
     d->state = VIDMM_DEVICE_ACTIVE;
     list_init(&d->contexts);
@@ -32,6 +51,7 @@ vidmm_status vidmm_device_create(struct vidmm_process *p, struct vidmm_device **
 
 bool vmm_device_runnable(const struct vidmm_device *d)
 {
+    if (BROKEN(d->proc->ad, RES_02) && d->model == VIDMM_MODEL_IOMMU) return d->state == VIDMM_DEVICE_ACTIVE;
     return d->state == VIDMM_DEVICE_ACTIVE && d->holds == 0 && d->missing == 0;
 }
 
@@ -120,6 +140,8 @@ bool vmm_device_step(struct vidmm_device *d)
     LIST_FOREACH_SAFE(it, tmp, &d->syncs) vmm_sync_drop(list_entry(it, struct vidmm_sync, on_device));
     if (!list_empty(&d->fences) || !list_empty(&d->syncs)) return progress; /* others' packets name one */
     CHECK(list_empty(&d->stakes)); /* nothing of it is queued, and it holds nothing */
+    if (d->proc->ad->ops->destroy_device != NULL)
+        d->proc->ad->ops->destroy_device(d->proc->ad->kmd, d->kmd_device);
     list_remove(&d->on_process);
     vmm_delete(d->proc->ad, d, sizeof *d);
     return true;

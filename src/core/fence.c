@@ -88,17 +88,21 @@ static void give_bindings(struct vidmm_process *p, struct vmm_fence_page *page)
 static void page_free(struct vidmm_process *p, struct vmm_fence_page *page)
 {
     struct vidmm_adapter *ad = p->ad;
+    (void)vmm_iommu_unmap(p, page->shared); /* nobody knows the address yet, or the PASID is gone */
     if (page->claim != NULL) span_remove(p->space.claims, page->claim);
     if (page->frame != 0) ad->platform->sys_free(ad->platform->ctx, page->frame, 1);
     vmm_delete(ad, page, sizeof *page);
 }
 
-static vidmm_status page_fill(struct vidmm_process *p, struct vmm_fence_page *page)
+static vidmm_status page_fill(struct vidmm_process *p, bool read_only, struct vmm_fence_page *page)
 {
     struct vidmm_adapter *ad = p->ad;
     vidmm_status st = ad->platform->sys_alloc(ad->platform->ctx, 1, &page->frame);
     if (st != VIDMM_OK) return VIDMM_NO_MEMORY;
     page->cpu = ad->platform->sys_address(ad->platform->ctx, page->frame);
+    if (p->pasid != 0 && vmm_iommu_map(p, page->frame, 1, !read_only, &page->shared) != VIDMM_OK)
+        return VIDMM_NO_MEMORY;
+    if (p->space.tables.root == NULL) return VIDMM_OK; /* reached by the process' own address only */
     if (!vmm_claims_reserve(&p->space)) return VIDMM_NO_MEMORY;
     page->claim = claim_page(p);
     if (page->claim == NULL) return VIDMM_NO_VIDEO_MEMORY;
@@ -108,29 +112,34 @@ static vidmm_status page_fill(struct vidmm_process *p, struct vmm_fence_page *pa
     return st;
 }
 
-static vidmm_status page_make(struct vidmm_process *p, bool read_only, struct vmm_fence_page **out)
+static void page_show(struct vidmm_process *p, struct vmm_fence_page *page)
 {
-    struct vidmm_adapter *ad = p->ad;
-    struct vmm_fence_page *page = vmm_new(ad, sizeof *page);
-    if (page == NULL) return VIDMM_NO_MEMORY;
-    vidmm_status st = page_fill(p, page);
-    if (st != VIDMM_OK) {
-        page_free(p, page);
-        return st;
-    }
     struct range r = { page->claim->start, page->claim->end };
     SPACE_FOREACH(sp, p) {
         struct vmm_binding *b = page->binding[sp->ad->gpu], *none[2] = { NULL, NULL };
         if (b == NULL) continue;
         b->target = TARGET_FRAME;
-        b->prot = read_only ? 0 : VIDMM_PROT_WRITE;
+        b->prot = page->read_only ? 0 : VIDMM_PROT_WRITE;
         b->offset = page->frame * VIDMM_PAGE_SIZE;
         vmm_bind_replace(sp, r, b, none);
         if (!vmm_space_flush_pending(sp)) continue;
         sp->gate_seq = sp->flush_seq;
         vmm_hw_gate(sp);
     }
+}
+
+static vidmm_status page_make(struct vidmm_process *p, bool read_only, struct vmm_fence_page **out)
+{
+    struct vidmm_adapter *ad = p->ad;
+    struct vmm_fence_page *page = vmm_new(ad, sizeof *page);
+    if (page == NULL) return VIDMM_NO_MEMORY;
+    vidmm_status st = page_fill(p, read_only, page);
+    if (st != VIDMM_OK) {
+        page_free(p, page);
+        return st;
+    }
     page->read_only = read_only;
+    if (page->claim != NULL) page_show(p, page);
     list_push_back(&p->fence_pages, &page->on_process);
     *out = page;
     return VIDMM_OK;
@@ -166,7 +175,9 @@ vidmm_status vmm_fence_make(struct vidmm_device *d, uint64_t initial, uint32_t f
     f->id = ++ad->lead->next_id;
     page->used |= 1ull << f->slot;
     f->value = (uint64_t *)(void *)((char *)page->cpu + f->slot * SLOT_BYTES);
-    f->gpu_va = flags & VIDMM_FENCE_NO_GPU_ACCESS ? 0 : page->claim->start + f->slot * SLOT_BYTES;
+    uint64_t start = page->claim != NULL ? page->claim->start : page->shared; /* 0: a physical adapter */
+    bool reach = start != 0 && !(flags & VIDMM_FENCE_NO_GPU_ACCESS);
+    f->gpu_va = reach ? start + f->slot * SLOT_BYTES : 0;
     f->narrow = (vmm_link_sched_flags(ad) & VIDMM_SCHED_NO_64BIT_ATOMICS) != 0 &&
                 (flags & (VIDMM_FENCE_NO_GPU_ACCESS | VMM_FENCE_READ_ONLY)) == 0; /* ADP-20 */
     memset(f->value, 0, sizeof *f->value);
@@ -214,7 +225,13 @@ void vmm_fence_pages_free(struct vidmm_process *p)
 }
 
 const uint64_t *vidmm_fence_cpu_address(const struct vidmm_fence *f) { return f->value; }
-uint64_t vidmm_fence_gpu_address(const struct vidmm_fence *f) { return f->gpu_va; }
+/* Contexts of the IoMmu model reach a fence where their process does (IOM-15). */
+uint64_t vidmm_fence_gpu_address(const struct vidmm_fence *f)
+{
+    bool shared = f->dev->model == VIDMM_MODEL_IOMMU && f->gpu_va != 0;
+    return shared ? f->page->shared + f->slot * SLOT_BYTES : f->gpu_va;
+}
+
 uint64_t vidmm_fence_value(const struct vidmm_fence *f) { return vmm_fence_load(f); }
 
 bool vidmm_fence_reached(const struct vidmm_fence *f, uint64_t value) { return vmm_fence_reached(f, value); }

@@ -42,10 +42,13 @@ void vmm_waits_peers(struct vmm_waits *w, const struct vmm_alloc *al)
 const char *vmm_link_check(const struct vidmm_adapter *ad)
 {
     const struct vidmm_adapter_info *first = &ad->lead->info, *in = &ad->info;
-    if (ad->aperture != 0 || ad->lead->aperture != 0) return "a gpu of a link has a physical node";
+    for (uint32_t i = 0; i < in->node_count; i++)
+        if (in->node[i].physical) return "a gpu of a link has a physical node";
+    if (in->flags & VIDMM_ADAPTER_IOMMU) return "a gpu of a link has the IoMmu model";
     if (in->va_bits != first->va_bits)
         return "gpus of a link differ in VirtualAddressBitCount"; /* LDA-07 */
-    if (in->node_count != first->node_count) return "gpus of a link differ in their number of nodes"; /* ADP-19 */
+    if (in->node_count != first->node_count)
+        return "gpus of a link differ in their number of nodes"; /* ADP-19 */
     return NULL;
 }
 

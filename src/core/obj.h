@@ -199,8 +199,9 @@ struct vmm_fence_page {
     uint64_t frame, used;      /* bitmap of slots */
     bool read_only;            /* for the GPU: fences that only VidMm may move */
     void *cpu;
-    struct span *claim;
-    struct vmm_binding *binding[VIDMM_GPUS_MAX]; /* by gpu; NULL: a gpu that was lost before */
+    struct span *claim;        /* NULL without GpuMmu */
+    struct vmm_binding *binding[VIDMM_GPUS_MAX]; /* by gpu; NULL: none, or a gpu that was lost before */
+    uint64_t shared;           /* its address in the OS process; 0 without IoMmu */
 };
 
 #define VMM_FENCE_READ_ONLY (1u << 31) /* beside vidmm_fence_flags: paging fences */
@@ -427,6 +428,7 @@ struct vmm_alloc {
     uint64_t resident_seq;     /* when it was last made resident: the planner's age */
     uint8_t state, segment;    /* vmm_place_state; segment that has the bytes, 0 = home */
     bool physical;             /* AccessedPhysically: contiguous, or mapped in the aperture (inv. 13) */
+    bool primary;              /* may be displayed; in the aperture while it is */
     struct list on_aperture;   /* adapter.in_aperture while it holds a range */
     uint64_t placed_seq;       /* adapter.place_seq when it became LIVE last */
     uint32_t aperture_page, aperture_count; /* that range, in 4 KiB pages; count 0: none */
@@ -462,6 +464,8 @@ struct vidmm_open {
     bool read_only;            /* opened without the right to write */
     bool held;                 /* the mover has stopped its device */
     bool arrived;              /* on the required list, and LIVE since then: promised to hardware queues */
+    uint64_t shared;           /* address in the OS process, for CPU and GPU (iommu.c); 0: none */
+    bool keeps_home;           /* counts in al->locks for its life (inv. 25) */
 };
 
 struct vmm_segment {
@@ -492,6 +496,8 @@ struct vidmm_device {
     uint32_t holds;            /* movers that need it stopped */
     uint32_t running;          /* packets on engines, and hardware contexts that are not suspended */
     uint8_t state;             /* vidmm_device_state */
+    uint8_t model;             /* vidmm_model */
+    void *kmd_device;          /* NULL: the driver does not ask */
     bool dying;
     bool settled;              /* in error, and nothing of it is on an engine any more */
     bool quantum;              /* owed one packet before its memory may be taken again */
@@ -507,9 +513,10 @@ struct vidmm_process {
     struct vmm_kernel_buffer kernel; /* frame 0: none */
     uint64_t id, budget;
     struct vmm_waits waits;
+    uint32_t pasid;            /* of its OS process in the IOMMU; 0: not registered */
     uint64_t local_required;   /* bytes its devices require that prefer a memory segment */
     uint64_t last_pick;        /* used by a break switch only */
-    uint8_t dying;             /* 0 no, 1 destroying devices, 2 waiting for the last flush */
+    uint8_t dying;             /* 0 no, 1 destroying devices, 2 waiting for the last flush, 3 for the IOMMU */
 };
 
 /* ---- paging (syspage.c, batch.c, move.c) ---- */
@@ -550,8 +557,15 @@ struct vmm_move {
     struct vidmm_op op;
 };
 
-/* The machine of one gpu. Those of a link have one lead, GPU 0's, which owns what is logical: processes and all
- * they have, ids and sequence numbers, and the lists that say so. A gpu without a link leads itself. */
+/* What is displayed (display.c). */
+struct vmm_display {
+    struct vidmm_open *wanted, *coming, *shown, *leaving;
+    uint64_t wait_seq, multipass;
+    uint8_t phase;             /* DISPLAY_* of display.c */
+};
+
+/* The machine of one gpu. Those of a link have one lead, GPU 0's, which owns what is logical: processes and
+ * all they have, ids and sequence numbers, and the lists that say so. A gpu without a link leads itself. */
 struct vidmm_adapter {
     struct vidmm_adapter *lead;
     struct vidmm_adapter *link[VIDMM_GPUS_MAX]; /* of the lead: every gpu by its index, itself first */
@@ -588,7 +602,7 @@ struct vidmm_adapter {
     uint32_t doorbell_count;   /* of them */
     struct list active[3];     /* queues with requests, by priority */
     struct list companions;    /* with queued updates, in the order in which they began */
-    uint32_t aperture;         /* segment id, when a node is physical; else 0 */
+    uint32_t aperture;         /* segment id, when somebody uses it; else 0 */
     uint32_t aperture_pages;   /* 4 KiB pages that it may map */
     uint64_t place_seq;        /* placements so far: a buffer patched before a newer one is patched again */
     uint64_t dummy_frame;      /* what unmapped aperture pages show */
@@ -608,6 +622,7 @@ struct vidmm_adapter {
     struct vmm_companion *updating;
     struct vmm_packet updating_packet;
     bool updating_more, updating_runs; /* packets are yet to be built; one is on its way */
+    struct range updating_range;       /* where its packets have written or are going to */
     struct vidmm_copy_range copy;      /* of the operation in `updating_op` */
     struct vmm_emission updating_op;
     bool batch_open;           /* operations were appended since the last batch, if only without bytes */
@@ -615,6 +630,7 @@ struct vidmm_adapter {
     struct list flush_spaces, limbo;
     struct slab leaves;        /* struct vmm_table of level 0 */
     struct vmm_move move;
+    struct vmm_display display;
     uint64_t missing;          /* of the lead: sum of device.missing */
     uint32_t lock_waiters;     /* allocations that were locked while a memory segment had the bytes */
     bool room;                 /* pages were released since the last look for promotions */

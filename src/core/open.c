@@ -3,6 +3,13 @@
  * same or another process. Owns: struct vidmm_open (closing it is in alloc.c). Calls: the driver, move.c. */
 #include "core/core.h"
 
+void vmm_open_unmake(struct vidmm_open *op)
+{
+    struct vidmm_adapter *ad = op->dev->proc->ad;
+    if (ad->ops->close_allocation != NULL) ad->ops->close_allocation(ad->kmd, op->kmd_open); /* ALC-17 */
+    vmm_delete(ad, op, sizeof *op);
+}
+
 vidmm_status vmm_open_make(struct vidmm_device *d, struct vmm_alloc *al, uint32_t kmd_flags,
                            struct vidmm_open **out)
 {
@@ -20,8 +27,10 @@ vidmm_status vmm_open_make(struct vidmm_device *d, struct vmm_alloc *al, uint32_
     op->al = al;
     op->kmd_open = ko.handle;
     op->read_only = (kmd_flags & VIDMM_KMD_OPEN_READ_ONLY) != 0;
-    *out = op;
-    return VIDMM_OK;
+    st = vmm_iommu_open(op, al);
+    if (st != VIDMM_OK) vmm_open_unmake(op);
+    else *out = op;
+    return st;
 }
 
 void vmm_open_link(struct vidmm_open *op)
@@ -30,13 +39,6 @@ void vmm_open_link(struct vidmm_open *op)
     list_push_back(&op->al->opens, &op->on_alloc);
     list_push_back(&op->dev->opens, &op->on_device);
     vmm_move_join(op);
-}
-
-void vmm_open_unmake(struct vidmm_open *op)
-{
-    struct vidmm_adapter *ad = op->dev->proc->ad;
-    if (ad->ops->close_allocation != NULL) ad->ops->close_allocation(ad->kmd, op->kmd_open); /* ALC-17 */
-    vmm_delete(ad, op, sizeof *op);
 }
 
 bool vmm_open_last(const struct vidmm_open *op)
@@ -62,6 +64,7 @@ vidmm_status vidmm_alloc_open(struct vidmm_device *d, const struct vidmm_open *f
     if (from->dying || from->dev->proc->ad != ad || (flags & ~(uint32_t)VIDMM_OPEN_READ_ONLY))
         return VIDMM_INVALID;
     if (has_open(from->al, d)) return VIDMM_INVALID;
+    if (d->model == VIDMM_MODEL_IOMMU && !(from->al->segments & 1u)) return VIDMM_INVALID; /* IOM-06 */
     if (BROKEN(ad, ALC_05) && d->proc != from->dev->proc) return VIDMM_INVALID;
     uint32_t kmd_flags = flags & VIDMM_OPEN_READ_ONLY ? VIDMM_KMD_OPEN_READ_ONLY : 0;
     vidmm_status st = vmm_open_make(d, from->al, kmd_flags, out);

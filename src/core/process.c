@@ -12,6 +12,10 @@ static vidmm_status make_space(struct vidmm_process *p, struct vidmm_adapter *ad
     vidmm_status st = vmm_space_init(sp, ad, p);
     if (ad->lost) sp->dropped = true; /* nothing will ever run in it there */
     if (st == VIDMM_OK && !ad->lost) st = ad->ops->create_process(ad->kmd, false, &sp->kmd_process);
+    if (!(ad->info.flags & VIDMM_ADAPTER_GPUMMU) && !BROKEN(ad, IOM_03)) {
+        sp->unseen = true; /* no table and no translation: nothing is ever to be flushed */
+        return st;
+    }
     if (st == VIDMM_OK) st = vmm_tables_init(sp, VMM_ROOT_ENTRIES_MIN);
     return st;
 }
@@ -48,6 +52,11 @@ static void free_process(struct vidmm_process *p)
 
 vidmm_status vidmm_process_create(struct vidmm_adapter *ad, struct vidmm_process **out)
 {
+    return vidmm_process_create_for(ad, NULL, out);
+}
+
+vidmm_status vidmm_process_create_for(struct vidmm_adapter *ad, void *os_process, struct vidmm_process **out)
+{
     if (ad->removed) return VIDMM_DEVICE_LOST;
     struct vidmm_process *p = vmm_new(ad, sizeof *p);
     if (p == NULL) return VIDMM_NO_MEMORY;
@@ -59,6 +68,7 @@ vidmm_status vidmm_process_create(struct vidmm_adapter *ad, struct vidmm_process
         if (st == VIDMM_OK) st = make_space(p, g);
     }
     if (st == VIDMM_OK && BROKEN(ad, TIL_06)) st = vmm_privileged_make(p);
+    if (st == VIDMM_OK) st = vmm_iommu_bind(p, os_process); /* last: it is not taken back at once */
     if (st != VIDMM_OK) {
         free_process(p);
         return st;
@@ -101,7 +111,8 @@ bool vmm_process_step(struct vidmm_process *p)
         p->dying = 2;
         return true;
     }
-    if (p->dying == 2 && vmm_waits_passed(p->ad, &p->waits)) {
+    if (p->dying == 2 && vmm_waits_passed(p->ad, &p->waits)) p->dying = 3;
+    if (p->dying == 3 && vmm_iommu_unbind(p)) {
         list_remove(&p->on_adapter);
         free_process(p);
         return true;

@@ -90,13 +90,13 @@ static bool restart(struct vidmm_adapter *ad)
 static void rewrite_process(struct vidmm_process *p)
 {
     SPACE_FOREACH(sp, p) {
-        if (!sp->ad->lost) rewrite_space(sp);
+        if (!sp->ad->lost && sp->tables.root != NULL) rewrite_space(sp);
     }
     if (p->privileged.tables.root != NULL && !p->privileged.ad->lost) rewrite_space(&p->privileged);
 }
 
-/* The whole link: devices reach across it. A gpu that cannot be recovered is lost, and the others go on; if it is
- * the one that is in trouble, they need no reset. */
+/* The whole link: devices reach across it. A gpu that cannot be recovered is lost, and the others go on; if it
+ * is the one that is in trouble, they need no reset. */
 void vmm_adapter_reset(struct vidmm_adapter *ad, struct vidmm_device *culprit, enum vidmm_device_state state,
                        const struct vidmm_page_fault *fault)
 {
@@ -164,6 +164,7 @@ void vmm_adapter_remove(struct vidmm_adapter *ad)
     drop_work(ad);
     fail_devices(ad->lead, last ? NULL : ad);
     if (!last) hide_content(ad);
+    vmm_display_forget(ad);
     vmm_space_forget_flushes(&ad->paging);
 }
 

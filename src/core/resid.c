@@ -31,6 +31,7 @@ static void required_add(struct vidmm_open *op)
     list_remove(&op->on_lingering);
     if (op->holds > 0) op->pinned = true;
     if (listed(op)) return;
+    vmm_iommu_resident(op, true);
     list_push_back(&op->dev->required, &op->on_required);
     if (op->al->physical) op->dev->aperture_pages += vmm_aperture_need(op->al);
     if (memory_only(op->al)) op->dev->memory_only++;
@@ -45,7 +46,8 @@ static void unlist(struct vidmm_open *op)
     if (op->al->physical) d->aperture_pages -= vmm_aperture_need(op->al);
     if (memory_only(op->al)) {
         d->memory_only--;
-        d->planned[op->al->ad->gpu][op->plan] -= vmm_alloc_bytes(op->al); /* what remains of a legal plan is legal */
+        /* what remains of a legal plan is legal */
+        d->planned[op->al->ad->gpu][op->plan] -= vmm_alloc_bytes(op->al);
     }
     if (op->al->state != PLACE_LIVE) {
         vmm_missing_add(d, -1);
@@ -87,6 +89,7 @@ static void evict_last(struct vidmm_open *op, bool unwritten)
     op->al->unwritten = unwritten && op->al->clean && !lingers && !others_listed(op);
     if (lingers) list_push_back(&ad->lingering, &op->on_lingering);
     else unlist(op);
+    if (!lingers) vmm_iommu_resident(op, false);
 }
 
 /* One count less that was not the client's. Needs no memory. */
@@ -104,6 +107,7 @@ bool vmm_lingering_step(struct vidmm_adapter *ad)
         if (op->holds > 0 || vmm_packets_before(op->dev, op->linger_seq)) continue;
         list_remove(&op->on_lingering);
         unlist(op);
+        vmm_iommu_resident(op, false);
         progress = true;
     }
     return progress;
@@ -323,7 +327,8 @@ bool vmm_device_fill(struct vidmm_device *d)
 bool vmm_resident_execute(struct vmm_request *r)
 {
     bool there = vmm_device_fill(r->queue->dev);
-    if (!there && !BROKEN(r->queue->ad, SUB_04)) return false; /* nothing gates hardware queues but this fence */
+    /* Nothing gates hardware queues but this fence. */
+    if (!there && !BROKEN(r->queue->ad, SUB_04)) return false;
     vmm_waits_process(&r->waits, r->queue->dev->proc);
     return true;
 }
@@ -440,7 +445,8 @@ static bool room_is_coming(const struct vidmm_adapter *ad)
 {
     LIST_FOREACH(it, &ad->lead->dying_opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_dying);
-        if (op->al->ad == ad && op->dying == 2 && op->al->segment != VMM_SYSTEM && vmm_open_last(op)) return true;
+        if (op->al->ad != ad || op->dying != 2) continue;
+        if (op->al->segment != VMM_SYSTEM && vmm_open_last(op)) return true;
     }
     return false;
 }
@@ -484,7 +490,8 @@ static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
     for (int physical = 0; physical < 2; physical++) {
         LIST_FOREACH(it, &d->required) {
             struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
-            if (al->ad == ad && al->physical == (physical != 0) && serve_alloc(ad, d, al, &progress)) return true;
+            if (al->ad != ad || al->physical != (physical != 0)) continue;
+            if (serve_alloc(ad, d, al, &progress)) return true;
         }
     }
     return progress;

@@ -72,7 +72,8 @@ static void give_root(struct vidmm_context *c)
 {
     struct vidmm_adapter *ad = adapter_of(c);
     struct vmm_space *sp = space_of(c);
-    if (c->physical || c->root_version == sp->tables.root_version) return;
+    if (c->physical || c->dev->model != VIDMM_MODEL_GPUMMU) return;
+    if (c->root_version == sp->tables.root_version) return;
     bool second = list_first(&c->dev->contexts) != &c->on_device;
     if (BROKEN(ad, VA_12) || ((BROKEN(ad, ADP_08) || BROKEN(ad, SUB_03)) && second)) sp = &ad->paging;
     if (BROKEN(ad, LDA_02)) sp = &c->dev->proc->space;
@@ -87,7 +88,9 @@ bool vmm_context_may_start(const struct vidmm_context *c)
     const struct vmm_space *sp = space_of(c);
     const struct vmm_packet *p = vmm_packet_head(c);
     if (p == NULL || p->kind != PACKET_EXEC || !vmm_device_runnable(c->dev)) return false;
-    bool new_root = !c->physical && c->root_version != sp->tables.root_version;
+    if (!vmm_iommu_may_start(c->dev)) return false;
+    bool tables = !c->physical && c->dev->model == VIDMM_MODEL_GPUMMU;
+    bool new_root = tables && c->root_version != sp->tables.root_version;
     if (new_root && c->running > 0) return false; /* PT-12 */
     return sp->pending_root == NULL && vmm_batch_passed(sp->ad, sp->gate_seq);
 }
@@ -316,26 +319,27 @@ vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_con
     struct vidmm_kmd_context kc = { .process = d->proc->on[ad->gpu]->kmd_process, .node = in->node,
                                     .flags = in->physical ? 0 : VIDMM_CONTEXT_VIRTUAL,
                                     .private_data = in->private_data, .private_size = in->private_size,
-                                    .paging_companion_node = ad->info.paging_node };
+                                    .paging_companion_node = ad->info.paging_node, .device = d->kmd_device };
     if (ad->lost) return VIDMM_DEVICE_LOST;
     if (in->node >= ad->info.node_count) return VIDMM_INVALID;
     if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
     const struct vidmm_node_desc *node = &ad->info.node[in->node];
-    if (in->physical ? !node->physical : !node->gpummu) return VIDMM_NOT_SUPPORTED;
+    if (in->physical ? !node->physical : !node->gpummu && !node->iommu) return VIDMM_NOT_SUPPORTED;
     struct vidmm_context *c = vmm_new(ad, sizeof *c);
     if (c == NULL) return VIDMM_NO_MEMORY;
     c->dev = d;
     c->ad = ad;
     vidmm_status st = ad->ops->create_context(ad->kmd, &kc);
-    if (st == VIDMM_OK && kc.paging_companion_node >= ad->info.node_count) { /* a broken driver */
-        ad->ops->destroy_context(ad->kmd, kc.handle);
-        st = VIDMM_FAILED;
-    }
+    bool made = st == VIDMM_OK;
+    if (made && kc.paging_companion_node >= ad->info.node_count) st = VIDMM_FAILED; /* a broken driver */
+    if (st == VIDMM_OK && !in->physical) st = vmm_model_check(d, in->node, kc.use_iommu);
+    if (made && st != VIDMM_OK) ad->ops->destroy_context(ad->kmd, kc.handle);
     if (st == VIDMM_OK && in->physical) st = vmm_render_context(c, &kc);
     if (st != VIDMM_OK) {
         vmm_delete(ad, c, sizeof *c);
         return st;
     }
+    if (!in->physical) vmm_model_take(d, kc.use_iommu);
     c->node = in->node;
     c->kmd_context = kc.handle;
     c->companion_node = kc.paging_companion_node;

@@ -24,9 +24,10 @@ vidmm_status vmm_space_init(struct vmm_space *sp, struct vidmm_adapter *ad, stru
     tree_init(&sp->bindings);
     /* The low 4 GiB are for those who ask for them (Q49). */
     uint64_t pick = min_u64(1ull << 32, top / 2);
-    if (proc != NULL && sp == proc->on[ad->gpu] && ad->gpu != 0) { /* one VA space for the whole link (LDA-01) */
-        if (!BROKEN(ad, LDA_01)) sp->claims = proc->space.claims;
-        if (!BROKEN(ad, LDA_01)) return VIDMM_OK;
+    bool shares = proc != NULL && sp == proc->on[ad->gpu] && ad->gpu != 0;
+    if (shares && !BROKEN(ad, LDA_01)) { /* one VA space for the whole link */
+        sp->claims = proc->space.claims;
+        return VIDMM_OK;
     }
     return span_init(sp->claims, VIDMM_VA_LOWEST, top, pick, &hook) ? VIDMM_OK : VIDMM_INVALID;
 }
@@ -103,6 +104,7 @@ void vmm_space_offer_root(struct vmm_space *sp, struct vmm_table *root)
 
 void vmm_space_shrink(struct vmm_space *sp)
 {
+    if (sp->tables.root == NULL) return;
     uint32_t now = vmm_tables_coverage(sp), used;
     if (sp->ad->info.level_count != 2 || sp->pending_root != NULL || now <= VMM_ROOT_ENTRIES_MIN) return;
     if (sp->ad->silent) return;

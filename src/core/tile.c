@@ -16,7 +16,10 @@ struct update_call {
     const struct span *target, *source; /* the reservations, as far as known */
 };
 
-static struct vmm_space *space_of(const struct update_call *c) { return c->ctx->dev->proc->on[c->ctx->ad->gpu]; }
+static struct vmm_space *space_of(const struct update_call *c)
+{
+    return c->ctx->dev->proc->on[c->ctx->ad->gpu];
+}
 
 /* ---- decode ---- */
 

@@ -110,6 +110,8 @@ static void next_entries(struct vidmm_process *p, struct vmm_owed *o)
     end = vmm_bind_derive(sp, va, end, &u, e->run);
     uint32_t count = (uint32_t)((end - va) >> VIDMM_PAGE_SHIFT), copied = copy_entries(p, o, va, count);
     ad->counters->updates++;
+    ad->updating_range.start = min_u64(ad->updating_range.start, va);
+    ad->updating_range.end = max_u64(ad->updating_range.end, end);
     if (copied > 0) {
         vmm_owed_advance(o, copied);
         return;
@@ -169,6 +171,7 @@ void vmm_tile_packets_begin(struct vmm_companion *k)
     ad->updating = k;
     ad->updating_more = true;
     ad->updating_runs = ad->updating_op.active = false;
+    ad->updating_range = (struct range){ UINT64_MAX, 0 };
 }
 
 bool vmm_tile_packets_step(struct vmm_companion *k)
@@ -188,18 +191,21 @@ bool vmm_tile_packets_step(struct vmm_companion *k)
     return true;
 }
 
-/* What the update changed is derived once more, by the paging process. */
+/* What packets have written, or did not come to, is derived once more, by the paging process: not only what
+ * the update changed, for they write all that the space owes. */
 static void leave_to_paging(struct vmm_companion *k)
 {
     struct vmm_space *sp = &process_of(k)->space;
-    struct vmm_update *u = list_entry(list_first(&k->updates), struct vmm_update, link);
-    sp->ad->updating_more = false;
-    if (sp->ad->silent) return; /* everything will be written again, or nothing any more */
-    LIST_FOREACH(it, &u->parts) {
-        struct range r = list_entry(it, struct vmm_request, link)->range;
-        vmm_owe_range(sp, r);
-        vmm_space_flush(sp, r);
+    struct vidmm_adapter *ad = sp->ad;
+    ad->updating_more = false;
+    if (ad->silent) return; /* everything will be written again, or nothing any more */
+    for (struct vmm_table *t = sp->tables.root; t != NULL; t = vmm_table_next(t)) {
+        uint64_t start = vmm_table_start(sp, t);
+        struct range r = { start, start + (1ull << ad->shift[1]) };
+        r = range_intersect(r, ad->updating_range);
+        if (t->level == 0 && !range_is_empty(r)) vmm_owe_range(sp, r);
     }
+    vmm_space_flush(sp, (struct range){ 0, UINT64_MAX });
 }
 
 bool vmm_tile_packets_enough(struct vmm_companion *k)

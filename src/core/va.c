@@ -157,6 +157,13 @@ static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t 
     return true;
 }
 
+/* IOM-11, Q27: there is no GPU address space to manage in the IoMmu model. q NULL: asked of the adapter. */
+static bool has_addresses(const struct vidmm_process *p, const struct vidmm_queue *q)
+{
+    bool model = q == NULL || q->dev->model != VIDMM_MODEL_IOMMU || BROKEN(p->ad, IOM_01);
+    return p->space.tables.root != NULL && model;
+}
+
 static vidmm_status decode_base(struct vmm_space *sp, uint64_t base, uint64_t bytes, bool unbacked,
                                 struct map_plan *plan)
 {
@@ -179,6 +186,7 @@ static vidmm_status decode_map(const struct vidmm_queue *q, const struct vidmm_m
     struct vmm_space *sp = q->dev->proc->on[ad->gpu];
     uint64_t end;
     if (q->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if (!has_addresses(q->dev->proc, q)) return VIDMM_NOT_SUPPORTED;
     if (q->dying || check_protection(ad, in->protection, in->open != NULL) != VIDMM_OK) return VIDMM_INVALID;
     if (in->bytes == 0 || !is_aligned(in->bytes | in->offset, VIDMM_PAGE_SIZE)) return VIDMM_INVALID;
     if (!range_end(in->offset, in->bytes, &end)) return VIDMM_INVALID;
@@ -469,6 +477,7 @@ static vidmm_status decode_reserve(struct vidmm_process *p, const struct vidmm_q
     uint64_t end, va = in->base;
     if (q != NULL && (q->dev->proc != p || q->dying)) return VIDMM_INVALID;
     if (p->ad->removed || (q != NULL && q->dev->state != VIDMM_DEVICE_ACTIVE)) return VIDMM_DEVICE_LOST;
+    if (!has_addresses(p, q) && !BROKEN(p->ad, IOM_10)) return VIDMM_NOT_SUPPORTED;
     if (in->type > VIDMM_RESERVE_ZERO || (in->type == VIDMM_RESERVE_ZERO && q == NULL)) return VIDMM_INVALID;
     if (in->type == VIDMM_RESERVE_ZERO && !(q->ad->info.mmu_flags & VIDMM_MMU_ZERO_IN_PTE))
         return VIDMM_INVALID;
@@ -668,7 +677,7 @@ vidmm_status vidmm_va_free(struct vidmm_process *p, uint64_t base, uint64_t byte
     struct vmm_space *sp = &p->space;
     struct free_stock stock[VIDMM_GPUS_MAX] = { { NULL, NULL, { NULL, NULL } } };
     struct range r = { base, 0 };
-    if (BROKEN(p->ad, VA_01)) return VIDMM_NOT_SUPPORTED;
+    if (BROKEN(p->ad, VA_01) || !has_addresses(p, NULL)) return VIDMM_NOT_SUPPORTED;
     if (bytes == 0 || !is_aligned(base | bytes, VIDMM_PAGE_SIZE)) return VIDMM_INVALID;
     if (!range_end(base, bytes, &r.end) || !all_owned(sp, r)) return VIDMM_INVALID;
     vidmm_status st = take_stocks(p, r, stock);
@@ -711,8 +720,8 @@ static void keep_bound(const struct vmm_space *sp, struct range *part)
     if (n != NULL) keep_pages(part, (struct range){ n->key, tree_entry(n, struct vmm_binding, node)->end });
 }
 
-/* Pages in MAP ranges where sp shows nothing any more: free, but for those that a queued map is going to bind, or
- * where another gpu shows something. */
+/* Pages in MAP ranges where sp shows nothing any more: free, but for those that a queued map is going to bind,
+ * or where another gpu shows something. */
 void vmm_claims_release(struct vmm_space *sp, struct range r)
 {
     for (uint64_t at = r.start; at < r.end;) {

@@ -92,7 +92,8 @@ static void expect_entry(struct walk *w, struct vmm_space *sp, struct vmm_table 
     bool read_only = (caps & VIDMM_MMU_READ_ONLY) && !(b->prot & VIDMM_PROT_WRITE);
     bool no_execute = (caps & VIDMM_MMU_NO_EXECUTE) && !(b->prot & VIDMM_PROT_EXECUTE);
     hold(w, kind.segment == segment, 2, "an entry names another segment than its binding's placement");
-    hold(w, segment == VMM_SYSTEM || kind.gpu == b->open->al->ad->gpu, 2, "an entry names another gpu's memory");
+    hold(w, segment == VMM_SYSTEM || kind.gpu == b->open->al->ad->gpu, 2,
+         "an entry names another gpu's memory");
     hold(w, read_only == ((kind.flags & VIDMM_PTE_READ_ONLY) != 0) &&
             no_execute == ((kind.flags & VIDMM_PTE_NO_EXECUTE) != 0), 2, "an entry grants other access");
     if (b->target == TARGET_ALLOC) want = vmm_place_run(b->open->al, b->open->al->segment, at, &left);
@@ -278,7 +279,8 @@ static void check_segment(struct walk *w, const struct vidmm_adapter *ad, const 
             used += al->ext[i].count;
         }
     }
-    hold(w, seg->table_pages == w->table_pages[ad->gpu][seg->id], 4, "the pages of page tables are counted wrong");
+    hold(w, seg->table_pages == w->table_pages[ad->gpu][seg->id], 4,
+         "the pages of page tables are counted wrong");
     hold(w, pagepool_check(&seg->pool), 4, "a page pool is damaged");
     hold(w, used == pagepool_used_pages(&seg->pool), 4, "pages of a segment are lost or owned twice");
 }
@@ -295,12 +297,21 @@ static void check_physical(struct walk *w, const struct vmm_alloc *al)
          "what is accessed physically and resident at home is not in the aperture, or the reverse");
 }
 
+static bool displays(const struct vmm_display *y, const struct vmm_alloc *al)
+{
+    const struct vidmm_open *const on[] = { y->wanted, y->coming, y->shown, y->leaving };
+    for (int i = 0; i < 4; i++)
+        if (on[i] != NULL && on[i]->al == al) return true;
+    return false;
+}
+
 static void check_aperture(struct walk *w, const struct vidmm_adapter *ad)
 {
     uint64_t end = 0, bytes = 0;
     LIST_FOREACH(it, &ad->in_aperture) {
         const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_aperture);
-        hold(w, al->physical && al->aperture_count == al->pages, 13, "a range of the aperture is too short");
+        hold(w, al->aperture_count == al->pages, 13, "a range of the aperture is too short");
+        hold(w, al->physical || displays(&ad->display, al), 13, "somebody is in the aperture for nothing");
         hold(w, al->aperture_page >= end, 4, "two ranges of the aperture overlap");
         end = (uint64_t)al->aperture_page + al->aperture_count;
         bytes += vmm_alloc_bytes(al);
@@ -610,6 +621,21 @@ static uint64_t check_process(struct walk *w, struct vidmm_process *p, uint64_t 
     return missing;
 }
 
+/* ---- shared addresses: 25 ---- */
+
+static void check_home(struct walk *w, const struct vmm_alloc *al)
+{
+    uint64_t locks = 0;
+    LIST_FOREACH(it, &al->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+        bool shares = op->dev->model == VIDMM_MODEL_IOMMU && !op->dying;
+        locks += op->locks + op->keeps_home;
+        hold(w, !shares || op->shared != 0, 25, "an open of a process' own addresses has none");
+        hold(w, !shares || op->keeps_home, 25, "an allocation may leave the address at which it is used");
+    }
+    hold(w, locks == al->locks, 25, "the locks of an allocation are counted wrong");
+}
+
 static void check_alloc(struct walk *w, struct vmm_alloc *al)
 {
     bool moving = al->ad->move.al == al;
@@ -628,6 +654,7 @@ static void check_alloc(struct walk *w, struct vmm_alloc *al)
          "an allocation is missing from its segment");
     hold(w, al->state != PLACE_LIVE || (al->segments >> al->segment & 1u), 9, "resident where it may not be");
     if (al->physical) check_physical(w, al);
+    check_home(w, al);
     if (al->state != PLACE_GOING) return;
     LIST_FOREACH(it, &al->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
@@ -635,7 +662,7 @@ static void check_alloc(struct walk *w, struct vmm_alloc *al)
     }
 }
 
-/* What belongs to one gpu, when the tables of all spaces have been seen. Gives the bytes of its allocations. */
+/* What is one gpu's, when the tables of all spaces have been seen. Gives the bytes of its allocations. */
 static uint64_t check_gpu(struct walk *w, struct vidmm_adapter *ad)
 {
     uint64_t live = 0;
@@ -703,6 +730,7 @@ static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
     h = hash_u64(h, d->id);
     h = hash_u64(h, d->state);
     h = hash_u64(h, d->missing);
+    h = hash_u64(h, d->model);
     LIST_FOREACH(it, &d->contexts) {
         const struct vidmm_context *c = list_entry(it, struct vidmm_context, on_device);
         h = hash_u64(h, c->id);
@@ -775,6 +803,7 @@ uint64_t vidmm_state_hash(const struct vidmm_adapter *ad)
         const struct vidmm_process *p = list_entry(it, struct vidmm_process, on_adapter);
         h = hash_u64(h, p->id);
         h = hash_u64(h, p->budget);
+        h = hash_u64(h, p->pasid);
         SPACE_FOREACH(sp, p) h = hash_space(sp, h);
         if (p->privileged.ad != NULL) h = hash_space(&p->privileged, h);
         LIST_FOREACH(di, &p->devices) h = hash_device(list_entry(di, struct vidmm_device, on_process), h);

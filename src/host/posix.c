@@ -84,6 +84,8 @@ bool posix_platform_init(struct posix_platform *p, uint64_t frames, void (*poke)
         .poke = poke, .poke_arg = poke_arg,
     };
     if (p->memory == NULL) return false;
+    host_iommu_init(&p->iommu);
+    p->face.iommu = &p->iommu.face;
     atomic_fetch_add(&platforms, 1);
     guard_install(); /* false is no failure: copies then go through the kernel */
     return true;

@@ -5,10 +5,12 @@
 
 #include <vidmm/platform.h>
 
+#include "host/iommu.h"
 #include "host/sysmem.h"
 
 struct posix_platform {
     struct vidmm_platform face; /* what the core gets; its ctx is this struct, so it may not move */
+    struct host_iommu iommu;    /* behind face.iommu: adapters of the IoMmu model share our addresses */
     struct sysmem *memory;
     void (*poke)(void *arg);    /* any thread */
     void *poke_arg;

@@ -142,7 +142,8 @@ static NTSTATUS make_open(struct kmt_call *c, const struct creation *k, const D3
                           struct vidmm_open **open)
 {
     const struct kmt_config *f = &c->process->face->config;
-    struct vidmm_alloc_desc desc = {k->private_data, i->PrivateDriverDataSize, NULL, 0};
+    struct vidmm_alloc_desc desc = {.private_data = k->private_data,
+                                    .private_size = i->PrivateDriverDataSize};
     if (i->pSystemMem != 0) {
         desc.existing = (void *)(uintptr_t)i->pSystemMem;
         if (f->existing_bytes != NULL)

@@ -149,6 +149,7 @@ static NTSTATUS try_update(struct kmt_call *c, struct tile_call *t)
     for (uint32_t i = 0; status == STATUS_SUCCESS && i < a->NumOperations; i++)
         status = decode_tile(c, t->device, &t->in[i], &t->op[i]);
     if (status != STATUS_SUCCESS) return status;
+    if (vidmm_device_model(t->device->device.core) == VIDMM_MODEL_IOMMU) return STATUS_NOT_SUPPORTED;
     uint32_t rights = t->fence != NULL ? t->fence->sync.flags : 0;
     if (rights & D3DDDI_SYNCHRONIZATIONOBJECT_FLAGS_NoSignal) return STATUS_ACCESS_DENIED;
     if (flags == 0 && rights & D3DDDI_SYNCHRONIZATIONOBJECT_FLAGS_NoWait) return STATUS_ACCESS_DENIED;

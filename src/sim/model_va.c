@@ -210,6 +210,7 @@ static int conflict_in(const struct model_process *p, const struct vidmm_map *in
         const struct model_piece *x = &p->piece[i];
         if (!model_ready(x) || x->open) found = found == 1 ? 1 : 2;
         if (x->content != MODEL_ALLOC || x->alloc->body != al->body) continue;
+        if (x->blurred) found = found == 1 ? 1 : 2; /* left by a map that its device's loss made void */
         if (((x->driver_protection | in->driver_protection) & UNIQUE) == 0) continue;
         if (x->driver_protection == in->driver_protection) continue;
         uint64_t lo = x->offset > in->offset ? x->offset : in->offset;

@@ -63,6 +63,7 @@ void world_destroy(struct world *w)
 }
 
 const struct vidmm_platform *world_platform(struct world *w) { return &w->platform; }
+void world_set_iommu(struct world *w, const struct vidmm_iommu *io) { w->platform.iommu = io; }
 void world_get_accounts(const struct world *w, struct world_accounts *out) { *out = w->accounts; }
 
 /* ---- turns ------------------------------------------------------------------------------------- */

@@ -32,6 +32,7 @@ struct world *world_create(const struct world_options *); /* NULL: no memory */
 void world_destroy(struct world *);
 const struct vidmm_platform *world_platform(struct world *);
 void world_env(struct world *, struct vidmm_env *out);
+void world_set_iommu(struct world *, const struct vidmm_iommu *); /* before the adapter is made; NULL: none */
 
 /* ---- who acts ---------------------------------------------------------------------------------- */
 

@@ -24,6 +24,7 @@ void processor_error(struct softgpu_engine *e, uint64_t va, uint32_t error_code)
 
 static bool vanished(struct softgpu_engine *e, uint64_t va, bool write)
 {
+    if (e->packet.context->pasid != 0) return shared_fault(e, va, write);
     processor_error(e, va, SOFTGPU_ERROR_VANISHED);
     if (write) e->fault.flags |= VIDMM_FAULT_WRITE;
     return false;
@@ -42,6 +43,7 @@ static bool small_locked(struct softgpu_engine *e, uint64_t va, void *own, uint3
         uint64_t offset = va & (VIDMM_PAGE_SIZE - 1), n = min_u64(bytes, VIDMM_PAGE_SIZE - offset);
         struct devmem_span span = {page.span.host, n, page.span.kind};
         if (span.kind != DEVMEM_ZERO) span.host += offset;
+        shared_used(e, va, page.address, kind == ACCESS_WRITE);
         bool ok = kind == ACCESS_WRITE ? devmem_write(p, span, at, n) : devmem_read(p, at, span, n);
         if (!ok) return vanished(e, va, kind == ACCESS_WRITE);
         at += n;
@@ -55,7 +57,9 @@ static bool small_access(struct softgpu_engine *e, uint64_t va, void *own, uint3
                          enum access_kind kind)
 {
     lock_take(&e->tlb_lock);
+    shared_enter(e);
     bool ok = small_locked(e, va, own, bytes, kind);
+    shared_leave(e);
     lock_drop(&e->tlb_lock);
     return ok;
 }
@@ -130,7 +134,11 @@ static bool word_access(struct softgpu_engine *e, uint64_t va, uint32_t bytes, e
     }
     devmem_release();
     lock_take(&e->tlb_lock);
-    bool ok = mmu_translate(e, e->packet.context, va, kind, &page) && word_at(e, &page, va, bytes, op, value);
+    shared_enter(e);
+    bool ok = mmu_translate(e, e->packet.context, va, kind, &page);
+    if (ok) shared_used(e, va, page.address, kind == ACCESS_WRITE);
+    if (ok) ok = word_at(e, &page, va, bytes, op, value);
+    shared_leave(e);
     lock_drop(&e->tlb_lock);
     devmem_acquire();
     return ok;
@@ -241,8 +249,8 @@ static bool side_translate(struct softgpu_engine *e, struct bulk_side *s, uint64
         if (!mmu_translate(e, e->packet.context, va, write ? ACCESS_WRITE : ACCESS_READ, &page)) return false;
         uint64_t offset = va & (VIDMM_PAGE_SIZE - 1), n = min_u64(bytes, VIDMM_PAGE_SIZE - offset);
         struct devmem_span span = {page.span.host, n, page.span.kind};
-        if (span.kind != DEVMEM_ZERO) {
-            span.host += offset;
+        if (span.kind != DEVMEM_ZERO) span.host += offset;
+        if (span.kind != DEVMEM_ZERO && page.segment != GPU_NO_SEGMENT) {
             s->page[s->pages].owner = page.owner;
             s->page[s->pages].segment = page.segment;
             s->page[s->pages].address = page.address;
@@ -263,12 +271,15 @@ static enum softgpu_run bulk_prepare(struct softgpu_engine *e)
     b->chunk = (uint32_t)chunk;
     b->to.pages = b->from.pages = 0;
     lock_take(&e->tlb_lock);
+    shared_enter(e); /* before it translates: an invalidation from now on waits for it */
     if (b->kind != BULK_FILL) ok = side_translate(e, &b->from, b->src + b->done, chunk, false);
     if (ok && b->kind != BULK_SUM) ok = side_translate(e, &b->to, b->dst + b->done, chunk, true);
     if (ok) {
         e->in_space = e->packet.context->space;
         atomic_fetch_add_explicit(&e->in_seq, 1, memory_order_release);
         b->prepared = true;
+    } else {
+        shared_leave(e);
     }
     lock_drop(&e->tlb_lock);
     return ok ? SOFTGPU_RUN_MORE : SOFTGPU_RUN_FAULT;
@@ -298,6 +309,13 @@ static void epochs_check(struct softgpu_engine *e, const struct bulk_side *s, bo
         detector_late(e, e->packet.context, s->va, write);
         return;
     }
+}
+
+static void side_used(struct softgpu_engine *e, const struct bulk_side *s, bool write)
+{
+    uint64_t first = align_down(s->va, VIDMM_PAGE_SIZE);
+    for (uint32_t i = 0; i < s->pages; i++)
+        shared_used(e, first + i * VIDMM_PAGE_SIZE, s->page[i].address, write);
 }
 
 static void sum_add(struct bulk *b, const uint8_t *data, uint64_t bytes)
@@ -388,7 +406,34 @@ static bool readable(struct softgpu_engine *e)
 static void section_leave(struct softgpu_engine *e)
 {
     e->bulk.prepared = false;
+    shared_leave(e);
     atomic_fetch_add_explicit(&e->in_seq, 1, memory_order_release);
+}
+
+/* Memory that the machine translates: which page was it? Page by page once more; and if all are there by now,
+ * the work is done. */
+static bool page_by_page(struct softgpu_engine *e, uint64_t *va, bool *write)
+{
+    const struct bulk *b = &e->bulk;
+    const struct vidmm_platform *p = e->gpu->platform;
+    uint8_t buffer[4096];
+    for (uint64_t at = b->done, n; at < b->done + b->chunk; at += n) {
+        uint64_t dst = b->dst + at, src = b->src + at;
+        n = min_u64(b->done + b->chunk - at, VIDMM_PAGE_SIZE - (dst & (VIDMM_PAGE_SIZE - 1)));
+        if (b->kind != BULK_FILL) n = min_u64(n, VIDMM_PAGE_SIZE - (src & (VIDMM_PAGE_SIZE - 1)));
+        struct devmem_span to = {(uint8_t *)(uintptr_t)dst, n, DEVMEM_SYSTEM};
+        struct devmem_span from = {(uint8_t *)(uintptr_t)src, n, DEVMEM_SYSTEM};
+        *write = false;
+        *va = src;
+        if (b->kind != BULK_FILL && !devmem_read(p, buffer, from, n)) return false;
+        *write = true;
+        *va = dst;
+        if (b->kind == BULK_COPY && !devmem_write(p, to, buffer, n)) return false;
+        if (b->kind == BULK_FILL && !devmem_fill(p, to, n, b->pattern, at)) return false;
+    }
+    *write = false;
+    *va = b->src + b->done;
+    return b->kind != BULK_SUM; /* which cannot be added up twice */
 }
 
 static enum softgpu_run bulk_commit(struct softgpu_engine *e)
@@ -398,15 +443,20 @@ static enum softgpu_run bulk_commit(struct softgpu_engine *e)
     uint64_t failed = 0;
     bool ok, owner = ctx->space->system;
     if (owner) epochs_bump(&b->to);
+    side_used(e, &b->from, false);
+    side_used(e, &b->to, true);
     if (owner && b->kind == BULK_COPY) vram_epochs_bump(&b->from);
     if (b->kind == BULK_COPY) ok = copy_move(e, &failed);
     else if (b->kind == BULK_FILL) ok = fill_move(e, &failed);
     else ok = sum_move(e, &failed);
     if (!owner) epochs_check(e, &b->to, true);
     if (!owner) epochs_check(e, &b->from, false);
-    bool write = !ok && (b->kind == BULK_FILL || (b->kind == BULK_COPY && readable(e)));
+    bool host = ctx->pasid != 0 && e->gpu->platform->iommu->unit == NULL;
+    bool write = !ok && !host && (b->kind == BULK_FILL || (b->kind == BULK_COPY && readable(e)));
+    uint64_t at = (write ? b->dst : b->src) + b->done + failed;
+    if (!ok && host) ok = page_by_page(e, &at, &write);
     section_leave(e);
-    if (!ok) (void)vanished(e, (write ? b->dst : b->src) + b->done + failed, write);
+    if (!ok) (void)vanished(e, at, write);
     if (!ok) return SOFTGPU_RUN_FAULT;
     b->done += b->chunk;
     atomic_fetch_add_explicit(&e->progress, 1, memory_order_relaxed);

@@ -100,11 +100,15 @@ static enum softgpu_step packet_step(struct softgpu_engine *e)
         return SOFTGPU_PROGRESS;
     }
     e->wakeup_ns = UINT64_MAX;
+    e->again = false;
     switch (e->processor->step(e)) {
     case SOFTGPU_RUN_MORE: return SOFTGPU_PROGRESS;
     case SOFTGPU_RUN_WAIT: return SOFTGPU_WAITING;
     case SOFTGPU_RUN_DONE: packet_complete(e); return SOFTGPU_PROGRESS;
-    default: packet_fault(e); return SOFTGPU_PROGRESS;
+    default:
+        if (e->again) return SOFTGPU_WAITING;
+        packet_fault(e);
+        return SOFTGPU_PROGRESS;
     }
 }
 
@@ -190,8 +194,12 @@ uint64_t softgpu_reset(struct softgpu *g, uint32_t node)
     atomic_fetch_add(&e->pause, 1);
     lock_take(&e->run);
     uint64_t cut = e->state == ENGINE_READY ? 0 : e->packet.fence_id;
-    if (e->bulk.prepared) atomic_fetch_add_explicit(&e->in_seq, 1, memory_order_release);
+    if (e->bulk.prepared) {
+        shared_leave(e);
+        atomic_fetch_add_explicit(&e->in_seq, 1, memory_order_release);
+    }
     e->bulk.prepared = false;
+    shared_forget(e);
     e->flush.active = false;
     e->state = ENGINE_READY;
     atomic_store(&e->preempt, false);

@@ -18,6 +18,7 @@
 #define GPU_CHUNK_BYTES (256u * 1024u)
 #define GPU_CHUNK_PAGES (GPU_CHUNK_BYTES / 4096u + 1u)
 #define GPU_PREFETCH_MAX 16u
+#define GPU_NO_SEGMENT UINT32_MAX  /* host memory of which nothing but the address is known */
 
 /* Only physical nodes look through the aperture. frame 0: the page shows nothing. */
 struct gpu_aperture_page { _Atomic uint64_t frame; _Atomic uint32_t epoch; };
@@ -91,6 +92,7 @@ struct softgpu_engine {
     uint64_t cpu_state[80];              /* the command processor's */
     struct bulk bulk;
     struct flush_wait flush;
+    bool again;                          /* what failed is no fault: the step is to be repeated */
 
     struct gpu_lock tlb_lock;            /* TLBs and entering the access section */
     struct tlb_entry *tlb;
@@ -185,6 +187,14 @@ bool physical_create(struct softgpu *);
 void physical_destroy(struct softgpu *);
 void physical_resume(struct softgpu_engine *); /* its processor's state was put back */
 bool physical_translate(struct softgpu_engine *, uint64_t address, enum access_kind, struct gpu_page *);
+
+/* shared.c: addresses of the packet's OS process; nothing happens for other contexts */
+void shared_enter(struct softgpu_engine *); /* an access begins; leave: it has ended */
+void shared_leave(struct softgpu_engine *);
+void shared_forget(struct softgpu_engine *); /* the engine was reset */
+void shared_used(struct softgpu_engine *, uint64_t va, uint64_t address, bool write);
+bool shared_fault(struct softgpu_engine *, uint64_t va, bool write); /* false */
+bool shared_translate(struct softgpu_engine *, uint64_t va, bool write, struct gpu_page *);
 
 /* tlb.c: called under engine.tlb_lock */
 struct tlb_entry *tlb_find(struct softgpu_engine *, uint64_t tag, uint64_t page);

@@ -106,7 +106,8 @@ static void check_leaf(struct softgpu_engine *e, const struct softgpu_context *c
     }
     bool names_page = t->pte.valid && !t->pte.zero;
     struct softgpu *owner = vram_owner(g, &t->pte);
-    bool reused = names_page && (owner == NULL || page_reused(owner, t->pte.segment, t->pte.address, t->epoch));
+    bool reused = names_page &&
+                  (owner == NULL || page_reused(owner, t->pte.segment, t->pte.address, t->epoch));
     struct softgpu_stale s = {.va = va, .write = kind == ACCESS_WRITE, .cached = t->raw, .actual = now.raw};
     detector_stale(e, ctx, &s, reused || ctx->space->system);
 }
@@ -209,8 +210,8 @@ static bool page_allow(struct softgpu_engine *e, const struct tlb_entry *t, uint
                              .address = t->pte.address};
     out->span = (struct devmem_span){NULL, VIDMM_PAGE_SIZE, DEVMEM_ZERO};
     bool resolve = code == 0 && !t->pte.zero;
-    if (resolve && out->owner == NULL) code = SOFTGPU_ERROR_BAD_ADDRESS;
-    else if (resolve && !vram_resolve(out->owner, t->pte.segment, t->pte.address, VIDMM_PAGE_SIZE, &out->span))
+    if (resolve && (out->owner == NULL || !vram_resolve(out->owner, t->pte.segment, t->pte.address,
+                                                        VIDMM_PAGE_SIZE, &out->span)))
         code = SOFTGPU_ERROR_BAD_ADDRESS;
     if (code != 0) fault_set(e, va, t->level, kind, code);
     return code == 0;
@@ -221,6 +222,7 @@ bool mmu_translate(struct softgpu_engine *e, const struct softgpu_context *ctx, 
 {
     struct softgpu *g = e->gpu;
     if (ctx->physical) return physical_translate(e, va, kind, out);
+    if (ctx->pasid != 0) return shared_translate(e, va, kind == ACCESS_WRITE, out);
     uint64_t tag = ctx->space->tag[e->node], page = va >> VIDMM_PAGE_SHIFT;
     struct tlb_entry *t = tlb_find(e, tag, page);
     if (t != NULL) {

@@ -11,6 +11,7 @@ struct state {
     uint64_t word[REF_WORDS_MAX];
     uint64_t until_ns, spins;
     uint64_t written;            /* entries of a WRITE_ENTRIES or COPY_ENTRIES */
+    uint64_t node, nodes, sum;   /* of a list that is walked: the next one, how many were, their values */
     bool active;                 /* `word` holds a command that is not finished */
 };
 
@@ -23,9 +24,9 @@ static bool op_words(uint32_t op, uint32_t *words)
                                     [REF_CHECKSUM] = 4, [REF_ATOMIC_ADD64] = 3, [REF_WRITE64] = 3,
                                     [REF_FENCE_WRITE] = 3, [REF_FENCE_WAIT] = 3, [REF_SPIN] = 1,
                                     [REF_DELAY] = 2, [REF_FLUSH_TLB] = 4, [REF_HANG] = 1,
-                                    [REF_MAP_APERTURE] = 4, [REF_WRITE_ENTRIES] = 5,
-                                    [REF_COPY_ENTRIES] = 4};
-    bool gap = op > REF_HANG && op < REF_MAP_APERTURE;
+                                    [REF_WALK_LIST] = 4, [REF_MAP_APERTURE] = 4,
+                                    [REF_WRITE_ENTRIES] = 5, [REF_COPY_ENTRIES] = 4};
+    bool gap = op > REF_WALK_LIST && op < REF_MAP_APERTURE;
     if (op >= sizeof(table) || gap) return false;
     *words = table[op];
     return true;
@@ -66,6 +67,10 @@ static enum softgpu_run start(struct softgpu_engine *e, struct state *s)
     case REF_SPIN: s->spins = w[0] >> 32; return SOFTGPU_RUN_MORE;
     case REF_HANG: processor_hang(e); return SOFTGPU_RUN_WAIT;
     case REF_DELAY: s->until_ns = processor_now_ns(e) + w[1]; return SOFTGPU_RUN_MORE;
+    case REF_WALK_LIST:
+        s->node = w[1];
+        s->nodes = s->sum = 0;
+        return SOFTGPU_RUN_MORE;
     case REF_FLUSH_TLB:
         if (!processor_packet(e)->context->privileged) return malformed(e, s, REF_ERROR_PRIVILEGE);
         if (!processor_flush_begin(e, (uint32_t)w[1], w[2], w[3])) return malformed(e, s, REF_ERROR_SPACE);
@@ -138,6 +143,21 @@ static enum softgpu_run checksum(struct softgpu_engine *e, const uint64_t *w)
     return result(processor_store(e, w[3], 8, processor_sum(e)));
 }
 
+/* One node a step; what a node changes is stored last, so that the step can be repeated. */
+static enum softgpu_run walk_list(struct softgpu_engine *e, struct state *s)
+{
+    const uint64_t *w = s->word, totals[2] = {s->nodes, s->sum};
+    struct ref_list_node n;
+    if (s->node == 0) return result(processor_write(e, w[3], totals, sizeof(totals)));
+    if (s->nodes == w[0] >> 32) return malformed(e, s, REF_ERROR_LIST);
+    if (!processor_read(e, s->node, &n, sizeof(n))) return SOFTGPU_RUN_FAULT;
+    if (!processor_store(e, s->node + 8, 8, n.value + w[2])) return SOFTGPU_RUN_FAULT;
+    s->node = n.next;
+    s->nodes++;
+    s->sum += n.value;
+    return SOFTGPU_RUN_MORE;
+}
+
 static enum softgpu_run resume(struct softgpu_engine *e, struct state *s)
 {
     switch ((enum ref_op)(s->word[0] & 0xffff)) {
@@ -147,6 +167,7 @@ static enum softgpu_run resume(struct softgpu_engine *e, struct state *s)
     case REF_FENCE_WAIT: return wait_fence(e, s->word);
     case REF_SPIN: return s->spins == 0 || --s->spins == 0 ? SOFTGPU_RUN_DONE : SOFTGPU_RUN_MORE;
     case REF_DELAY: return delay(e, s);
+    case REF_WALK_LIST: return walk_list(e, s);
     case REF_FLUSH_TLB: return processor_flush_step(e);
     case REF_WRITE_ENTRIES: return write_entries(e, s);
     case REF_COPY_ENTRIES: return copy_entries(e, s);
@@ -180,7 +201,7 @@ static enum softgpu_run step(struct softgpu_engine *e)
         if (r != SOFTGPU_RUN_DONE) return r;
         if ((s->word[0] & 0xffff) == REF_END) return SOFTGPU_RUN_DONE;
         r = start(e, s);
-        s->active = true;
+        s->active = r != SOFTGPU_RUN_FAULT; /* which may be no fault: then it starts once more */
     }
     if (r != SOFTGPU_RUN_DONE) return r;
     s->active = false;

@@ -103,6 +103,23 @@ void port_destroy_process(void *kmd, void *process)
     p->platform->free(p->platform->ctx, proc, sizeof(*proc));
 }
 
+vidmm_status port_create_device(void *kmd, struct vidmm_kmd_device *d)
+{
+    struct port *p = kmd;
+    void *object;
+    vidmm_status st = object_new(p, sizeof(struct port_device), &object);
+    if (st != VIDMM_OK) return st;
+    *(struct port_device *)object = (struct port_device){d->pasid};
+    d->handle = object;
+    return VIDMM_OK;
+}
+
+void port_destroy_device(void *kmd, void *device)
+{
+    struct port *p = kmd;
+    p->platform->free(p->platform->ctx, device, sizeof(struct port_device));
+}
+
 vidmm_status port_create_context(void *kmd, struct vidmm_kmd_context *c)
 {
     struct port *p = kmd;
@@ -115,10 +132,11 @@ vidmm_status port_create_context(void *kmd, struct vidmm_kmd_context *c)
     vidmm_status st = object_new(p, sizeof(struct port_context), &object);
     if (st != VIDMM_OK) return st;
     struct port_process *proc = c->process;
+    const struct port_device *device = c->device;
     struct port_context *ctx = object;
     *ctx = (struct port_context){.system = system};
     ctx->hw = (struct softgpu_context){.space = &proc->space, .node = c->node, .privileged = system,
-                                       .physical = physical};
+                                       .physical = physical, .pasid = c->use_iommu ? device->pasid : 0};
     c->handle = ctx;
     c->submit_private_max = p->private_max;
     return VIDMM_OK;
@@ -278,6 +296,14 @@ void port_surprise_removal(void *kmd)
 {
     struct port *p = kmd;
     softgpu_stop_all(p->gpu);
+}
+
+void port_set_vidpn_source_address(void *kmd, uint32_t source, void *allocation, struct vidmm_gpu_address at)
+{
+    struct port *p = kmd;
+    (void)source; /* there is one */
+    p->display.allocation = allocation;
+    p->display.at = at;
 }
 
 void *port_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes)

@@ -22,9 +22,11 @@ struct port {
     uint64_t submits, allocations;  /* of clients, counted for injections */
     struct { struct port_context *context; uint64_t va; uint8_t inject; } marked; /* in case it comes again */
     bool threads, resets_fail;
+    struct { void *allocation; struct vidmm_gpu_address at; } display; /* what the controller reads */
 };
 
 struct port_process { struct softgpu_space space; };
+struct port_device { uint32_t pasid; };
 struct port_context { struct softgpu_context hw; bool system; };
 struct port_allocation { uint64_t bytes; uint32_t supported; uint32_t opens; };
 struct port_open { struct port_allocation *allocation; };
@@ -34,7 +36,9 @@ vidmm_status port_start_device(void *kmd, struct vidmm_adapter *, const struct v
 void port_stop_device(void *kmd);
 vidmm_status port_create_process(void *kmd, bool system, void **process);
 void port_destroy_process(void *kmd, void *process);
-vidmm_status port_create_context(void *kmd, struct vidmm_kmd_context *);
+vidmm_status port_create_device(void *kmd, struct vidmm_kmd_device *);
+void port_destroy_device(void *kmd, void *device);
+vidmm_status port_create_context(void *kmd, struct vidmm_kmd_context *); /* use_iommu is what it asks for */
 void port_destroy_context(void *kmd, void *context);
 void port_destroy_allocation(void *kmd, void *allocation);
 vidmm_status port_open_allocation(void *kmd, struct vidmm_kmd_open *);
@@ -50,6 +54,7 @@ uint64_t port_query_engine_status(void *kmd, uint32_t node);
 vidmm_status port_reset_from_timeout(void *kmd);
 vidmm_status port_restart_from_timeout(void *kmd);
 void port_surprise_removal(void *kmd);
+void port_set_vidpn_source_address(void *kmd, uint32_t source, void *allocation, struct vidmm_gpu_address);
 void *port_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes);
 vidmm_status port_escape(void *kmd, void *data, uint32_t bytes); /* none: VIDMM_NOT_SUPPORTED */
 

@@ -25,6 +25,9 @@ enum ref_op {
     REF_DELAY = 10,      /* ns: waits that long by the GPU's clock */
     REF_FLUSH_TLB = 11,  /* space id, start, end: system contexts only; 0, 0 = the whole space */
     REF_HANG = 12,       /* the engine does nothing any more, nor stops when asked, until it is reset */
+    REF_WALK_LIST = 13,  /* head, increment, result; immediate = most nodes. Adds to each node's value, and
+                          * stores at result how many there were, and 8 bytes behind it the sum of the values
+                          * as they were found. A list that is longer is a malformed command */
     REF_MAP_APERTURE = 20, /* first page, pages, frame: system contexts only. Immediate 1: one for all */
     REF_WRITE_ENTRIES = 21, /* address, first, step, count: entry i becomes first + i * step. System contexts
                             * only. Immediate: see ref_entries */
@@ -33,8 +36,10 @@ enum ref_op {
 
 enum ref_error {
     REF_ERROR_OPCODE = 256, REF_ERROR_LENGTH = 257, REF_ERROR_PACKET = 258, REF_ERROR_PRIVILEGE = 259,
-    REF_ERROR_SPACE = 260, REF_ERROR_APERTURE = 261
+    REF_ERROR_SPACE = 260, REF_ERROR_APERTURE = 261, REF_ERROR_LIST = 262
 };
+
+struct ref_list_node { uint64_t next, value; }; /* next: address of a node, 0 = the last; multiples of 8 */
 
 /* Of REF_WRITE_ENTRIES: bits 0-7 bytes of an entry, 8 the pages get a new owner, 9 the address is an offset
  * in the segment of bits 16-23 (0: system memory), else it is a GPU virtual address. */
@@ -130,6 +135,13 @@ static inline uint32_t ref_emit_copy_entries(uint64_t *at, uint32_t entry_bytes,
 {
     at[3] = count;
     return ref_emit3(at, ref_header(REF_COPY_ENTRIES, 4, entry_bytes), destination, source) + 1;
+}
+
+static inline uint32_t ref_emit_walk_list(uint64_t *at, uint64_t head, uint64_t increment, uint64_t result,
+                                          uint32_t most)
+{
+    at[3] = result;
+    return ref_emit3(at, ref_header(REF_WALK_LIST, 4, most), head, increment) + 1;
 }
 
 static inline uint32_t ref_emit_spin(uint64_t *at, uint32_t steps)

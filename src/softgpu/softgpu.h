@@ -98,8 +98,8 @@ struct softgpu_irq {
 /* VIDMM_INVALID: impossible options. VIDMM_NO_MEMORY. */
 vidmm_status softgpu_create(const struct softgpu_options *, struct softgpu **);
 void softgpu_destroy(struct softgpu *); /* stops its threads */
-/* Up to VIDMM_GPUS_MAX gpus that reach each other's segments, by their index. Before they are attached; none may
- * be destroyed while another one of them runs. */
+/* Up to VIDMM_GPUS_MAX gpus that reach each other's segments, by their index. Before they are attached; none
+ * may be destroyed while another one of them runs. */
 void softgpu_link(struct softgpu *const *, uint32_t n);
 void softgpu_attach(struct softgpu *, const struct vidmm_platform *, const struct softgpu_irq *);
 
@@ -128,6 +128,7 @@ struct softgpu_context {
     bool privileged;  /* may use commands that act on other spaces */
     struct softgpu_saved saved;
     bool physical;    /* its packets use physical addresses, and are fetched from frames */
+    uint32_t pasid;   /* not 0: its packets use the addresses of an OS process (platform->iommu) */
 };
 
 enum softgpu_inject { SOFTGPU_INJECT_NONE, SOFTGPU_INJECT_FAULT, SOFTGPU_INJECT_HANG };

@@ -149,6 +149,12 @@ enum vidmm_device_state vidmm_device_state(const struct vidmm_device *d)
     use(d, DEVICE);
     return fake.lost ? VIDMM_DEVICE_RESET : VIDMM_DEVICE_ACTIVE;
 }
+enum vidmm_model vidmm_device_model(const struct vidmm_device *d)
+{
+    (void)d;
+    return VIDMM_MODEL_GPUMMU;
+}
+
 vidmm_status vidmm_device_mark(struct vidmm_device *d)
 {
     use(d, DEVICE);

@@ -42,6 +42,10 @@ static void values(void **state)
     (void)state;
     assert_true(read_one("VIDMM_PROFILE", "ref", &s));
     assert_int_equal(s.profile, PROFILE_REF);
+    assert_true(read_one("VIDMM_PROFILE", "ref-iommu", &s));
+    assert_int_equal(s.profile, PROFILE_REF_IOMMU);
+    assert_true(read_one("VIDMM_PROFILE", "ref-both", &s));
+    assert_int_equal(s.profile, PROFILE_REF_BOTH);
     assert_true(read_one("VIDMM_VRAM", "64M", &s));
     assert_int_equal(s.vram_bytes, 64 << 20);
     assert_true(read_one("VIDMM_VRAM", "67108864", &s));

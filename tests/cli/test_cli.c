@@ -259,10 +259,23 @@ static void adapters_as_programs_see_them(void **state)
     command_has(o->out, "Intel");
     command_has(o->out, "vendor 8086  device 5690");
     command_has(o->out, "\nref   ");
+    command_has(o->out, "\nref-iommu ");
     assert_string_equal(o->err, "");
     o = command_run_plain("$vidmm adapters --profile ref");
     assert_int_equal(o->status, 0);
     command_has_not(o->out, "dg2   ");
+}
+
+/* A program whose commands name malloc's addresses, and which is told that there are no others. */
+static void programs_run_on_shared_addresses(void **state)
+{
+    (void)state;
+    if (!TEST_REAL_LIBRARY) vt_skip("libdxcore.so is not built here, or with a runtime the command lacks");
+    struct outcome *o = command_run_plain("timeout 60 $vidmm run --profile ref-iommu -- '" TEST_POINTERS "'");
+    assert_int_equal(o->status, 0);
+    command_has(o->out, "a list of malloc's, walked by the GPU");
+    o = command_run_plain("timeout 60 $vidmm run --profile ref-both -- '" TEST_POINTERS "'");
+    assert_int_equal(o->status, 77); /* its contexts did not ask for them */
 }
 
 /* Without any library of ours the message must say where it was looked for. */
@@ -296,6 +309,7 @@ int main(int argc, char **argv)
         VT_TEST(signals_sent_to_us_reach_the_program, "", NULL),
         VT_TEST(verbose_shows_the_choice, "", NULL),
         VT_TEST(adapters_as_programs_see_them, "", NULL),
+        VT_TEST(programs_run_on_shared_addresses, "IOM-02 IOM-11", NULL),
         VT_TEST(missing_library_is_named, "", NULL),
     };
     return vt_main(argc, argv, "cli", cases, VT_COUNT(cases));

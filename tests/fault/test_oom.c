@@ -15,6 +15,7 @@ struct oom {
     void *host;
     struct vidmm_process *process;
     struct vidmm_device *neighbour;
+    struct osmm_process *os;
     struct vidmm_sync *sync[2];
     struct vidmm_context *lane[3];
     struct vidmm_hwcontext *hwcontext;
@@ -87,7 +88,7 @@ static vidmm_status run_alloc(struct oom *o)
 static vidmm_status run_import(struct oom *o)
 {
     struct ref_alloc_private p = { .magic = REF_ALLOC_MAGIC, .bytes = KIB(16), .supported = SET_SYSTEM };
-    struct vidmm_alloc_desc in = { &p, sizeof p, o->host, KIB(16) };
+    struct vidmm_alloc_desc in = { &p, sizeof p, o->host, KIB(16), 0 };
     struct vidmm_open *op;
     return vidmm_alloc_create(o->c.device, &in, &op);
 }
@@ -353,6 +354,51 @@ static const struct operation operations[] = {
     { "context_signal", run_signal, NULL },
 };
 
+/* ---- the IoMmu model: what needs an address of the process, or a place in the OS ------------------ */
+
+static void make_os_process(struct oom *o)
+{
+    assert_int_equal(osmm_process_create(o->fx.os, &o->os), VIDMM_OK);
+}
+
+static vidmm_status run_shared_process(struct oom *o)
+{
+    vidmm_status st = vidmm_process_create_for(o->fx.ad, o->os, &o->process);
+    if (st == VIDMM_OK) vidmm_process_destroy(o->process);
+    return st;
+}
+
+static vidmm_status run_shared_context(struct oom *o)
+{
+    struct ref_context_private p = { .magic = REF_CONTEXT_MAGIC, .iommu = 1 };
+    struct vidmm_context_desc in = { .node = REF_NODE_COPY, .private_data = &p, .private_size = sizeof p };
+    struct vidmm_context *c;
+    return vidmm_context_create(o->c.device, &in, &c);
+}
+
+static void make_primary(struct oom *o)
+{
+    struct fx_alloc in = { .bytes = MIB(1), .set = SET_SYSTEM, .primary = true };
+    o->open = client_alloc(&o->c, &in);
+}
+
+static vidmm_status run_display(struct oom *o) { return vidmm_display_set(o->fx.ad, o->open); }
+
+static const struct operation shared_operations[] = {
+    { "process_create", run_shared_process, make_os_process },
+    { "device_create", run_device, NULL },
+    { "queue_create", run_queue, NULL },
+    { "context_create", run_shared_context, NULL },
+    { "fence_create", run_fences, NULL },
+    { "fence_create, new page", run_fences, fill_fence_page },
+    { "alloc_create", run_alloc, NULL },
+    { "alloc_create, imported", run_import, NULL },
+    { "make_resident", run_resident, make_open },
+    { "display_set", run_display, make_primary },
+    { "context_submit", run_submit, NULL },
+    { "context_signal", run_signal, NULL },
+};
+
 /* ---- the loop ------------------------------------------------------------------------------------ */
 
 enum failing { FAIL_ALLOC, FAIL_FRAMES, FAIL_DRIVER, FAIL_KINDS };
@@ -405,15 +451,27 @@ static uint32_t exhaust(struct oom *o, const struct operation *op, enum failing 
     return 0;
 }
 
-static uint32_t run_fresh(const struct operation *op, enum ref_format format, enum failing what, uint32_t k,
-                          bool *done)
+enum machine { PLAIN, ONLY_IOMMU, BOTH };
+
+static void open_fixture(struct oom *o, enum ref_format format, enum machine machine)
+{
+    struct fx_options in;
+    fx_options(&in, format);
+    in.machine_iommu = in.ref.iommu = machine != PLAIN;
+    in.ref.no_gpummu = machine == ONLY_IOMMU;
+    (void)fx_open(&o->fx, &in);
+    if (machine == PLAIN) client_open(&o->c, &o->fx, NULL);
+    else client_open_shared(&o->c, &o->fx, NULL);
+}
+
+static uint32_t run_fresh(const struct operation *op, enum ref_format format, enum machine machine,
+                          enum failing what, uint32_t k, bool *done)
 {
     struct oom o;
     memset(&o, 0, sizeof o);
     void *raw = test_malloc(KIB(20));
     o.host = (void *)(((uintptr_t)raw + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
-    fx_open_format(&o.fx, format);
-    client_open(&o.c, &o.fx, NULL);
+    open_fixture(&o, format, machine);
     if (op->prepare != NULL) op->prepare(&o);
     fx_settle(&o.fx);
     k = exhaust(&o, op, what, k, done);
@@ -426,19 +484,34 @@ static uint32_t run_fresh(const struct operation *op, enum ref_format format, en
 }
 
 /* How many failures the operation met. */
-static uint32_t run_operation(const struct operation *op, enum ref_format format, enum failing what)
+static uint32_t run_operation(const struct operation *op, enum ref_format format, enum machine machine,
+                              enum failing what)
 {
     uint32_t k = 1;
-    for (bool done = false; !done;) k = run_fresh(op, format, what, k, &done);
+    for (bool done = false; !done;) k = run_fresh(op, format, machine, what, k, &done);
     return k - 2;
 }
 
 static void run_all(enum ref_format format, enum failing what, uint32_t at_least)
 {
     uint32_t met = 0;
-    for (size_t i = 0; i < VT_COUNT(operations); i++) met += run_operation(&operations[i], format, what);
+    for (size_t i = 0; i < VT_COUNT(operations); i++)
+        met += run_operation(&operations[i], format, PLAIN, what);
     print_message("%u failures met\n", met);
     assert_true(met >= at_least); /* a loop that never fails anything proves nothing */
+}
+
+static void shared_addresses(void **state)
+{
+    uint32_t met = 0;
+    (void)state;
+    for (size_t i = 0; i < VT_COUNT(shared_operations); i++)
+        for (int machine = ONLY_IOMMU; machine <= BOTH; machine++)
+            for (int what = 0; what < FAIL_KINDS; what++)
+                met += run_operation(&shared_operations[i], REF_FORMAT_A, (enum machine)machine,
+                                     (enum failing)what);
+    print_message("%u failures met\n", met);
+    assert_true(met >= 40);
 }
 
 static void bookkeeping_memory_format_a(void **state) { (void)state; run_all(REF_FORMAT_A, FAIL_ALLOC, 40); }
@@ -514,6 +587,7 @@ static const struct vt_case cases[] = {
     VT_TEST(system_frames_format_a, "", NULL),
     VT_TEST(system_frames_format_b, "", NULL),
     VT_TEST(driver_create_calls, "", NULL),
+    VT_TEST(shared_addresses, "", NULL),
     VT_TEST(adapter_creation_leaks_nothing, "", NULL),
     VT_TEST(giving_back_needs_no_memory, "", NULL),
 };

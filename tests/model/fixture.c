@@ -8,6 +8,8 @@
 
 #define RESULT_OFFSET (FX_COMMAND_BYTES - 4096u) /* the last page of the command buffer takes results */
 
+#define FX_FRAMES_MORE 32768u /* numbers of imported frames lie above those of the world's own */
+
 /* Command buffers stay out of the way of the addresses that cases name. */
 #define BUFFER_MIN_A 0x600000000000ull
 #define BUFFER_MIN_B 0x1c000000ull
@@ -49,6 +51,7 @@ static bool engine_step(struct fixture *f, uint32_t node)
 static bool step_compute(void *f) { return engine_step(f, REF_NODE_COMPUTE); }
 static bool step_copy(void *f) { return engine_step(f, REF_NODE_COPY); }
 static bool step_paging(void *f) { return engine_step(f, REF_NODE_PAGING); }
+static bool step_os(void *f) { return osmm_step(((struct fixture *)f)->os); }
 static uint64_t gpu_wake(void *f) { return softgpu_wakeup_ns(((struct fixture *)f)->gpu); }
 
 static void add_engines(struct fixture *f)
@@ -56,6 +59,29 @@ static void add_engines(struct fixture *f)
     world_add_actor(f->world, &(struct world_actor){step_compute, gpu_wake, f});
     world_add_actor(f->world, &(struct world_actor){step_copy, NULL, f});
     world_add_actor(f->world, &(struct world_actor){step_paging, NULL, f});
+    if (f->os == NULL) return;
+    world_add_actor(f->world, &(struct world_actor){step_os, NULL, f}); /* behind them: sees their requests */
+}
+
+/* The OS must be there before the adapter, and its blocks belong to the world's accounts. */
+static void machine_open(struct fixture *f, const struct fx_options *o)
+{
+    struct softgpu_iommu_options uo = {.platform = world_platform(f->world), .defects = o->unit_defects};
+    if (!o->machine_iommu) return;
+    assert_int_equal(softgpu_iommu_create(&uo, &f->unit), VIDMM_OK);
+    struct osmm_options so = {.platform = world_platform(f->world), .unit = softgpu_iommu_unit(f->unit),
+                              .frames = o->frames + FX_FRAMES_MORE, .levels = o->levels,
+                              .defects = o->os_defects};
+    assert_int_equal(osmm_create(&so, &f->os), VIDMM_OK);
+    world_set_iommu(f->world, osmm_iommu(f->os));
+}
+
+static void machine_close(struct fixture *f)
+{
+    if (f->os == NULL) return;
+    osmm_destroy(f->os);
+    softgpu_iommu_destroy(f->unit);
+    f->os = NULL;
 }
 
 static bool peer_step(struct fx_peer *p, uint32_t node)
@@ -65,7 +91,12 @@ static bool peer_step(struct fx_peer *p, uint32_t node)
 
 static bool peer_compute(void *p) { return peer_step(p, REF_NODE_COMPUTE); }
 static bool peer_copy(void *p) { return peer_step(p, REF_NODE_COPY); }
-static bool peer_paging(void *p) { return !((struct fx_peer *)p)->paging_held && peer_step(p, REF_NODE_PAGING); }
+
+static bool peer_paging(void *p)
+{
+    return !((struct fx_peer *)p)->paging_held && peer_step(p, REF_NODE_PAGING);
+}
+
 static uint64_t peer_wake(void *p) { return softgpu_wakeup_ns(((struct fx_peer *)p)->gpu); }
 
 static void add_peer_engines(struct fixture *f, struct fx_peer *p)
@@ -106,6 +137,7 @@ static void make_peers(struct fixture *f, const struct fx_options *o, struct vid
 
 static void free_world(struct fixture *f)
 {
+    machine_close(f);
     for (uint32_t i = 0; i < f->peer_count; i++) {
         ref_destroy(f->peer[i].ref);
         tap_fini(&f->peer[i].tap);
@@ -124,6 +156,7 @@ vidmm_status fx_open(struct fixture *f, const struct fx_options *o)
     *f = (struct fixture){.format = o->ref.format};
     f->world = world_create(&wo);
     assert_non_null(f->world);
+    machine_open(f, o);
     ro.now_ns = world_now_ns;
     ro.now_ctx = f->world;
     assert_int_equal(ref_create(&ro, &f->ref), VIDMM_OK);
@@ -147,6 +180,7 @@ vidmm_status fx_open(struct fixture *f, const struct fx_options *o)
     }
     if (!o->may_refuse) fail_msg("the adapter was refused: %s", f->why != NULL ? f->why : "no reason");
     struct world_accounts a;
+    machine_close(f);
     world_get_accounts(f->world, &a);
     free_world(f);
     assert_int_equal(a.blocks + a.frames + a.errors, 0);
@@ -192,6 +226,14 @@ void fx_close(struct fixture *f)
     if (!f->expect_violations) insist_clean(f->gpu);
     for (uint32_t i = 0; i < f->peer_count; i++) insist_clean(f->peer[i].gpu);
     vidmm_adapter_destroy(f->ad);
+    if (f->os != NULL && !f->expect_violations) {
+        struct osmm_accounts oa;
+        osmm_get_accounts(f->os, &oa);
+        assert_int_equal(oa.foreign, 0);
+        assert_int_equal(oa.evicted_uses, 0);
+        assert_int_equal(oa.quarantined, 0);
+    }
+    machine_close(f);
     world_get_accounts(f->world, &a);
     free_world(f);
     assert_int_equal(a.errors, 0);
@@ -216,7 +258,10 @@ struct vidmm_process *fx_process(struct fixture *f)
 {
     assert_in_range(f->process_count, 0, FX_PROCESSES_MAX - 1);
     struct vidmm_process *p;
-    assert_int_equal(vidmm_process_create(f->ad, &p), VIDMM_OK);
+    struct osmm_process *os = NULL;
+    if (f->os != NULL) assert_int_equal(osmm_process_create(f->os, &os), VIDMM_OK);
+    assert_int_equal(vidmm_process_create_for(f->ad, os, &p), VIDMM_OK);
+    f->os_process[f->process_count] = os;
     f->process[f->process_count++] = p;
     return p;
 }
@@ -226,22 +271,58 @@ void fx_forget(struct fixture *f, struct vidmm_process *p)
     for (uint32_t i = 0; i < f->process_count; i++) {
         if (f->process[i] != p) continue;
         f->process[i] = f->process[--f->process_count];
+        f->os_process[i] = f->os_process[f->process_count];
         return;
     }
 }
 
 /* ---- clients ------------------------------------------------------------------------------------- */
 
-void client_open(struct client *c, struct fixture *f, struct vidmm_process *p)
+static void open_device(struct client *c, struct fixture *f, struct vidmm_process *p, bool shared)
 {
-    struct vidmm_context_desc d = {.node = REF_NODE_COMPUTE};
+    struct ref_context_private in = {.magic = REF_CONTEXT_MAGIC, .iommu = shared};
+    struct vidmm_context_desc d = {.node = REF_NODE_COMPUTE, .private_data = &in, .private_size = sizeof(in)};
     *c = (struct client){.fx = f, .process = p != NULL ? p : fx_process(f)};
+    for (uint32_t i = 0; i < f->process_count; i++)
+        if (f->process[i] == c->process) c->os = f->os_process[i];
     assert_int_equal(vidmm_device_create(c->process, &c->device), VIDMM_OK);
     assert_int_equal(vidmm_queue_create(c->device, 0, &c->queue), VIDMM_OK);
     assert_int_equal(vidmm_context_create(c->device, &d, &c->context), VIDMM_OK);
     assert_int_equal(vidmm_fence_create(c->device, 0, 0, &c->fence), VIDMM_OK);
     c->buffer = client_alloc(c, &(struct fx_alloc){.bytes = FX_COMMAND_BYTES});
     client_resident(c, c->buffer);
+}
+
+void *client_host(struct client *c, const struct vidmm_open *op)
+{
+    struct vidmm_placement_info at;
+    const struct vidmm_platform *pl = world_platform(c->fx->world);
+    vidmm_open_placement(op, &at);
+    assert_int_equal(at.segment, 0);
+    return pl->sys_address(pl->ctx, at.offset / PAGE);
+}
+
+void client_open_shared(struct client *c, struct fixture *f, struct vidmm_process *p)
+{
+    void *pointer;
+    open_device(c, f, p, true);
+    assert_int_equal(vidmm_open_lock(c->buffer, &pointer), VIDMM_OK);
+    c->buffer_va = (uint64_t)(uintptr_t)pointer;
+    c->buffer_cpu = client_host(c, c->buffer);
+}
+
+struct vidmm_context *client_context_shared(struct client *c, uint32_t node)
+{
+    struct ref_context_private in = {.magic = REF_CONTEXT_MAGIC, .iommu = 1};
+    struct vidmm_context_desc d = {.node = node, .private_data = &in, .private_size = sizeof(in)};
+    struct vidmm_context *ctx;
+    assert_int_equal(vidmm_context_create(c->device, &d, &ctx), VIDMM_OK);
+    return ctx;
+}
+
+void client_open(struct client *c, struct fixture *f, struct vidmm_process *p)
+{
+    open_device(c, f, p, false);
     struct vidmm_map m = {.min = f->format == REF_FORMAT_A ? BUFFER_MIN_A : BUFFER_MIN_B, .open = c->buffer,
                           .bytes = FX_COMMAND_BYTES, .protection = VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE};
     assert_int_equal(client_try_map(c, &m, &c->buffer_va), VIDMM_OK);
@@ -264,7 +345,8 @@ vidmm_status client_try_alloc(struct client *c, const struct fx_alloc *a, struct
     struct ref_alloc_private p = {.magic = REF_ALLOC_MAGIC, .alignment = align, .bytes = a->bytes,
                                   .supported = a->set, .preferred = a->preferred, .flags = a->flags,
                                   .priority = a->priority, .gpu = a->gpu};
-    struct vidmm_alloc_desc d = {.private_data = &p, .private_size = sizeof(p)};
+    struct vidmm_alloc_desc d = {.private_data = &p, .private_size = sizeof(p),
+                                 .flags = a->primary ? VIDMM_ALLOC_PRIMARY : 0};
     return vidmm_alloc_create(c->device, &d, out);
 }
 

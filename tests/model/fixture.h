@@ -11,7 +11,9 @@
 
 #include <vidmm/vidmm.h>
 
+#include "sim/osmm.h"
 #include "sim/world.h"
+#include "softgpu/iommu.h"
 #include "softgpu/ref/ref.h"
 #include "softgpu/ref/ref_abi.h"
 #include "softgpu/ref/ref_commands.h"
@@ -37,6 +39,8 @@ struct fx_options {
     bool may_refuse;        /* fixture_open gives the status instead of failing */
     struct ref_options peer[VIDMM_GPUS_MAX - 1]; /* of a link: its other gpus */
     uint32_t peer_count;
+    bool machine_iommu;     /* the world has a translation unit and an OS with processes */
+    uint32_t levels, os_defects, unit_defects; /* of them */
 };
 
 /* Another gpu of a link. */
@@ -51,9 +55,12 @@ struct fixture {
     const char *why;
     enum ref_format format;
     struct vidmm_process *process[FX_PROCESSES_MAX];
+    struct osmm_process *os_process[FX_PROCESSES_MAX]; /* of each, with machine_iommu */
     uint32_t process_count;
     struct fx_peer peer[VIDMM_GPUS_MAX - 1];
     uint32_t peer_count;
+    struct softgpu_iommu *unit;
+    struct osmm *os;
     bool expect_violations; /* fixture_close does not insist on a clean detector */
 };
 
@@ -78,6 +85,7 @@ void fx_forget(struct fixture *, struct vidmm_process *); /* the case destroys i
 struct client {
     struct fixture *fx;
     struct vidmm_process *process;
+    struct osmm_process *os;         /* with machine_iommu */
     struct vidmm_device *device;
     struct vidmm_queue *queue;
     struct vidmm_context *context;
@@ -90,9 +98,13 @@ struct client {
 };
 
 void client_open(struct client *, struct fixture *, struct vidmm_process *); /* process NULL: a new one */
+/* The same, when the contexts shall use the addresses of the process; its buffer is named by its pointer. */
+void client_open_shared(struct client *, struct fixture *, struct vidmm_process *);
+struct vidmm_context *client_context_shared(struct client *, uint32_t node);
+void *client_host(struct client *, const struct vidmm_open *); /* where the test sees an allocation at home */
 struct vidmm_context *client_context(struct client *, uint32_t node);
 
-struct fx_alloc { uint64_t bytes; uint32_t set, preferred, alignment, flags, priority, gpu; };
+struct fx_alloc { uint64_t bytes; uint32_t set, preferred, alignment, flags, priority, gpu; bool primary; };
 struct vidmm_open *client_alloc(struct client *, const struct fx_alloc *);
 vidmm_status client_try_alloc(struct client *, const struct fx_alloc *, struct vidmm_open **);
 /* Maps and waits; fails the case if it is refused. bytes 0: all of it from offset on. */

@@ -35,7 +35,10 @@ void link_open(struct link *l, uint32_t gpus)
     link_client(l, &l->c, NULL);
 }
 
-struct tap *link_tap(struct link *l, uint32_t gpu) { return gpu == 0 ? &l->fx->tap : &l->fx->peer[gpu - 1].tap; }
+struct tap *link_tap(struct link *l, uint32_t gpu)
+{
+    return gpu == 0 ? &l->fx->tap : &l->fx->peer[gpu - 1].tap;
+}
 
 vidmm_status link_try_map(struct link *l, uint32_t gpu, const struct vidmm_map *m, uint64_t *va)
 {
@@ -78,7 +81,10 @@ uint64_t link_sum(struct link *l, uint32_t gpu, uint64_t va, uint64_t bytes)
     return *result;
 }
 
-uint32_t link_read(struct link *l, uint32_t gpu, uint64_t va) { return gpu_read_on(&l->c, l->context[gpu], va); }
+uint32_t link_read(struct link *l, uint32_t gpu, uint64_t va)
+{
+    return gpu_read_on(&l->c, l->context[gpu], va);
+}
 
 struct vidmm_pte_kind link_entry(struct link *l, uint32_t gpu, uint64_t va)
 {

@@ -68,6 +68,24 @@ static void destroy_process(void *kmd, void *process)
     t->inner->destroy_process(t->inner_kmd, process);
 }
 
+static vidmm_status create_device(void *kmd, struct vidmm_kmd_device *d)
+{
+    struct tap *t = kmd;
+    struct tap_entry *e = note(t, TAP_CREATE_DEVICE);
+    e->pasid = d->pasid;
+    if (create_fails(t)) return VIDMM_FAILED;
+    vidmm_status st = t->inner->create_device(t->inner_kmd, d);
+    if (st == VIDMM_OK) e->object = d->handle;
+    return st;
+}
+
+static void destroy_device(void *kmd, void *device)
+{
+    struct tap *t = kmd;
+    note(t, TAP_DESTROY_DEVICE)->object = device;
+    t->inner->destroy_device(t->inner_kmd, device);
+}
+
 static vidmm_status create_context(void *kmd, struct vidmm_kmd_context *c)
 {
     struct tap *t = kmd;
@@ -317,6 +335,17 @@ static uint64_t query_engine_status(void *kmd, uint32_t node)
     return t->inner->query_engine_status(t->inner_kmd, node);
 }
 
+static void set_vidpn_source_address(void *kmd, uint32_t source, void *allocation,
+                                     struct vidmm_gpu_address at)
+{
+    struct tap *t = kmd;
+    struct tap_entry *e = note(t, TAP_DISPLAY);
+    e->object = allocation;
+    e->segment = at.segment;
+    e->address = at.offset;
+    t->inner->set_vidpn_source_address(t->inner_kmd, source, allocation, at);
+}
+
 /* ---- the tap itself ------------------------------------------------------------------------------ */
 
 bool tap_init(struct tap *t, const struct vidmm_kmd_ops *inner, void *inner_kmd)
@@ -336,7 +365,10 @@ bool tap_init(struct tap *t, const struct vidmm_kmd_ops *inner, void *inner_kmd)
         .preempt_command = preempt_command, .query_engine_status = query_engine_status,
         .reset_from_timeout = reset_from_timeout, .restart_from_timeout = restart_from_timeout,
         .surprise_removal = surprise_removal,
-        .hw = inner->hw != NULL ? &tap_hw_ops : NULL};
+        .hw = inner->hw != NULL ? &tap_hw_ops : NULL,
+        .set_vidpn_source_address = inner->set_vidpn_source_address != NULL ? set_vidpn_source_address : NULL,
+        .create_device = inner->create_device != NULL ? create_device : NULL,
+        .destroy_device = inner->destroy_device != NULL ? destroy_device : NULL};
     t->log = calloc(TAP_LOG_MAX, sizeof(*t->log));
     return t->log != NULL;
 }

@@ -12,8 +12,8 @@
 enum tap_call {
     TAP_QUERY_INFO, TAP_START, TAP_STOP, TAP_CREATE_PROCESS, TAP_DESTROY_PROCESS, TAP_CREATE_CONTEXT,
     TAP_DESTROY_CONTEXT, TAP_CREATE_ALLOCATION, TAP_DESTROY_ALLOCATION, TAP_OPEN, TAP_CLOSE, TAP_PTE_ATTR,
-    TAP_UPDATE, TAP_ROOT_SIZE, TAP_SET_ROOT, TAP_BUILD, TAP_SUBMIT, TAP_RESET,
-    TAP_STOP_ALL, TAP_RESTART_ALL, TAP_REMOVAL, TAP_CALLS
+    TAP_UPDATE, TAP_ROOT_SIZE, TAP_SET_ROOT, TAP_BUILD, TAP_SUBMIT, TAP_RESET, TAP_CREATE_DEVICE,
+    TAP_DESTROY_DEVICE, TAP_DISPLAY, TAP_STOP_ALL, TAP_RESTART_ALL, TAP_REMOVAL, TAP_CALLS
 };
 
 struct tap_entry {
@@ -25,6 +25,7 @@ struct tap_entry {
     uint32_t level, flags, mode, start, count, node;
     uint32_t segment, entries; /* SET_ROOT; pages of the first run: none */
     uint64_t va, address, protection, bytes, fence_id;
+    uint32_t pasid;            /* CREATE_DEVICE */
     uint64_t first_attr, first_address; /* UPDATE: of the first run */
     const void *table;         /* UPDATE: the table; BUILD: the paging buffer, filled from `entries` on */
 };

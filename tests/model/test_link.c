@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* test_link.c - linked adapters: one address space, tables per gpu; entries that name the memory of peers, and
- * follow it wherever it goes; what the loss of one gpu takes along, and what not. */
+/* test_link.c - linked adapters: one address space, tables per gpu; entries that name the memory of peers,
+ * and follow it wherever it goes; what the loss of one gpu takes along, and what not. */
 #include "link_rig.h"
 
 #include "base/bits.h"
@@ -287,8 +287,9 @@ static void release(struct vidmm_open **load)
     for (uint32_t i = 0; i < LOADS; i++) vidmm_open_close(load[i], 0);
 }
 
-/* Everybody maps the ball of `home`, each at the same address, reads what the one before wrote, and writes. */
-static uint32_t pass_around(struct link *l, struct vidmm_open *ball, uint32_t home, uint32_t was, uint32_t seed)
+/* Everybody maps the ball of `home`, each at the same address, reads what the one before wrote and writes. */
+static uint32_t pass_around(struct link *l, struct vidmm_open *ball, uint32_t home, uint32_t was,
+                            uint32_t seed)
 {
     struct vidmm_open *load[LOADS];
     for (uint32_t g = 0; g < l->gpus; g++) {
@@ -378,7 +379,12 @@ static void open_on(struct link *l, struct link *m, uint32_t from, uint32_t gpus
 }
 
 struct lost { struct vidmm_adapter *ad; uint32_t gpu; };
-static bool is_lost(void *arg) { return vidmm_gpu_removed(((struct lost *)arg)->ad, ((struct lost *)arg)->gpu); }
+
+static bool is_lost(void *arg)
+{
+    const struct lost *at = arg;
+    return vidmm_gpu_removed(at->ad, at->gpu);
+}
 
 static void lose(struct link *l, uint32_t gpu)
 {
@@ -409,8 +415,9 @@ static void one_gpu_is_lost(uint32_t gone)
     link_fill(&m, from, X, 0x61, BALL);
     link_fill(&l, (gone + 1) % 4, X, 0x62, BALL);
     uint64_t words[REF_WORDS_MAX]; /* in the middle of work, here and there */
-    assert_int_equal(client_submit_on(&l.c, l.context[gone], words, ref_emit_fill(words, X, 1, BALL)), VIDMM_OK);
-    assert_int_equal(client_submit_on(&l.c, l.context[from], words, ref_emit_fill(words, X, 1, BALL)), VIDMM_OK);
+    uint32_t n = ref_emit_fill(words, X, 1, BALL);
+    assert_int_equal(client_submit_on(&l.c, l.context[gone], words, n), VIDMM_OK);
+    assert_int_equal(client_submit_on(&l.c, l.context[from], words, n), VIDMM_OK);
     assert_int_equal(client_submit_on(keep, m.context[from + 1], words,
                                       ref_emit_fill(words, X, 0x63, BALL)), VIDMM_OK);
     lose(&l, gone);
@@ -431,8 +438,8 @@ static void one_gpu_is_lost(uint32_t gone)
     assert_int_equal(client_try_alloc(keep, &there, &none), VIDMM_DEVICE_LOST);
     struct vidmm_open *load[LOADS]; /* under pressure, and with what comes after the loss */
     for (uint32_t i = 0; i < LOADS; i++) {
-        load[i] = client_alloc(keep, &(struct fx_alloc){.bytes = LOAD, .set = SET_64K | SET_SYSTEM, .preferred = 1,
-                                                        .gpu = from});
+        load[i] = client_alloc(keep, &(struct fx_alloc){
+            .bytes = LOAD, .set = SET_64K | SET_SYSTEM, .preferred = 1, .gpu = from});
         client_resident(keep, load[i]);
         link_fill(&m, from + 1, link_map(&m, from + 1, load[i], 0), i, LOAD);
     }

@@ -35,6 +35,14 @@ CASES = [
     ('tile_without_flush', 'tile', '-DBUG_NO_TLB', SAFETY, True),
     ('tile_pool_not_pinned', 'tile', '-DBUG_NO_PIN', SAFETY, True),
     ('tile_draw_that_does_not_wait', 'tile', '-DBUG_NO_WAIT', SAFETY, True),
+    ('iommu_holds', 'iommu', '-DN=5', SAFETY, False),
+    ('iommu_that_clears_the_device_first', 'iommu', '-DBUG_DEV_FIRST', SAFETY, True),
+    ('iommu_with_frames_reused_early', 'iommu', '-DBUG_LAZY', SAFETY, True),
+    ('iommu_that_forgets_the_device', 'iommu', '-DBUG_NO_DEVTLB', SAFETY, True),
+    ('iommu_without_drain', 'iommu', '-DBUG_NO_DRAIN', SAFETY, True),
+    ('iommu_freed_with_requests_queued', 'iommu', '-DBUG_NO_PRQ_DRAIN', SAFETY, True),
+    ('iommu_freed_without_blocking', 'iommu', '-DBUG_NO_BLOCK', SAFETY, True),
+    ('iommu_with_late_requests', 'iommu', '-DBUG_LATE_PRQ', SAFETY, True),
 ]
 COMPILE = {SAFETY: ['-DNOCLAIM', '-DSAFETY', '-DCOLLAPSE'], LIVE: ['-DNFAIR=3']}
 RUN = {SAFETY: [], LIVE: ['-a', '-f', '-N', 'live']}

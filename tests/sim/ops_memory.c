@@ -270,6 +270,7 @@ bool lock_alloc(struct sim *s, struct model_alloc *al)
     vidmm_status st = vidmm_open_lock(al->handle, &cpu);
     if (!sim_status(s, model_lock(al), st)) return false;
     if (cpu == NULL) sim_fail(s, "a lock without an address");
+    cpu = shared_host(s, al->dev->proc->id, cpu);
     if (al->imported && cpu != al->body->client) sim_fail(s, "client memory is locked at another address");
     if (al->locks > 0 && cpu != al->cpu) sim_fail(s, "the address of a lock has changed");
     if (st == VIDMM_OK && !vidmm_open_lock_ready(al->handle)) sim_fail(s, "OK, but not ready");

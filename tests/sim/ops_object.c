@@ -43,7 +43,7 @@ struct model_process *process_new(struct sim *s)
     sim_say(s, "create process");
     sim_observe_tables(s);
     struct model_answer a = model_process_create(s->model);
-    if (!sim_status(s, a, vidmm_process_create(s->ad, &core))) return NULL;
+    if (!sim_status(s, a, shared_other_create(s, s->model->next_id + 1, &core))) return NULL;
     return model_process_new(s->model, core);
 }
 
@@ -122,6 +122,7 @@ void process_end(struct sim *s, struct model_process *p)
     for (uint32_t i = 0; i < p->device_count; i++) sync_device_gone(s, p->device[i]);
     vidmm_process_destroy(p->handle);
     for (uint32_t i = 0; i < p->device_count; i++) content_cut_off(s, p->device[i]);
+    shared_other_end(s, p->id);
     for (uint32_t i = 0; i < p->device_count; i++) free_user(s, p->device[i]);
     model_process_gone(p);
 }

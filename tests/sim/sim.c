@@ -96,7 +96,7 @@ bool sim_status(struct sim *s, struct model_answer a, vidmm_status st)
 static void make_menu(struct sim *s, struct menu *m)
 {
     const struct sim_op *const tables[] = {ops_object, ops_memory, ops_va, ops_gpu, ops_fault, ops_sync,
-                                           ops_phys, ops_tile, ops_hw, ops_share};
+                                           ops_phys, ops_tile, ops_hw, ops_share, ops_shared};
     memset(m, 0, sizeof(*m));
     for (uint32_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
         for (const struct sim_op *op = tables[t]; op->name != NULL; op++) {

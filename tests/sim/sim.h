@@ -149,6 +149,7 @@ struct sim {
     const char *wrong;            /* what the spy saw the core do; NULL: nothing */
     char text[256], history[HISTORY][256];
     struct sync_world *sync;      /* of ops_sync.c */
+    struct shared_world *shared;  /* of ops_shared.c; NULL: this seed has no IoMmu */
     jmp_buf out;
 };
 
@@ -183,7 +184,7 @@ const struct vidmm_kmd_ops *spy_ops(struct sim *); /* until the next call */
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
 /* Ended by name NULL. */
 extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[], ops_sync[],
-    ops_phys[], ops_tile[], ops_hw[], ops_share[];
+    ops_phys[], ops_tile[], ops_hw[], ops_share[], ops_shared[];
 
 struct model_process *pick_process(struct sim *);
 struct model_device *pick_device(struct sim *);             /* any; NULL: none */
@@ -212,6 +213,17 @@ static inline struct sim_device *sim_of(const struct model_device *d) { return d
 /* ops_fault.c */
 void sim_watch_adapter(struct sim *);
 void sim_check_reset(struct sim *, const struct model_device *);
+
+/* ops_shared.c; without IoMmu they do what they would do without them */
+bool shared_open(struct sim *, uint64_t frames); /* before the adapter is made; false: no memory */
+bool shared_step(void *sim);                     /* of the modelled OS */
+vidmm_status shared_other_create(struct sim *, uint32_t id, struct vidmm_process **); /* a GpuMmu process */
+void shared_other_end(struct sim *, uint32_t id);
+void *shared_host(struct sim *, uint32_t id, void *pointer); /* where the simulator sees it */
+void shared_poll(struct sim *);
+void shared_settle(struct sim *);
+void shared_end(struct sim *);
+void shared_close(struct sim *);
 
 /* ops_va.c */
 bool range_in_use(const struct model_process *, uint64_t start, uint64_t end); /* by a packet, or a copy */

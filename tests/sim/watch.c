@@ -145,6 +145,7 @@ void sim_poll(struct sim *s)
         for (uint32_t k = 0; k < p->device_count; k++) poll_dying(s, p->device[k]);
     }
     sync_poll(s);
+    shared_poll(s);
     for (uint32_t i = 0; i < m->dead_devices; i++) {
         struct model_device *d = m->dead_device[i];
         if (!has_process(s, d->proc)) continue;
@@ -332,5 +333,7 @@ void sim_settle(struct sim *s)
     each_alloc(s, check_placement);
     for (uint32_t i = 0; i < s->model->process_count; i++) check_addresses(s, s->model->process[i]);
     each_device(s, read_everything);
+    shared_settle(s);
+    rest(s); /* a fault of the last packets may have reset the adapter */
     sim_verify(s);
 }

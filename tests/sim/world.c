@@ -34,6 +34,7 @@ static void choose_options(struct sim *s)
     o->segment[1].no_cpu_access = o->update_mode != VIDMM_UPDATE_CPU_VIRTUAL && sim_chance(s, 4);
     o->physical = sim_chance(s, 2);
     if (o->physical) o->segment[2].bytes = KIB(512) << sim_below(s, 5); /* often too small for everybody */
+    o->iommu = sim_chance(s, 3);
     o->submit_depth = pick32(s, depth, 4);
     o->no_64bit_atomics = sim_chance(s, 4);
     o->paging_buffer_bytes = sim_chance(s, 2) ? 4096 : 8192;
@@ -131,12 +132,14 @@ bool sim_world_open(struct sim *s)
     s->world = world_create(&wo);
     if (s->world == NULL) return false;
     s->ro.now_ctx = s->world;
+    if (!shared_open(s, FRAMES)) return false;
     if (ref_create(&s->ro, &s->ref) != VIDMM_OK) return false;
     s->gpu = ref_gpu(s->ref);
     world_add_actor(s->world, &(struct world_actor){step_compute, gpu_wake, s});
     world_add_actor(s->world, &(struct world_actor){step_copy, NULL, s});
     world_add_actor(s->world, &(struct world_actor){step_paging, NULL, s});
     if (s->ro.physical) world_add_actor(s->world, &(struct world_actor){step_physical, NULL, s});
+    if (s->shared != NULL) world_add_actor(s->world, &(struct world_actor){shared_step, NULL, s});
     struct vidmm_adapter_config c = {.struct_size = sizeof(c), .platform = world_platform(s->world),
                                      .ops = spy_ops(s), .kmd = s->ref, .break_row = s->opt.break_row,
                                      .tdr_delay_ns = 2000000, .tdr_limit_count = s->tdr_limit,
@@ -159,6 +162,7 @@ void sim_observe_tables(struct sim *s)
 void sim_world_close(struct sim *s)
 {
     struct world_accounts a;
+    shared_end(s);
     while (s->model->process_count > 0) {
         process_end(s, s->model->process[sim_below(s, s->model->process_count)]);
         if (sim_chance(s, 2)) sim_turns(s, sim_below(s, 40));
@@ -167,6 +171,7 @@ void sim_world_close(struct sim *s)
     if (!vidmm_adapter_idle(s->ad)) sim_fail(s, "the adapter is not idle after everybody has gone");
     vidmm_adapter_destroy(s->ad);
     world_own(s->world, NULL);
+    shared_close(s);
     world_get_accounts(s->world, &a);
     if (a.blocks + a.bytes + a.frames + a.imported + a.errors != 0)
         sim_fail(s, "left over: %llu blocks, %llu frames, %llu imported; %llu wrong frees",

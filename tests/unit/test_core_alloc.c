@@ -120,7 +120,7 @@ static void existing_memory(void **state)
     uint8_t *mine = mmap(NULL, 64 * KIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(mine, MAP_FAILED);
     struct ref_alloc_private in = {.magic = REF_ALLOC_MAGIC, .bytes = 64 * KIB};
-    struct vidmm_alloc_desc desc = {&in, sizeof in, mine + 8, 64 * KIB};
+    struct vidmm_alloc_desc desc = {&in, sizeof in, mine + 8, 64 * KIB, 0};
     assert_int_equal(vidmm_alloc_create(f.d, &desc, &op), VIDMM_INVALID);
     desc.existing = mine;
     desc.existing_bytes = 60 * KIB;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* test_invariants.c - each numbered invariant of docs/invariants.md is broken on purpose in a living state,
  * in each of the ways that vidmm_verify can tell apart, and vidmm_verify must name that number and say why.
- * A checker that never objects proves nothing. Number 13 is in test_core_aperture.c; 15 speaks of what does
- * not exist yet. */
+ * A checker that never objects proves nothing. Number 13 is in test_core_aperture.c, 25 in
+ * test_iommu_objects.c; 15 speaks of what does not exist yet. */
 #include "core/core.h"
 
 #include "core_fixture.h"

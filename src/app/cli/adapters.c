@@ -56,7 +56,7 @@ static void print_adapter(const char *profile, struct object *adapter)
         get(adapter, PROPERTY_DESCRIPTION, size, name);
     get(adapter, PROPERTY_HARDWARE, sizeof hardware, &hardware);
     get(adapter, PROPERTY_LUID, sizeof luid, &luid);
-    printf("%-4s  %-40s  vendor %04x  device %04x  revision %u  LUID %x:%x\n", profile, name, hardware.vendor,
+    printf("%-9s  %-40s  vendor %04x  device %04x  revision %u  LUID %x:%x\n", profile, name, hardware.vendor,
            hardware.device, hardware.revision, (unsigned)luid.high, luid.low);
 }
 
@@ -69,7 +69,7 @@ static int print_list(const char *profile, struct object *list)
         print_adapter(profile, adapter);
         release(adapter);
     }
-    if (count == 0) printf("%-4s  no adapter\n", profile);
+    if (count == 0) printf("%-9s  no adapter\n", profile);
     return 0;
 }
 

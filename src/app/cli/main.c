@@ -16,7 +16,7 @@ static const char help_text[] =
     "  vidmm --help | --version\n"
     "\n"
     "Options of run (SIZE is digits with K, M, G or T, as in 64M):\n"
-    "  --profile dg2|ref     kind of virtual GPU (default dg2, for Debian's Intel compute driver)\n"
+    "  --profile NAME        kind of virtual GPU, see 'vidmm profiles' (default dg2)\n"
     "  --vram SIZE           video memory that is simulated (default 1G); make it small to see paging\n"
     "  --vram-reported SIZE  video memory the driver is told about (default 4G)\n"
     "  --paging-delay MS     make every paging operation this many milliseconds slower (default 0)\n"
@@ -39,11 +39,13 @@ static const char help_text[] =
     "      vidmm run --vram 64M --report - -- PROGRAM\n";
 
 static const char profiles_text[] =
-    "dg2   A discrete GPU as Debian's unmodified Intel compute driver (OpenCL and Level Zero) expects one.\n"
-    "      Copy engines and the copy commands work; there are no shader units, so kernels leave memory as\n"
-    "      it was. Use it for programs: vidmm run -- clinfo -l\n"
-    "ref   vidmm's own small GPU with its own commands: copy, fill, checksum, atomic add, fences.\n"
-    "      No vendor's driver knows it; our tests and the demo's own client drive it directly.\n";
+    "dg2        A discrete GPU as Debian's unmodified Intel compute driver (OpenCL and Level Zero) expects\n"
+    "           one. Copy engines and the copy commands work; there are no shader units, so kernels leave\n"
+    "           memory as it was. Use it for programs: vidmm run -- clinfo -l\n"
+    "ref        vidmm's own small GPU with its own commands: copy, fill, checksum, atomic add, fences.\n"
+    "           No vendor's driver knows it; our tests and the demo's own client drive it directly.\n"
+    "ref-iommu  The same without GPU addresses: commands name the program's own pointers (IoMmu).\n"
+    "ref-both   The same with both: each context says which of the two it uses.\n";
 
 const char *via_name(enum via via)
 {
@@ -53,7 +55,7 @@ const char *via_name(enum via via)
 
 const char *const *profile_names(void)
 {
-    static const char *const names[] = {"dg2", "ref", NULL};
+    static const char *const names[] = {"dg2", "ref", "ref-iommu", "ref-both", NULL};
     return names;
 }
 

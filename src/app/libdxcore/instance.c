@@ -63,9 +63,12 @@ static void describe(void)
     }
     f->luid_low = LUID_LOW;
     f->luid_high = 0;
-    if (s->profile == PROFILE_REF) {
-        f->description = "vidmm simulated GPU (ref)";
-        f->device = 1;
+    if (s->profile != PROFILE_DG2) {
+        static const char *const names[] = {[PROFILE_REF] = "vidmm simulated GPU (ref)",
+                                            [PROFILE_REF_IOMMU] = "vidmm simulated GPU (ref-iommu)",
+                                            [PROFILE_REF_BOTH] = "vidmm simulated GPU (ref-both)"};
+        f->description = names[s->profile];
+        f->device = (uint32_t)s->profile;
         f->dedicated_bytes = s->vram_reported_bytes != 0 ? s->vram_reported_bytes : s->vram_bytes;
         f->shared_bytes = UINT64_C(1) << 32;
         return;
@@ -109,6 +112,8 @@ static vidmm_status make_ref(const struct settings *s, struct driver *d)
     ref_options_default(&o, REF_FORMAT_A);
     if (s->vram_bytes != 0) o.segment[0].bytes = s->vram_bytes;
     o.threads = true;
+    o.iommu = s->profile != PROFILE_REF;
+    o.no_gpummu = s->profile == PROFILE_REF_IOMMU;
     vidmm_status status = ref_create(&o, &kmd);
     if (status == VIDMM_OK) *d = (struct driver){ref_ops(), kmd, ref_gpu(kmd)};
     return status;
@@ -232,7 +237,7 @@ static unsigned process_of_thread(void) { return 0; }
 static NTSTATUS start_face(struct host_instance *host)
 {
     const struct dxcore_adapter_facts *f = &instance.facts;
-    const bool ref = instance.settings.profile == PROFILE_REF;
+    const bool ref = instance.settings.profile != PROFILE_DG2;
     const struct kmt_config config = {
         .env = host_instance_env(host), .adapter = host_instance_adapter(host),
         .luid = {f->luid_low, f->luid_high},
@@ -259,7 +264,7 @@ static void build(void)
     pthread_once(&described, describe);
     instance.status = STATUS_UNSUCCESSFUL;
     if (!instance.settings_ok) return;
-    vidmm_status made = s->profile == PROFILE_REF ? make_ref(s, &driver) : make_dg2(s, &driver);
+    vidmm_status made = s->profile == PROFILE_DG2 ? make_dg2(s, &driver) : make_ref(s, &driver);
     if (made != VIDMM_OK) {
         complain(made == VIDMM_INVALID ? "the driver refuses this size of VIDMM_VRAM" : "no memory");
         if (made == VIDMM_NO_MEMORY) instance.status = STATUS_NO_MEMORY;

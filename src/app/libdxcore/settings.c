@@ -49,18 +49,26 @@ static bool read_level(const char *text, uint32_t *level)
     return text == NULL;
 }
 
+static bool read_profile(const char *text, enum settings_profile *profile)
+{
+    static const char *const names[] = {"dg2", "ref", "ref-iommu", "ref-both"}; /* settings_profile's order */
+    *profile = PROFILE_DG2;
+    if (text == NULL || *text == '\0') return true;
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(text, names[i]) != 0) continue;
+        *profile = (enum settings_profile)i;
+        return true;
+    }
+    return false;
+}
+
 bool settings_read(struct settings *s, char *(*get)(const char *), const char **why)
 {
     uint64_t number;
     memset(s, 0, sizeof *s);
     s->counters_fd = -1;
-    const char *profile = get("VIDMM_PROFILE");
-    if (profile != NULL && strcmp(profile, "ref") == 0) {
-        s->profile = PROFILE_REF;
-    } else if (profile != NULL && *profile != '\0' && strcmp(profile, "dg2") != 0) {
-        *why = "VIDMM_PROFILE is neither ref nor dg2";
-        return false;
-    }
+    *why = "VIDMM_PROFILE is none of dg2, ref, ref-iommu, ref-both";
+    if (!read_profile(get("VIDMM_PROFILE"), &s->profile)) return false;
     *why = "VIDMM_VRAM is not a size such as 67108864 or 64M";
     if (!optional_size(get, "VIDMM_VRAM", &s->vram_bytes)) return false;
     *why = "VIDMM_VRAM_REPORTED is not a size such as 4294967296 or 4G";

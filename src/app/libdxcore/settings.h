@@ -8,10 +8,10 @@
 
 #include "app/inject.h"
 
-enum settings_profile { PROFILE_DG2, PROFILE_REF };
+enum settings_profile { PROFILE_DG2, PROFILE_REF, PROFILE_REF_IOMMU, PROFILE_REF_BOTH };
 
 struct settings {
-    enum settings_profile profile; /* VIDMM_PROFILE: ref or dg2; default dg2 */
+    enum settings_profile profile; /* VIDMM_PROFILE: dg2 (default), ref, ref-iommu, ref-both */
     uint64_t vram_bytes;           /* VIDMM_VRAM: bytes, or with K, M, G; 0: the profile's own */
     uint64_t vram_reported_bytes;  /* VIDMM_VRAM_REPORTED; 0: the profile's own */
     uint64_t paging_delay_ms;      /* VIDMM_PAGING_DELAY_MS */

@@ -94,6 +94,20 @@ static void describe_segments(struct vidmm_adapter_info *info, const struct ref_
     }
 }
 
+/* The paging node keeps its page tables in any case: they are VidMm's own, no process sees them. */
+static void describe_models(struct vidmm_adapter_info *info, const struct ref_options *o)
+{
+    for (uint32_t i = 0; i < info->node_count; i++) {
+        struct vidmm_node_desc *n = &info->node[i];
+        n->iommu = o->iommu && n->gpummu;
+        n->gpummu = n->gpummu && !o->no_gpummu;
+        if (o->iommu || o->no_gpummu) n->hw_queues = n->user_submission = false;
+    }
+    if (o->iommu) info->flags |= VIDMM_ADAPTER_IOMMU;
+    if (o->no_gpummu) info->flags &= ~(uint32_t)VIDMM_ADAPTER_GPUMMU;
+    if (!o->iommu && o->no_gpummu) info->flags = 0;
+}
+
 static void describe(struct vidmm_adapter_info *info, const struct ref_options *o,
                      const struct port_format *f)
 {
@@ -115,6 +129,7 @@ static void describe(struct vidmm_adapter_info *info, const struct ref_options *
             .engine_type = VIDMM_ENGINE_COPY, .physical = true, .name = "ref physical"};
     }
     describe_segments(info, o);
+    describe_models(info, o);
     for (uint32_t i = 0; i < f->hw.level_count; i++) {
         bool resizable_root = f->hw.level_count == 2 && i == 1;
         info->level[i] = (struct vidmm_level_desc){
@@ -183,6 +198,16 @@ void ref_destroy(struct ref_kmd *k)
 
 struct softgpu *ref_gpu(struct ref_kmd *k) { return k->port.gpu; }
 
+bool ref_scan_out(struct ref_kmd *k, uint64_t offset, void *out, uint32_t bytes)
+{
+    const struct vidmm_platform *pl = k->port.platform;
+    uint64_t at = k->port.display.at.offset + offset;
+    if (k->port.display.allocation == NULL || at % VIDMM_PAGE_SIZE + bytes > VIDMM_PAGE_SIZE) return false;
+    uint64_t frame = softgpu_aperture_frame(k->port.gpu, at >> VIDMM_PAGE_SHIFT);
+    const uint8_t *host = frame != 0 ? pl->sys_address(pl->ctx, frame) : NULL;
+    return host != NULL && pl->copy(pl->ctx, out, host + at % VIDMM_PAGE_SIZE, bytes);
+}
+
 /* ---- allocations ------------------------------------------------------------------------------- */
 
 static uint32_t system_bit(const struct vidmm_adapter_info *info)
@@ -228,8 +253,20 @@ static vidmm_status ref_create_allocation(void *kmd, struct vidmm_kmd_allocation
     return port_allocation_create(&k->port, a);
 }
 
+static bool asks_for_iommu(const struct ref_kmd *k, const struct vidmm_kmd_context *c)
+{
+    struct ref_context_private in;
+    if ((c->flags & VIDMM_CONTEXT_VIRTUAL) == 0 || (c->flags & VIDMM_CONTEXT_SYSTEM) != 0 || !k->opt.iommu)
+        return false;
+    if (k->opt.no_gpummu) return true;
+    if (c->private_data == NULL || c->private_size != sizeof(in)) return false;
+    __builtin_memcpy(&in, c->private_data, sizeof(in));
+    return in.magic == REF_CONTEXT_MAGIC && in.iommu == 1;
+}
+
 static vidmm_status ref_create_context(void *kmd, struct vidmm_kmd_context *c)
 {
+    c->use_iommu = asks_for_iommu(kmd, c);
     vidmm_status st = port_create_context(kmd, c);
     if (st != VIDMM_OK || (c->flags & VIDMM_CONTEXT_VIRTUAL) != 0) return st;
     c->dma_bytes = REF_DMA_BYTES;
@@ -282,6 +319,7 @@ const struct vidmm_kmd_ops *ref_ops(void)
         .query_adapter_info = port_query_adapter_info,
         .start_device = port_start_device, .stop_device = port_stop_device,
         .create_process = port_create_process, .destroy_process = port_destroy_process,
+        .create_device = port_create_device, .destroy_device = port_destroy_device,
         .create_context = ref_create_context, .destroy_context = port_destroy_context,
         .create_allocation = ref_create_allocation, .destroy_allocation = port_destroy_allocation,
         .open_allocation = port_open_allocation, .close_allocation = port_close_allocation,
@@ -293,6 +331,7 @@ const struct vidmm_kmd_ops *ref_ops(void)
         .preempt_command = port_preempt_command, .query_engine_status = port_query_engine_status,
         .reset_from_timeout = port_reset_from_timeout, .restart_from_timeout = port_restart_from_timeout,
         .surprise_removal = port_surprise_removal,
+        .set_vidpn_source_address = port_set_vidpn_source_address,
         .query_private = ref_query_private, .escape = port_escape,
         .render = ref_render, .patch = ref_patch, .submit_command = ref_submit_physical};
     return &ops;

@@ -42,6 +42,8 @@ struct ref_options {
     uint32_t submit_depth;          /* 0: 4 */
     bool no_64bit_atomics;          /* fences of 32 bits: the _write32 and _wait32 commands are for them */
     bool physical;                  /* one node more, which knows no virtual addresses */
+    bool iommu;                     /* contexts may use their process' addresses; no hardware queues then */
+    bool no_gpummu;                 /* and with iommu: all of them do */
     bool threads;                   /* engines run by themselves from start_device to stop_device */
     uint64_t seed;
     uint32_t tlb_bits, detect;      /* see softgpu_options */
@@ -49,16 +51,19 @@ struct ref_options {
     void *now_ctx;
 };
 
-/* Segment 1: 256 MiB in 64 KB pages; 2: 32 MiB in 4 KB pages; 3: the aperture. Formats A and C keep their tables
- * in segment 2, format B its leaf tables in system memory and its root in segment 2. */
+/* Segment 1: 256 MiB in 64 KB pages; 2: 32 MiB in 4 KB pages; 3: the aperture. Formats A and C keep their
+ * tables in segment 2, format B its leaf tables in system memory and its root in segment 2. */
 void ref_options_default(struct ref_options *, enum ref_format);
 /* VIDMM_INVALID: options contradict each other. VIDMM_NO_MEMORY. */
 vidmm_status ref_create(const struct ref_options *, struct ref_kmd **);
 void ref_destroy(struct ref_kmd *);
-/* Makes a link of up to VIDMM_GPUS_MAX, by their index; the first one makes the allocations of all. Before any
- * adapter is made of them. */
+/* Makes a link of up to VIDMM_GPUS_MAX, by their index; the first one makes the allocations of all. Before
+ * any adapter is made of them. */
 void ref_link(struct ref_kmd *const *, uint32_t n);
 const struct vidmm_kmd_ops *ref_ops(void); /* their kmd argument is the struct ref_kmd */
 struct softgpu *ref_gpu(struct ref_kmd *);
+/* What the display controller finds at an offset of the primary it was given, through the aperture and
+ * nothing else; by the owner. false: it shows nothing, or reads where nothing is mapped. */
+bool ref_scan_out(struct ref_kmd *, uint64_t offset, void *out, uint32_t bytes);
 
 #endif

@@ -19,6 +19,12 @@ struct ref_alloc_private {
     uint32_t unused;       /* 0 */
 };
 
+#define REF_CONTEXT_MAGIC 0x58544352u   /* "RCTX" */
+
+struct ref_context_private { /* of contexts on an adapter with both models; without it: GpuMmu */
+    uint32_t magic, iommu;   /* iommu: 1 = uses the addresses of the process */
+};
+
 #define REF_INFO_MAGIC 0x464e4952u      /* "RINF" */
 
 struct ref_info_private {  /* answer of query_private */
