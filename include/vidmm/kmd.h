@@ -215,12 +215,14 @@ struct vidmm_kmd_context { /* DXGKARG_CREATECONTEXT and DXGK_CONTEXTINFO */
 
 enum vidmm_allocation_flags { /* DXGK_ALLOCATIONINFOFLAGS_WDDM2_0, same bits */
     VIDMM_ALLOCATION_CPU_VISIBLE = 1u << 0, VIDMM_ALLOCATION_CACHED = 1u << 2,
-    VIDMM_ALLOCATION_ACCESSED_PHYSICALLY = 1u << 15
+    VIDMM_ALLOCATION_ACCESSED_PHYSICALLY = 1u << 15,
+    VIDMM_ALLOCATION_LINK_INSTANCED = 1u << 30 /* of DXGK_ALLOCATIONINFOFLAGS: one on each gpu of the link */
 };
 
 struct vidmm_kmd_allocation { /* DXGK_ALLOCATIONINFO */
     const void *private_data; uint32_t private_size; /* in: from user mode, untrusted */
     uint64_t existing_bytes;  /* in: size of the client's own memory behind it, 0 = none (ExistingSysMem) */
+    uint32_t instance;        /* in: 0. LINK_INSTANCED: asked again with 1, 2 .. for the gpu of that index */
     void *handle;             /* out */
     uint64_t bytes;           /* out; the core rounds up to the page size */
     uint32_t alignment;       /* out; power of two or 0 */
@@ -379,8 +381,8 @@ struct vidmm_kmd_ops {
      * segments is lost. */
     vidmm_status (*restart_from_timeout)(void *kmd);
     /* DxgkDdiSurpriseRemoval: the hardware is gone, or has to be treated so. Nothing executes when it
-     * returns; only the destroy operations, close_allocation and stop_device follow. Of GPU 0 of a link that has
-     * others left also create_device, create_allocation and open_allocation, which are its for all of them. */
+     * returns; only the destroy operations, close_allocation and stop_device follow. Of GPU 0 of a link that
+     * has others left also create_device, create_allocation and open_allocation, which are its for all. */
     void (*surprise_removal)(void *kmd);
     /* DxgkDdiCancelCommand: the packet will never be submitted, because its device is in error. */
     void (*cancel_command)(void *kmd, const struct vidmm_kmd_submit *);

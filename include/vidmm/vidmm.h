@@ -39,8 +39,8 @@ struct vidmm_adapter_config {
     uint32_t tdr_level;              /* vidmm_tdr_level */
     uint64_t slice_ns;               /* a packet runs for so long while an equal waits; default 20 ms,
                                         UINT64_MAX: to its end */
-    /* A link: one adapter of 1 + peer_count gpus, at most VIDMM_GPUS_MAX; ops and kmd drive the first. Each has
-     * its own segments, nodes and page tables; devices and allocations are the first driver's for all. */
+    /* A link: one adapter of 1 + peer_count gpus, at most VIDMM_GPUS_MAX; ops and kmd drive the first. Each
+     * has its own segments, nodes and page tables; devices and allocations are the first driver's for all. */
     const struct vidmm_gpu *peer;    /* read during the call only */
     uint32_t peer_count;
 };
@@ -74,7 +74,7 @@ vidmm_status vidmm_adapter_escape(struct vidmm_adapter *, void *data, uint32_t b
 void vidmm_adapter_remove(struct vidmm_adapter *);
 bool vidmm_adapter_removed(const struct vidmm_adapter *);
 /* One gpu of a link can be lost alone (vidmm_notify_removed by its driver, a reset that fails): devices that
- * have contexts, paging queues or allocations there are in state RESET, the others go on with what remains. */
+ * have contexts, paging queues or allocations there are in state RESET, the others go on with the rest. */
 bool vidmm_gpu_removed(const struct vidmm_adapter *, uint32_t gpu);
 
 /* Does what can be done now, a bounded amount. `now` in ns never goes back. Returns the time at which
@@ -258,7 +258,10 @@ struct vidmm_alloc_desc {
     void *existing; uint64_t existing_bytes;         /* the client's own page-aligned memory, or NULL, 0 */
     uint32_t flags;                                  /* vidmm_alloc_flags */
 };
-/* Not resident, mapped nowhere, reads as zeros. VIDMM_NO_MEMORY, VIDMM_NO_VIDEO_MEMORY (fits no
+/* In a link the driver decides on which gpu it is, or that each has an instance of its own. Those are
+ * resident and locked together, and addressed one behind the other: instance i is at offset i * size (Q29).
+ * They cannot be shared.
+ * Not resident, mapped nowhere, reads as zeros. VIDMM_NO_MEMORY, VIDMM_NO_VIDEO_MEMORY (fits no
  * segment of its set), VIDMM_DEVICE_LOST, VIDMM_FAILED (driver). */
 vidmm_status vidmm_alloc_create(struct vidmm_device *, const struct vidmm_alloc_desc *, struct vidmm_open **);
 /* Sharing: the device, of the same or another process, gets a reference of its own to what `from` refers to;
@@ -275,11 +278,12 @@ void vidmm_open_close(struct vidmm_open *, uint32_t flags);
 /* SynchronousDestroy: take the mark right after the last close, then wait until what was closed is gone. */
 uint64_t vidmm_device_close_mark(const struct vidmm_device *);
 bool vidmm_device_closed(const struct vidmm_device *, uint64_t mark);
-uint64_t vidmm_open_bytes(const struct vidmm_open *); /* rounded to the page size of its segments */
+/* Rounded to the page size of its segments; of all instances. */
+uint64_t vidmm_open_bytes(const struct vidmm_open *);
 struct vidmm_device *vidmm_open_device(const struct vidmm_open *);
 vidmm_status vidmm_open_set_priority(struct vidmm_open *, uint32_t priority);
 uint32_t vidmm_open_priority(const struct vidmm_open *);
-/* Segment that holds the bytes now (0 = system memory) and whether the GPU can reach them. */
+/* Segment that holds the bytes now (0 = system memory) and whether the GPU can reach them; of instance 0. */
 struct vidmm_placement_info {
     uint32_t segment; bool resident; uint32_t resident_count; uint64_t offset;
     uint32_t aperture;        /* aperture segment that maps it now, 0 = none */

@@ -83,34 +83,73 @@ static uint32_t most_extents(const struct vidmm_adapter *ad, const struct vmm_al
     return (uint32_t)most;
 }
 
-static vidmm_status take_memory(struct vidmm_adapter *ad, const struct vidmm_alloc_desc *in,
-                                struct vmm_alloc *al)
+/* All instances get theirs with the first one. */
+static vidmm_status take_block(struct vidmm_adapter *ad, uint64_t pages, struct vmm_block **out)
 {
     const struct vidmm_platform *pl = ad->platform;
+    struct vmm_block *b = vmm_new(ad, sizeof *b);
+    if (b == NULL) return VIDMM_NO_MEMORY;
+    b->pages = pages * ad->lead->gpu_count;
+    vidmm_status st = pl->sys_alloc(pl->ctx, b->pages, &b->frame);
+    if (st != VIDMM_OK) vmm_delete(ad, b, sizeof *b);
+    if (st == VIDMM_OK) *out = b;
+    return st;
+}
+
+static vidmm_status take_home(struct vidmm_adapter *ad, const struct vidmm_alloc_desc *in,
+                              const struct vidmm_open *first, bool instanced, struct vmm_alloc *al)
+{
+    const struct vidmm_platform *pl = ad->platform;
+    al->imported = in->existing != NULL;
+    al->fresh = !al->imported;
+    if (al->imported) return pl->sys_import(pl->ctx, in->existing, al->pages, &al->home);
+    if (!instanced) return pl->sys_alloc(pl->ctx, al->pages, &al->home);
+    struct vmm_block *b = first != NULL ? first->al->block : NULL;
+    vidmm_status st = first != NULL ? VIDMM_OK : take_block(ad, al->pages, &b);
+    if (st != VIDMM_OK) return st;
+    b->refs++;
+    al->block = b;
+    al->home = b->frame + ad->gpu * al->pages;
+    return VIDMM_OK;
+}
+
+static vidmm_status take_memory(struct vidmm_adapter *ad, const struct vidmm_alloc_desc *in,
+                                const struct vidmm_open *first, bool instanced, struct vmm_alloc *al)
+{
     if (al->segments >> 1 != 0) {
         al->ext_max = most_extents(ad, al);
         al->ext = vmm_new(ad, al->ext_max * sizeof *al->ext);
         if (al->ext == NULL) return VIDMM_NO_MEMORY;
     }
-    al->imported = in->existing != NULL;
-    al->fresh = !al->imported;
-    return al->imported ? pl->sys_import(pl->ctx, in->existing, al->pages, &al->home)
-                        : pl->sys_alloc(pl->ctx, al->pages, &al->home);
+    return take_home(ad, in, first, instanced, al);
+}
+
+static void give_home(struct vidmm_adapter *ad, struct vmm_alloc *al)
+{
+    const struct vidmm_platform *pl = ad->platform;
+    struct vmm_block *b = al->block;
+    if (al->home == 0) return;
+    if (al->imported) pl->sys_release(pl->ctx, al->home, al->pages);
+    else if (b == NULL) pl->sys_free(pl->ctx, al->home, al->pages);
+    if (b == NULL || --b->refs > 0) return;
+    pl->sys_free(pl->ctx, b->frame, b->pages);
+    vmm_delete(ad, b, sizeof *b);
 }
 
 static void give_memory(struct vidmm_adapter *ad, struct vmm_alloc *al)
 {
-    const struct vidmm_platform *pl = ad->platform;
-    if (al->home != 0 && al->imported) pl->sys_release(pl->ctx, al->home, al->pages);
-    else if (al->home != 0) pl->sys_free(pl->ctx, al->home, al->pages);
+    give_home(ad, al);
     vmm_delete(ad, al->ext, al->ext_max * sizeof *al->ext);
     vmm_delete(ad, al, sizeof *al);
 }
 
+/* first: of an instanced allocation, when this is another instance. */
 static vidmm_status make_alloc(struct vidmm_adapter *ad, const struct vidmm_alloc_desc *in,
-                               const struct vidmm_kmd_allocation *ka, struct vmm_alloc **out)
+                               const struct vidmm_kmd_allocation *ka, const struct vidmm_open *first,
+                               struct vmm_alloc **out)
 {
     struct vmm_alloc *al = vmm_new(ad, sizeof *al);
+    bool instanced = (ka->flags & VIDMM_ALLOCATION_LINK_INSTANCED) != 0;
     if (al == NULL) return VIDMM_NO_MEMORY;
     al->ad = ad;
     vidmm_status st = check_segments(ad, ka, al);
@@ -118,10 +157,12 @@ static vidmm_status make_alloc(struct vidmm_adapter *ad, const struct vidmm_allo
         st = VIDMM_INVALID;
     if (st == VIDMM_OK) st = check_physical(ad, ka, al);
     if (st == VIDMM_OK) st = size_alloc(ad, in, ka, al);
+    if (st == VIDMM_OK && first != NULL && al->pages != first->al->pages) st = VIDMM_FAILED;
     if (st == VIDMM_OK && ka->alignment > al->align) al->align = ka->alignment;
     if (st == VIDMM_OK && al->physical && vmm_aperture_need(al) > ad->aperture_pages)
         st = VIDMM_NO_VIDEO_MEMORY;
-    if (st == VIDMM_OK) st = take_memory(ad, in, al);
+    if (st == VIDMM_OK && instanced && in->existing != NULL) st = VIDMM_INVALID;
+    if (st == VIDMM_OK) st = take_memory(ad, in, first, instanced, al);
     if (st != VIDMM_OK) {
         give_memory(ad, al);
         return st;
@@ -158,44 +199,98 @@ static void break_assign_address(struct vidmm_device *d, struct vmm_alloc *al)
     if (c != NULL) c->kind = CLAIM_MAP;
 }
 
-vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc_desc *in,
-                                struct vidmm_open **out)
+/* What the driver makes of the description for one gpu; first: that instance, when this is another one. */
+static vidmm_status make_one(struct vidmm_device *d, const struct vidmm_alloc_desc *in,
+                             struct vidmm_kmd_allocation *ka, const struct vidmm_open *first,
+                             struct vidmm_open **out)
 {
     struct vidmm_adapter *ad = d->proc->ad;
-    struct vidmm_kmd_allocation ka = { .private_data = in->private_data, .private_size = in->private_size,
-                                       .existing_bytes = in->existing_bytes };
-    bool aligned = is_aligned((uintptr_t)in->existing | in->existing_bytes, VIDMM_PAGE_SIZE);
     struct vmm_alloc *al;
-    if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    if ((in->existing == NULL) != (in->existing_bytes == 0) || !aligned) return VIDMM_INVALID;
-    if (in->flags & ~(uint32_t)VIDMM_ALLOC_PRIMARY) return VIDMM_INVALID;
-    if (in->private_size > VIDMM_PRIVATE_DATA_MAX) return VIDMM_LIMIT;
-    vidmm_status st = ad->ops->create_allocation(ad->kmd, &ka);
+    vidmm_status st = ad->ops->create_allocation(ad->kmd, ka);
     if (st != VIDMM_OK) return st;
-    st = vmm_iommu_narrow(d, &ka);
-    if (st == VIDMM_OK && ka.gpu >= ad->gpu_count) st = VIDMM_FAILED; /* a broken driver */
-    else if (st == VIDMM_OK && ad->link[ka.gpu]->lost) st = VIDMM_DEVICE_LOST;
-    else if (st == VIDMM_OK) st = make_alloc(ad->link[ka.gpu], in, &ka, &al);
+    bool other = (ka->flags & VIDMM_ALLOCATION_LINK_INSTANCED) != 0 && ka->gpu != ka->instance;
+    st = vmm_iommu_narrow(d, ka);
+    if (st == VIDMM_OK && (ka->gpu >= ad->gpu_count || other)) st = VIDMM_FAILED; /* a broken driver */
+    if (st == VIDMM_OK && ad->link[ka->gpu]->lost) st = VIDMM_DEVICE_LOST;
+    if (st == VIDMM_OK) st = make_alloc(ad->link[ka->gpu], in, ka, first, &al);
     if (st == VIDMM_OK) {
         st = vmm_open_make(d, al, VIDMM_KMD_OPEN_CREATE, out);
         if (st != VIDMM_OK) give_memory(al->ad, al);
     }
+    if (st != VIDMM_OK) ad->ops->destroy_allocation(ad->kmd, ka->handle);
+    return st;
+}
+
+/* Of what was never linked. */
+static void unmake(struct vidmm_open *op)
+{
+    while (op != NULL) {
+        struct vidmm_open *next = op->next;
+        struct vmm_alloc *al = op->al;
+        struct vidmm_adapter *lead = al->ad->lead;
+        vmm_open_unmake(op);
+        lead->ops->destroy_allocation(lead->kmd, al->kmd_allocation);
+        give_memory(al->ad, al);
+        op = next;
+    }
+}
+
+static void link_one(struct vidmm_open *op)
+{
+    struct vmm_alloc *al = op->al;
+    al->id = ++al->ad->lead->next_id;
+    al->creator = op->dev->proc->id;
+    list_push_back(&al->ad->allocs, &al->on_adapter);
+    vmm_open_link(op);
+    count_alloc(al->ad, al, true);
+}
+
+static vidmm_status decode_alloc(const struct vidmm_device *d, const struct vidmm_alloc_desc *in)
+{
+    bool aligned = is_aligned((uintptr_t)in->existing | in->existing_bytes, VIDMM_PAGE_SIZE);
+    if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    if ((in->existing == NULL) != (in->existing_bytes == 0) || !aligned) return VIDMM_INVALID;
+    if (in->flags & ~(uint32_t)VIDMM_ALLOC_PRIMARY) return VIDMM_INVALID;
+    return in->private_size > VIDMM_PRIVATE_DATA_MAX ? VIDMM_LIMIT : VIDMM_OK;
+}
+
+vidmm_status vidmm_alloc_create(struct vidmm_device *d, const struct vidmm_alloc_desc *in,
+                                struct vidmm_open **out)
+{
+    struct vidmm_adapter *ad = d->proc->ad;
+    struct vidmm_open *first = NULL, **at = &first;
+    vidmm_status st = decode_alloc(d, in);
+    bool more = st == VIDMM_OK;
+    for (uint32_t i = 0; more; i++) {
+        struct vidmm_kmd_allocation ka = { .private_data = in->private_data, .instance = i,
+                                           .private_size = in->private_size,
+                                           .existing_bytes = in->existing_bytes };
+        st = make_one(d, in, &ka, first, at);
+        more = st == VIDMM_OK && (ka.flags & VIDMM_ALLOCATION_LINK_INSTANCED) != 0 && i + 1 < ad->gpu_count;
+        if (st == VIDMM_OK) at = &(*at)->next;
+    }
     if (st != VIDMM_OK) {
-        ad->ops->destroy_allocation(ad->kmd, ka.handle);
+        unmake(first);
         return st;
     }
-    al->id = ++ad->lead->next_id;
-    al->creator = d->proc->id;
-    list_push_back(&al->ad->allocs, &al->on_adapter);
-    vmm_open_link(*out);
-    count_alloc(ad, al, true);
-    if (BROKEN(ad, ALC_03)) break_assign_address(d, al);
+    INSTANCE_FOREACH(op, first) link_one(op);
+    if (BROKEN(ad, ALC_03)) break_assign_address(d, first->al);
+    *out = first;
     return VIDMM_OK;
 }
 
 /* ---- close ---- */
 
 void vidmm_open_close(struct vidmm_open *op, uint32_t flags)
+{
+    while (op != NULL) {
+        struct vidmm_open *next = op->next;
+        vmm_open_close(op, flags);
+        op = next;
+    }
+}
+
+void vmm_open_close(struct vidmm_open *op, uint32_t flags)
 {
     struct vidmm_adapter *ad = op->dev->proc->ad;
     op->dying = 1;
@@ -303,7 +398,12 @@ bool vmm_alloc_wanted(const struct vmm_alloc *al)
     return false;
 }
 
-uint64_t vidmm_open_bytes(const struct vidmm_open *op) { return vmm_alloc_bytes(op->al); }
+uint64_t vidmm_open_bytes(const struct vidmm_open *op)
+{
+    uint64_t n = op->al->block != NULL ? op->al->ad->lead->gpu_count : 1;
+    return n * vmm_alloc_bytes(op->al);
+}
+
 struct vidmm_device *vidmm_open_device(const struct vidmm_open *op) { return op->dev; }
 uint32_t vidmm_open_priority(const struct vidmm_open *op) { return op->al->priority; }
 
@@ -311,8 +411,10 @@ vidmm_status vidmm_open_set_priority(struct vidmm_open *op, uint32_t priority)
 {
     if (priority == 0) return VIDMM_INVALID;
     if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    op->al->priority = priority;
-    op->al->ad->room = true; /* another allocation may deserve the room now */
+    INSTANCE_FOREACH(i, op) {
+        i->al->priority = priority;
+        i->al->ad->room = true; /* another allocation may deserve the room now */
+    }
     return VIDMM_OK;
 }
 
@@ -338,40 +440,50 @@ static bool at_home(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
     return al->segment == VMM_SYSTEM && (al->state == PLACE_NONE || al->state == PLACE_LIVE);
 }
 
-vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
+/* true: its bytes are at home. */
+static bool lock_one(struct vidmm_open *op)
 {
     struct vmm_alloc *al = op->al;
-    struct vidmm_adapter *ad = al->ad;
-    if (op->dying || al->creator != op->dev->proc->id) return VIDMM_INVALID;
-    if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    bool home = at_home(ad, al);
-    bool stuck = !home && !(al->segments & 1u) && vmm_alloc_wanted(al);
-    if (stuck && al->locks == 0)
-        return VIDMM_BUSY; /* ALC-34, ALC-35; locked already: it is on its way home */
-    if (op->locks == UINT32_MAX) return VIDMM_LIMIT;
+    bool home = at_home(al->ad, al);
     op->locks++;
     al->locks++;
-    *cpu = op->shared != 0 ? (void *)(uintptr_t)op->shared
-                           : ad->platform->sys_address(ad->platform->ctx, al->home);
-    if (home) {
-        al->fresh = false;
-        return VIDMM_OK;
+    if (home) al->fresh = false;
+    else al->ad->lock_waiters++;
+    return home;
+}
+
+vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
+{
+    const struct vidmm_platform *pl = op->al->ad->platform;
+    bool home = true;
+    if (op->dying || op->al->creator != op->dev->proc->id) return VIDMM_INVALID;
+    if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
+    INSTANCE_FOREACH(asked, op) {
+        const struct vmm_alloc *al = asked->al;
+        bool stuck = !at_home(al->ad, al) && !(al->segments & 1u) && vmm_alloc_wanted(al);
+        if (stuck && al->locks == 0)
+            return VIDMM_BUSY; /* ALC-34, ALC-35; locked already: it is on its way home */
     }
-    ad->lock_waiters++;
-    return VIDMM_PENDING;
+    if (op->locks == UINT32_MAX) return VIDMM_LIMIT;
+    INSTANCE_FOREACH(taken, op) home &= lock_one(taken);
+    *cpu = op->shared != 0 ? (void *)(uintptr_t)op->shared : pl->sys_address(pl->ctx, op->al->home);
+    return home ? VIDMM_OK : VIDMM_PENDING;
 }
 
 bool vidmm_open_lock_ready(const struct vidmm_open *op)
 {
-    const struct vidmm_adapter *ad = op->al->ad;
-    return op->dying || ad->lost || at_home(ad, op->al);
+    for (; op != NULL; op = op->next)
+        if (!op->dying && !op->al->ad->lost && !at_home(op->al->ad, op->al)) return false;
+    return true;
 }
 
 vidmm_status vidmm_open_unlock(struct vidmm_open *op)
 {
     if (op->locks == 0) return VIDMM_INVALID;
-    op->locks--;
-    op->al->locks--;
-    if (op->al->locks == 0) op->al->ad->room = true; /* it may go back to its segment */
+    INSTANCE_FOREACH(i, op) {
+        i->locks--;
+        i->al->locks--;
+        if (i->al->locks == 0) i->al->ad->room = true; /* it may go back to its segment */
+    }
     return VIDMM_OK;
 }

@@ -17,6 +17,9 @@ enum vmm_emit { EMIT_DONE, EMIT_WAIT }; /* of batch.c */
     for (struct vmm_space *const *sp##_at = (p)->on, *sp; \
          sp##_at < (p)->on + (p)->ad->gpu_count && (sp = *sp##_at, true); sp##_at++)
 
+/* All instances of what the client calls an open. */
+#define INSTANCE_FOREACH(i, op) for (struct vidmm_open *i = (op); i != NULL; i = i->next)
+
 /* link.c */
 const char *vmm_link_check(const struct vidmm_adapter *); /* does it fit its lead? NULL */
 void vmm_waits_add(struct vmm_waits *, const struct vmm_space *);        /* for what the space owes now */
@@ -89,6 +92,7 @@ void vmm_open_unmake(struct vidmm_open *);
 bool vmm_open_last(const struct vidmm_open *); /* the allocation ends with it */
 
 /* alloc.c */
+void vmm_open_close(struct vidmm_open *, uint32_t flags); /* one instance */
 bool vmm_open_step(struct vidmm_open *);
 bool vmm_alloc_required(const struct vmm_alloc *);
 bool vmm_alloc_wanted(const struct vmm_alloc *);

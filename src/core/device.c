@@ -105,7 +105,7 @@ void vidmm_device_destroy(struct vidmm_device *d)
     LIST_FOREACH_SAFE(it, tmp, &d->queues) vidmm_queue_destroy(list_entry(it, struct vidmm_queue, on_device));
     LIST_FOREACH_SAFE(it, tmp, &d->opens) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
-        if (!op->dying) vidmm_open_close(op, 0);
+        if (!op->dying) vmm_open_close(op, 0);
     }
 }
 

@@ -52,7 +52,7 @@ vidmm_status vidmm_display_set(struct vidmm_adapter *ad, struct vidmm_open *op)
     if (ad->ops->set_vidpn_source_address == NULL || ad->aperture == 0) return VIDMM_NOT_SUPPORTED;
     if (op != NULL) {
         if (op->dying || op->dev->proc->ad != ad || !op->al->primary) return VIDMM_INVALID;
-        if (op->al->ad != ad) return VIDMM_NOT_SUPPORTED; /* the display is GPU 0's */
+        if (op->al->ad != ad || op->al->block != NULL) return VIDMM_NOT_SUPPORTED; /* it is GPU 0's */
         if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
         if (op->al->segments != 1u || op->al->physical) return VIDMM_NOT_SUPPORTED;
         vidmm_status st = take_range(ad, op->al);

@@ -363,7 +363,8 @@ vidmm_status vidmm_hwcontext_create(struct vidmm_device *d, const struct vidmm_h
     struct vidmm_hwcontext *c = vmm_new(ad, sizeof *c);
     if (c == NULL) return VIDMM_NO_MEMORY;
     struct vidmm_kmd_hw_context kc = { .process = d->proc->on[ad->gpu]->kmd_process, .node = in->node,
-                                       .core = c, .private_data = in->private_data, .private_size = in->private_size };
+                                       .core = c, .private_data = in->private_data,
+                                       .private_size = in->private_size };
     c->ad = ad;
     c->dev = d;
     c->node = in->node;

@@ -406,6 +406,9 @@ enum vmm_place_state { PLACE_NONE, PLACE_COMING, PLACE_LIVE, PLACE_GOING };
  *                                                                              or NONE (evicted);
  * NONE -place_system-> LIVE for what needs no transfer. */
 
+/* The homes of all instances of an allocation, as one range (LDA-12). */
+struct vmm_block { uint64_t frame, pages; uint32_t refs; };
+
 struct vmm_alloc {
     struct list on_adapter;
     struct vidmm_adapter *ad;  /* the gpu whose segments it may be in */
@@ -415,6 +418,7 @@ struct vmm_alloc {
     uint64_t id, pages;        /* 4 KiB pages, rounded to the largest page size of its segments */
     uint64_t creator;          /* id of the process that made it: the only one that may lock it (ALC-39) */
     uint64_t home;             /* first of `pages` frames: its place in system memory, for life */
+    struct vmm_block *block;   /* of an instance: its home is a part of that; else NULL */
     void *kmd_allocation;
     struct extent *ext;        /* pages of the memory segment that holds it */
     uint32_t ext_count, ext_max;
@@ -446,6 +450,7 @@ struct vidmm_open {
     uint64_t linger_seq;       /* those packets have a smaller seq */
     struct vidmm_device *dev;
     struct vmm_alloc *al;
+    struct vidmm_open *next;   /* the next instance, where each gpu has one; the client knows the first */
     void *kmd_open;            /* the driver's handle, if it wants to know */
     uint64_t id, close_seq;    /* packets with a smaller seq may still use it */
     struct vmm_waits waits;

@@ -61,6 +61,7 @@ vidmm_status vidmm_alloc_open(struct vidmm_device *d, const struct vidmm_open *f
     struct vidmm_adapter *ad = d->proc->ad;
     if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (from->al->ad->lost) return VIDMM_DEVICE_LOST;
+    if (from->al->block != NULL) return VIDMM_NOT_SUPPORTED;
     if (from->dying || from->dev->proc->ad != ad || (flags & ~(uint32_t)VIDMM_OPEN_READ_ONLY))
         return VIDMM_INVALID;
     if (has_open(from->al, d)) return VIDMM_INVALID;

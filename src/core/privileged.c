@@ -45,7 +45,7 @@ const char *vmm_privileged_check(const struct vidmm_adapter_info *in)
 static struct vmm_space *shower(const struct vmm_space *of)
 {
     struct vidmm_process *p = of->proc;
-    bool open = p != NULL && p->privileged.tables.root != NULL;
+    bool open = p != NULL && p->privileged.tables.root != NULL && of->ad == p->privileged.ad;
     return open && vmm_tile_packets(of->ad) ? &p->privileged : NULL;
 }
 

@@ -95,8 +95,8 @@ static void rewrite_process(struct vidmm_process *p)
     if (p->privileged.tables.root != NULL && !p->privileged.ad->lost) rewrite_space(&p->privileged);
 }
 
-/* The whole link: devices reach across it. A gpu that cannot be recovered is lost, and the others go on; if it
- * is the one that is in trouble, they need no reset. */
+/* The whole link: devices reach across it. A gpu that cannot be recovered is lost, and the others go on; if
+ * it is the one that is in trouble, they need no reset. */
 void vmm_adapter_reset(struct vidmm_adapter *ad, struct vidmm_device *culprit, enum vidmm_device_state state,
                        const struct vidmm_page_fault *fault)
 {

@@ -156,9 +156,11 @@ static bool try_new(struct vidmm_device *d, struct vidmm_open *const *opens, uin
 {
     uint64_t mark = ++d->proc->ad->next_mark;
     for (uint32_t i = 0; i < n; i++) {
-        if (!in_pass(opens[i]->al, pass) || listed(opens[i]) || opens[i]->mark == mark) continue;
-        opens[i]->mark = mark;
-        if (!try_fit(opens[i], p)) return false;
+        INSTANCE_FOREACH(op, opens[i]) {
+            if (!in_pass(op->al, pass) || listed(op) || op->mark == mark) continue;
+            op->mark = mark;
+            if (!try_fit(op, p)) return false;
+        }
     }
     return true;
 }
@@ -189,8 +191,11 @@ static void take_plan(struct vidmm_device *d, struct vidmm_open *const *opens, u
                       const struct plan *p)
 {
     memcpy(d->planned, p->filled, sizeof d->planned[0] * d->proc->ad->gpu_count);
-    for (uint32_t i = 0; i < n; i++)
-        if (!listed(opens[i])) opens[i]->plan = opens[i]->trial;
+    for (uint32_t i = 0; i < n; i++) {
+        INSTANCE_FOREACH(fresh, opens[i]) {
+            if (!listed(fresh)) fresh->plan = fresh->trial;
+        }
+    }
     if (!p->whole) return;
     LIST_FOREACH(it, &d->required) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_required);
@@ -224,7 +229,7 @@ static uint64_t new_local_bytes(struct vidmm_adapter *ad, struct vidmm_open *con
     for (uint32_t i = 0; i < n; i++) {
         if (opens[i]->resident > 0 || opens[i]->mark == mark) continue;
         opens[i]->mark = mark;
-        bytes += local_bytes(opens[i]->al);
+        INSTANCE_FOREACH(op, opens[i]) bytes += local_bytes(op->al);
     }
     return bytes;
 }
@@ -269,12 +274,19 @@ vidmm_status vidmm_make_resident(struct vidmm_queue *q, struct vidmm_open *const
         return VIDMM_NO_MEMORY;
     }
     take_plan(d, opens, n, &plan);
-    for (uint32_t i = 0; i < n; i++) required_add(opens[i]);
+    for (uint32_t i = 0; i < n; i++) {
+        INSTANCE_FOREACH(op, opens[i]) required_add(op);
+    }
     d->asking++;
     *trim = 0;
     *value = vmm_request_enqueue(r);
     ad->counters->make_residents++;
     return *value != 0 ? VIDMM_PENDING : VIDMM_OK;
+}
+
+static void count_all(struct vidmm_open *op, uint32_t by)
+{
+    INSTANCE_FOREACH(i, op) i->resident += by;
 }
 
 vidmm_status vidmm_evict(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n, uint32_t flags,
@@ -288,17 +300,19 @@ vidmm_status vidmm_evict(struct vidmm_device *d, struct vidmm_open *const *opens
     for (; done < n && st == VIDMM_OK; done++) { /* count down first: one open may be named several times */
         bool counted = opens[done]->resident > opens[done]->pins;
         if (opens[done]->dev != d || opens[done]->dying || !counted) st = VIDMM_INVALID;
-        else opens[done]->resident--;
+        else count_all(opens[done], -1u);
     }
     if (st != VIDMM_OK) {
-        for (uint32_t i = 0; i + 1 < done; i++) opens[i]->resident++;
+        for (uint32_t i = 0; i + 1 < done; i++) count_all(opens[i], 1);
         return st;
     }
     for (uint32_t i = 0; i < n; i++) {
-        bool done_before = !listed(opens[i]) || list_is_linked(&opens[i]->on_lingering);
-        if (opens[i]->resident > 0 || done_before) continue;
-        /* While a count is left the GPU may go on writing: only what is said with the last one is used. */
-        evict_last(opens[i], (flags & VIDMM_EVICT_NOT_WRITTEN_TO) != 0);
+        INSTANCE_FOREACH(op, opens[i]) {
+            bool done_before = !listed(op) || list_is_linked(&op->on_lingering);
+            if (op->resident > 0 || done_before) continue;
+            /* While a count is left the GPU may go on writing: what is said with the last one is used. */
+            evict_last(op, (flags & VIDMM_EVICT_NOT_WRITTEN_TO) != 0);
+        }
     }
     *trim = over_budget(d->proc, 0);
     d->proc->ad->counters->evict_calls++;

@@ -444,11 +444,24 @@ bool vmm_map_execute(struct vmm_request *r)
 
 /* ---- the services ---- */
 
-vidmm_status vidmm_va_map(struct vidmm_queue *q, const struct vidmm_map *in, uint64_t *va, uint64_t *value)
+/* Q29: the offset selects the instance. What reaches beyond it is refused, as beyond the end. */
+static void choose_instance(const struct vidmm_adapter *ad, struct vidmm_map *m)
+{
+    while (m->open != NULL && m->open->next != NULL && m->offset >= vmm_alloc_bytes(m->open->al)) {
+        m->offset -= vmm_alloc_bytes(m->open->al);
+        if (BROKEN(ad, LDA_03)) continue;
+        m->open = m->open->next;
+    }
+}
+
+vidmm_status vidmm_va_map(struct vidmm_queue *q, const struct vidmm_map *asked, uint64_t *va, uint64_t *value)
 {
     struct vidmm_adapter *ad = q->ad;
+    struct vidmm_map chosen = *asked;
+    const struct vidmm_map *in = &chosen;
     struct map_plan plan;
     struct vmm_request *r;
+    choose_instance(ad, &chosen);
     vidmm_status st = decode_map(q, in, &plan);
     if (st != VIDMM_OK) return st;
     st = reserve_map(q, plan.range, (in->protection & VIDMM_PROT_NO_ACCESS) != 0, &r);
@@ -720,8 +733,8 @@ static void keep_bound(const struct vmm_space *sp, struct range *part)
     if (n != NULL) keep_pages(part, (struct range){ n->key, tree_entry(n, struct vmm_binding, node)->end });
 }
 
-/* Pages in MAP ranges where sp shows nothing any more: free, but for those that a queued map is going to bind,
- * or where another gpu shows something. */
+/* Pages in MAP ranges where sp shows nothing any more: free, but for those that a queued map is going to
+ * bind, or where another gpu shows something. */
 void vmm_claims_release(struct vmm_space *sp, struct range r)
 {
     for (uint64_t at = r.start; at < r.end;) {

@@ -46,7 +46,7 @@ static vidmm_status build(struct host_instance *h, const struct host_config *in,
         .struct_size = sizeof(config), .platform = &h->platform.face, .ops = in->ops, .kmd = in->kmd,
         .counters = in->counters, .break_row = in->break_row,
         .tdr_delay_ns = in->tdr_delay_ns, .tdr_limit_count = in->tdr_limit_count,
-        .tdr_level = in->tdr_level,
+        .tdr_level = in->tdr_level, .peer = in->peer, .peer_count = in->peer_count,
     };
     vidmm_status status = vidmm_adapter_create(&config, &h->adapter, why);
     if (status == VIDMM_OK && !monitor_start(h->monitor, h->adapter)) {

@@ -16,6 +16,8 @@ struct host_config {
     const char *break_row;           /* as in vidmm_adapter_config */
     uint64_t tdr_delay_ns;           /* as in vidmm_adapter_config, all three */
     uint32_t tdr_limit_count, tdr_level;
+    const struct vidmm_gpu *peer;    /* as in vidmm_adapter_config, both */
+    uint32_t peer_count;
     uint64_t frames;                 /* system memory, as in sysmem_create; 0: as much as there can be */
 };
 

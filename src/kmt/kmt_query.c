@@ -172,6 +172,23 @@ static uint32_t mmu_caps(const struct vidmm_adapter_info *info)
     return caps;
 }
 
+/* What is asked of one gpu of a link. */
+static NTSTATUS fill_gpu_answer(const struct kmt_config *f, uint32_t type, union answer *v)
+{
+    const D3DKMT_SEGMENTSIZEINFO sizes = {f->dedicated_bytes, 0, f->shared_bytes};
+    uint32_t gpu = v->word; /* PhysicalAdapterIndex is the first word of each */
+    const struct vidmm_adapter_info *info = vidmm_gpu_info(f->adapter, gpu);
+    if (info == NULL) return STATUS_INVALID_PARAMETER;
+    if (type == KMTQAITYPE_GETSEGMENTGROUPSIZE)
+        v->groups = (D3DKMT_SEGMENTGROUPSIZEINFO){gpu, sizes, local_bytes(info), f->shared_bytes, 0};
+    else if (type == KMTQAITYPE_PHYSICALADAPTERDEVICEIDS)
+        v->ids = (D3DKMT_QUERY_DEVICE_IDS){gpu, f->vendor, f->device, f->subvendor, f->subsystem,
+                                           f->revision, 0};
+    else
+        v->mmu = (D3DKMT_QUERY_GPUMMU_CAPS){gpu, mmu_caps(info), info->va_bits};
+    return STATUS_SUCCESS;
+}
+
 static NTSTATUS fill_answer(const struct kmt_config *f, uint32_t type, union answer *v)
 {
     const struct vidmm_adapter_info *info = vidmm_adapter_info(f->adapter);
@@ -181,20 +198,11 @@ static NTSTATUS fill_answer(const struct kmt_config *f, uint32_t type, union ans
         v->sizes = sizes;
         return STATUS_SUCCESS;
     case KMTQAITYPE_GETSEGMENTGROUPSIZE:
-        if (v->groups.PhysicalAdapterIndex != 0) return STATUS_INVALID_PARAMETER;
-        v->groups = (D3DKMT_SEGMENTGROUPSIZEINFO){0, sizes, local_bytes(info), f->shared_bytes, 0};
-        return STATUS_SUCCESS;
+    case KMTQAITYPE_PHYSICALADAPTERDEVICEIDS:
+    case KMTQAITYPE_QUERY_GPUMMU_CAPS:
+        return fill_gpu_answer(f, type, v);
     case KMTQAITYPE_NODEMETADATA:
         return node_metadata(info, &v->node);
-    case KMTQAITYPE_PHYSICALADAPTERDEVICEIDS:
-        if (v->ids.PhysicalAdapterIndex != 0) return STATUS_INVALID_PARAMETER;
-        v->ids = (D3DKMT_QUERY_DEVICE_IDS){0, f->vendor, f->device, f->subvendor, f->subsystem,
-                                           f->revision, 0};
-        return STATUS_SUCCESS;
-    case KMTQAITYPE_QUERY_GPUMMU_CAPS:
-        if (v->mmu.PhysicalAdapterIndex != 0) return STATUS_INVALID_PARAMETER;
-        v->mmu = (D3DKMT_QUERY_GPUMMU_CAPS){0, mmu_caps(info), info->va_bits};
-        return STATUS_SUCCESS;
     case KMTQAITYPE_ADAPTERTYPE:
     case KMTQAITYPE_ADAPTERTYPE_RENDER:
         v->word = ADAPTERTYPE_RenderSupported;
@@ -206,7 +214,7 @@ static NTSTATUS fill_answer(const struct kmt_config *f, uint32_t type, union ans
             v->word |= D3DKMT_WDDM_2_0_CAPS_Support64BitAtomics;
         return STATUS_SUCCESS;
     case KMTQAITYPE_PHYSICALADAPTERCOUNT:
-        v->word = 1;
+        v->word = vidmm_gpu_count(f->adapter);
         return STATUS_SUCCESS;
     default: /* the later capability words: no hardware scheduling, no display */
         v->word = 0;

@@ -156,7 +156,7 @@ NTSTATUS kmt_create_paging_queue(struct kmt_call *c)
 {
     D3DKMT_CREATEPAGINGQUEUE *a = c->args;
     struct kmt_object *device = kmt_object_find(c->process, a->hDevice, KMT_DEVICE);
-    if (device == NULL || a->PhysicalAdapterIndex != 0) return STATUS_INVALID_PARAMETER;
+    if (device == NULL) return STATUS_INVALID_PARAMETER;
     if (a->Priority < PAGINGQUEUE_BELOW_NORMAL || a->Priority > PAGINGQUEUE_ABOVE_NORMAL)
         return STATUS_INVALID_PARAMETER;
     struct kmt_object *queue = kmt_object_new(c->process, KMT_QUEUE, device);
@@ -170,7 +170,8 @@ NTSTATUS kmt_create_paging_queue(struct kmt_call *c)
     sync->sync.queue = queue;
     sync->sync.type = SYNC_MONITORED_FENCE;
     sync->sync.flags = D3DDDI_SYNCHRONIZATIONOBJECT_FLAGS_NoSignal; /* only the queue signals it */
-    NTSTATUS status = kmt_status(vidmm_queue_create(device->device.core, a->Priority, &queue->queue.core));
+    NTSTATUS status = kmt_status(vidmm_queue_create_on(device->device.core, a->PhysicalAdapterIndex,
+                                                       a->Priority, &queue->queue.core));
     if (status != STATUS_SUCCESS) {
         queue->queue.core = NULL;
         kmt_object_retire(queue, 0);

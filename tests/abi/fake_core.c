@@ -107,6 +107,12 @@ static void destroy(struct object *o)
 
 struct vidmm_adapter *fake_adapter(void) { return (struct vidmm_adapter *)(void *)&info; }
 const struct vidmm_adapter_info *vidmm_adapter_info(const struct vidmm_adapter *a) { (void)a; return &info; }
+uint32_t vidmm_gpu_count(const struct vidmm_adapter *a) { (void)a; return 1; }
+const struct vidmm_adapter_info *vidmm_gpu_info(const struct vidmm_adapter *a, uint32_t gpu)
+{
+    (void)a;
+    return gpu == 0 ? &info : NULL;
+}
 struct vidmm_counters *vidmm_adapter_counters(struct vidmm_adapter *a) { (void)a; return &counters; }
 
 vidmm_status vidmm_adapter_query_private(struct vidmm_adapter *a, void *data, uint32_t bytes)
@@ -425,9 +431,11 @@ vidmm_status vidmm_open_unlock(struct vidmm_open *p)
 
 /* ---- queues, residency, addresses --------------------------------------------------------------- */
 
-vidmm_status vidmm_queue_create(struct vidmm_device *d, int32_t priority, struct vidmm_queue **out)
+vidmm_status vidmm_queue_create_on(struct vidmm_device *d, uint32_t gpu, int32_t priority,
+                                   struct vidmm_queue **out)
 {
     struct object *device = use(d, DEVICE);
+    if (gpu != 0) return VIDMM_INVALID;
     check(priority >= -1 && priority <= 1, "queue priority");
     vidmm_status st = fails();
     if (st != VIDMM_OK) return st;

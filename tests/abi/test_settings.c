@@ -46,6 +46,8 @@ static void values(void **state)
     assert_int_equal(s.profile, PROFILE_REF_IOMMU);
     assert_true(read_one("VIDMM_PROFILE", "ref-both", &s));
     assert_int_equal(s.profile, PROFILE_REF_BOTH);
+    assert_true(read_one("VIDMM_PROFILE", "lda3", &s));
+    assert_int_equal(s.profile, PROFILE_LDA3);
     assert_true(read_one("VIDMM_VRAM", "64M", &s));
     assert_int_equal(s.vram_bytes, 64 << 20);
     assert_true(read_one("VIDMM_VRAM", "67108864", &s));
@@ -86,6 +88,7 @@ static void mistakes(void **state)
     struct settings s;
     (void)state;
     assert_false(read_one("VIDMM_PROFILE", "dg3", &s));
+    assert_false(read_one("VIDMM_PROFILE", "lda5", &s));
     assert_false(read_one("VIDMM_VRAM", "64MB", &s));
     assert_false(read_one("VIDMM_VRAM", "M", &s));
     assert_false(read_one("VIDMM_VRAM", "-1", &s));

@@ -29,6 +29,8 @@ static void wrong_use_is_one_line_and_status_2(void **state)
         {"$vidmm run -- ''", "empty"},
         {"$vidmm run --profile", "--profile"},
         {"$vidmm run --profile dg3 -- true", "dg3"},
+        {"$vidmm run --gpus 5 -- true", "--gpus 5"},
+        {"$vidmm run --gpus 22 -- true", "--gpus 22"},
         {"$vidmm run --bogus -- true", "--bogus"},
         {"$vidmm run -x -- true", "-x"},
         {"$vidmm run --verbose=1 -- true", "--verbose"},
@@ -138,6 +140,7 @@ static void settings_reach_the_library(void **state)
     command_has(o->out, "VIDMM_TDR_DELAY_MS=0\n");
     command_has(o->out, "VIDMM_INJECT=\n");
     command_has(o->out, "VIDMM_TDR_LEVEL=recover\n");
+    command_has(command_run("$vidmm run --gpus 3 -- env")->out, "VIDMM_PROFILE=lda3\n");
     o = command_run("$vidmm run --tdr-limit 3 --tdr-level fatal -- env");
     command_has(o->out, "VIDMM_TDR_LIMIT=3\n");
     command_has(o->out, "VIDMM_TDR_LEVEL=fatal\n");
@@ -260,6 +263,7 @@ static void adapters_as_programs_see_them(void **state)
     command_has(o->out, "vendor 8086  device 5690");
     command_has(o->out, "\nref   ");
     command_has(o->out, "\nref-iommu ");
+    command_has(o->out, "simulated link of 4 GPUs");
     assert_string_equal(o->err, "");
     o = command_run_plain("$vidmm adapters --profile ref");
     assert_int_equal(o->status, 0);

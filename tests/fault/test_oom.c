@@ -11,6 +11,7 @@ struct oom {
     struct fixture fx;
     struct client c;
     struct vidmm_open *open, *second;
+    struct vidmm_queue *peer;
     uint64_t mapped, reserved;
     void *host;
     struct vidmm_process *process;
@@ -399,6 +400,68 @@ static const struct operation shared_operations[] = {
     { "context_signal", run_signal, NULL },
 };
 
+/* ---- on a link of two gpus, of formats C and B ---- */
+
+static vidmm_status run_queue_on(struct oom *o)
+{
+    struct vidmm_queue *q;
+    return vidmm_queue_create_on(o->c.device, 1, 0, &q);
+}
+
+static vidmm_status run_context_on(struct oom *o)
+{
+    struct vidmm_context_desc in = { .node = REF_NODE_COPY, .engine_affinity = 2 };
+    struct vidmm_context *c;
+    return vidmm_context_create(o->c.device, &in, &c);
+}
+
+static vidmm_status run_instances(struct oom *o)
+{
+    struct fx_alloc in = { .bytes = MIB(1), .set = SET_64K | SET_SYSTEM, .preferred = 1,
+                           .flags = VIDMM_ALLOCATION_LINK_INSTANCED };
+    return client_try_alloc(&o->c, &in, &o->second);
+}
+
+static void make_instances(struct oom *o)
+{
+    assert_int_equal(run_instances(o), VIDMM_OK);
+    assert_int_equal(vidmm_queue_create_on(o->c.device, 1, 0, &o->peer), VIDMM_OK);
+}
+
+static vidmm_status run_instances_resident(struct oom *o)
+{
+    uint64_t value, trim;
+    return vidmm_make_resident(o->peer, &o->second, 1, 0, &value, &trim);
+}
+
+static vidmm_status map_instance(struct oom *o, struct vidmm_queue *q, uint32_t instance)
+{
+    struct vidmm_map m = { .base = 0x30000000, .open = o->second, .offset = instance * MIB(1),
+                           .bytes = MIB(1) };
+    uint64_t value;
+    return vidmm_va_map(q, &m, &o->mapped, &value);
+}
+
+static vidmm_status run_map_peer(struct oom *o) { return map_instance(o, o->peer, 0); }
+
+static void make_both_mapped(struct oom *o)
+{
+    make_instances(o);
+    assert_true(map_instance(o, o->c.queue, 0) >= 0);
+    assert_true(map_instance(o, o->peer, 1) >= 0);
+}
+
+static const struct operation link_operations[] = {
+    { "process_create", run_process, NULL },
+    { "fence_create, new page", run_fences, fill_fence_pages },
+    { "queue_create_on", run_queue_on, NULL },
+    { "context_create", run_context_on, NULL },
+    { "alloc_create, instanced", run_instances, NULL },
+    { "make_resident, instanced", run_instances_resident, make_instances },
+    { "va_map, of a peer", run_map_peer, make_instances },
+    { "va_free, of two gpus", run_free_middle, make_both_mapped },
+};
+
 /* ---- the loop ------------------------------------------------------------------------------------ */
 
 enum failing { FAIL_ALLOC, FAIL_FRAMES, FAIL_DRIVER, FAIL_KINDS };
@@ -451,16 +514,17 @@ static uint32_t exhaust(struct oom *o, const struct operation *op, enum failing 
     return 0;
 }
 
-enum machine { PLAIN, ONLY_IOMMU, BOTH };
+enum machine { PLAIN, ONLY_IOMMU, BOTH, LINKED };
 
 static void open_fixture(struct oom *o, enum ref_format format, enum machine machine)
 {
     struct fx_options in;
     fx_options(&in, format);
-    in.machine_iommu = in.ref.iommu = machine != PLAIN;
+    in.machine_iommu = in.ref.iommu = machine == ONLY_IOMMU || machine == BOTH;
     in.ref.no_gpummu = machine == ONLY_IOMMU;
+    if (machine == LINKED) fx_add_peer(&in, REF_FORMAT_B);
     (void)fx_open(&o->fx, &in);
-    if (machine == PLAIN) client_open(&o->c, &o->fx, NULL);
+    if (machine == PLAIN || machine == LINKED) client_open(&o->c, &o->fx, NULL);
     else client_open_shared(&o->c, &o->fx, NULL);
 }
 
@@ -512,6 +576,17 @@ static void shared_addresses(void **state)
                                      (enum failing)what);
     print_message("%u failures met\n", met);
     assert_true(met >= 40);
+}
+
+static void linked_gpus(void **state)
+{
+    uint32_t met = 0;
+    (void)state;
+    for (size_t i = 0; i < VT_COUNT(link_operations); i++)
+        for (int what = 0; what < FAIL_KINDS; what++)
+            met += run_operation(&link_operations[i], REF_FORMAT_C, LINKED, (enum failing)what);
+    print_message("%u failures met\n", met);
+    assert_true(met >= 30);
 }
 
 static void bookkeeping_memory_format_a(void **state) { (void)state; run_all(REF_FORMAT_A, FAIL_ALLOC, 40); }
@@ -588,6 +663,7 @@ static const struct vt_case cases[] = {
     VT_TEST(system_frames_format_b, "", NULL),
     VT_TEST(driver_create_calls, "", NULL),
     VT_TEST(shared_addresses, "", NULL),
+    VT_TEST(linked_gpus, "", NULL),
     VT_TEST(adapter_creation_leaks_nothing, "", NULL),
     VT_TEST(giving_back_needs_no_memory, "", NULL),
 };

@@ -186,6 +186,96 @@ static void self_or_a_peer(void **state)
     fx_close(l.fx);
 }
 
+#define EACH MIB(1)
+
+/* One on each gpu, addressed one behind the other: instance i is at i * size, for everybody (Q29). */
+static void a_map_chooses_the_instance(void **state)
+{
+    struct link l;
+    uint64_t va;
+    (void)state;
+    link_open(&l, 3);
+    struct vidmm_open *op = client_alloc(&l.c, &(struct fx_alloc){
+        .bytes = EACH, .set = SET_64K | SET_SYSTEM, .preferred = 1,
+        .flags = VIDMM_ALLOCATION_LINK_INSTANCED});
+    assert_int_equal(vidmm_open_bytes(op), 3 * EACH);
+    client_resident(&l.c, op);
+    for (uint32_t g = 0; g < 3; g++) { /* self on each */
+        struct vidmm_map m = {.base = X, .open = op, .offset = g * EACH, .bytes = EACH,
+                              .protection = VIDMM_PROT_WRITE};
+        tap_clear(link_tap(&l, g));
+        assert_int_equal(link_try_map(&l, g, &m, &va), VIDMM_OK);
+        assert_int_equal(link_entry(&l, g, X).gpu, g);
+        link_fill(&l, g, X, 0x90 + g, EACH);
+    }
+    for (uint32_t g = 0; g < 3; g++)
+        assert_int_equal(link_sum(&l, g, X, EACH), sum_of_pattern(0x90 + g, EACH));
+    for (uint32_t i = 0; i < 3; i++) { /* and every instance on gpu 1, by parts */
+        struct vidmm_map m = {.base = X + (1 + i) * EACH, .open = op, .offset = i * EACH + KIB(256),
+                              .bytes = KIB(512), .protection = VIDMM_PROT_WRITE};
+        tap_clear(link_tap(&l, 1));
+        assert_int_equal(link_try_map(&l, 1, &m, &va), VIDMM_OK);
+        assert_int_equal(link_entry(&l, 1, m.base).gpu, i);
+        assert_int_equal(link_read(&l, 1, m.base + KIB(256)), 0x90 + i);
+    }
+    struct vidmm_map across = {.open = op, .offset = EACH / 2, .bytes = EACH};
+    assert_int_equal(link_try_map(&l, 0, &across, &va), VIDMM_INVALID);
+    across = (struct vidmm_map){.open = op, .offset = 3 * EACH, .bytes = PAGE};
+    assert_int_equal(link_try_map(&l, 0, &across, &va), VIDMM_INVALID);
+    fx_verify(l.fx);
+    fx_close(l.fx);
+}
+
+/* Resident, locked, evicted and destroyed together; one CPU range shows them all. */
+static void instances_live_together(void **state)
+{
+    struct link l;
+    struct vidmm_open *shared;
+    uint32_t *cpu;
+    uint64_t va;
+    (void)state;
+    link_open(&l, 2);
+    struct fx_alloc in = {.bytes = EACH, .set = SET_64K | SET_SYSTEM, .preferred = 1,
+                          .flags = VIDMM_ALLOCATION_LINK_INSTANCED};
+    struct vidmm_open *op = client_alloc(&l.c, &in);
+    client_resident(&l.c, op);
+    for (uint32_t g = 0; g < 2; g++) {
+        struct vidmm_map m = {.base = X, .open = op, .offset = g * EACH, .bytes = EACH,
+                              .protection = VIDMM_PROT_WRITE};
+        assert_int_equal(link_try_map(&l, g, &m, &va), VIDMM_OK);
+        link_fill(&l, g, X, 0xa0 + g, EACH);
+    }
+    assert_int_equal(vidmm_open_lock(op, (void **)&cpu), VIDMM_PENDING);
+    fx_settle(l.fx);
+    assert_true(vidmm_open_lock_ready(op));
+    for (uint32_t g = 0; g < 2; g++) {
+        assert_int_equal(cpu[g * EACH / 4], 0xa0 + g);
+        cpu[g * EACH / 4 + 1] = 0xb0 + g;
+    }
+    assert_int_equal(link_read(&l, 1, X + 4), 0xb1);
+    assert_int_equal(vidmm_open_unlock(op), VIDMM_OK);
+    fx_settle(l.fx);
+    for (uint32_t g = 0; g < 2; g++) assert_int_equal(link_read(&l, g, X + 4), 0xb0 + g);
+    client_evict(&l.c, op);
+    uint64_t trim, value;
+    assert_int_equal(vidmm_evict(l.c.device, &op, 1, 0, &trim), VIDMM_INVALID);
+    vidmm_process_set_budget(l.c.process, 2 * EACH - PAGE); /* each instance counts */
+    assert_int_equal(vidmm_make_resident(l.c.queue, &op, 1, 0, &value, &trim), VIDMM_NO_MEMORY);
+    vidmm_process_set_budget(l.c.process, 2 * EACH);
+    client_resident(&l.c, op);
+    for (uint32_t g = 0; g < 2; g++) assert_int_equal(link_read(&l, g, X), 0xa0 + g);
+    struct vidmm_device *d;
+    assert_int_equal(vidmm_device_create(l.c.process, &d), VIDMM_OK);
+    assert_int_equal(vidmm_alloc_open(d, op, 0, &shared), VIDMM_NOT_SUPPORTED);
+    fx_verify(l.fx);
+    vidmm_open_close(op, 0);
+    fx_settle(l.fx);
+    assert_true(client_range_free(&l.c, X, EACH));
+    fx_verify(l.fx);
+    (void)client_alloc(&l.c, &in); /* destroyed with its device */
+    fx_close(l.fx);
+}
+
 /* ---- what moves ---------------------------------------------------------------------------------- */
 
 /* No byte is copied before every gpu whose tables named it has flushed, and its entries follow. */
@@ -325,6 +415,32 @@ static void four_gpus_pass_an_allocation_around(void **state)
     assert_true(vidmm_adapter_counters(l.fx->ad)->demotions > 0);
     assert_true(vidmm_adapter_counters(l.fx->ad)->promotions > 0);
     fx_close(l.fx);
+}
+
+/* LDA-07: who writes the tables is each gpu's own affair. */
+static void each_gpu_updates_tables_in_its_own_way(void **state)
+{
+    static const uint32_t mode[] = {VIDMM_UPDATE_CPU_VIRTUAL, VIDMM_UPDATE_GPU_VIRTUAL,
+                                    VIDMM_UPDATE_GPU_PHYSICAL};
+    (void)state;
+    for (uint32_t first = 0; first < 3; first++) {
+        struct link l = {.fx = &l.own, .gpus = 3};
+        struct fx_options o;
+        link_options(&o, 3);
+        o.ref.update_mode = mode[first];
+        for (uint32_t i = 0; i < 2; i++) o.peer[i].update_mode = mode[(first + i + 1) % 3];
+        for (uint32_t i = 0; i < 3; i++) { /* tables that the GPU writes in system memory are single pages */
+            struct ref_options *r = i == 0 ? &o.ref : &o.peer[i - 1];
+            for (uint32_t k = 0; r->format == REF_FORMAT_C && k < 3; k++) r->paging_table_segment[k] = 2;
+        }
+        (void)fx_open(l.fx, &o);
+        link_client(&l, &l.c, NULL);
+        struct vidmm_open *ball = link_memory(&l, first, BALL);
+        (void)link_map(&l, first, ball, X);
+        link_fill(&l, first, X, 0x200, BALL);
+        (void)pass_around(&l, ball, first, 0x200, 5);
+        fx_close(l.fx);
+    }
 }
 
 /* ---- trouble on one of them ---------------------------------------------------------------------- */
@@ -479,6 +595,26 @@ static void the_last_gpu_takes_the_adapter_along(void **state)
     fx_close(l.fx);
 }
 
+/* Pulled out as a whole, with everything open and at work. */
+static void the_whole_adapter_is_removed(void **state)
+{
+    struct link l;
+    (void)state;
+    link_open(&l, 3);
+    struct vidmm_open *a = link_memory(&l, 1, MIB(1));
+    for (uint32_t g = 0; g < 3; g++) (void)link_map(&l, g, a, X);
+    uint64_t words[REF_WORDS_MAX];
+    uint32_t n = ref_emit_fill(words, X, 1, MIB(1));
+    for (uint32_t g = 0; g < 3; g++)
+        assert_int_equal(client_submit_on(&l.c, l.context[g], words, n), VIDMM_OK);
+    vidmm_adapter_remove(l.fx->ad);
+    assert_true(vidmm_adapter_removed(l.fx->ad));
+    for (uint32_t g = 0; g < 3; g++) assert_true(vidmm_gpu_removed(l.fx->ad, g));
+    assert_int_equal(vidmm_device_state(l.c.device), VIDMM_DEVICE_RESET);
+    fx_verify(l.fx);
+    fx_close(l.fx);
+}
+
 /* An adapter reset is one of the whole link: devices reach across it. */
 static void a_reset_is_of_the_whole_link(void **state)
 {
@@ -526,14 +662,18 @@ int main(int argc, char **argv)
         VT_TEST(a_range_lives_as_long_as_any_gpu_shows_it, "LDA-11", NULL),
         VT_TEST(each_gpu_has_tables_of_its_own, "LDA-02 LDA-10", "LDA-02"),
         VT_TEST(self_or_a_peer, "LDA-04 LDA-05", "LDA-04"),
+        VT_TEST(a_map_chooses_the_instance, "LDA-03 LDA-06", "LDA-03"),
+        VT_TEST(instances_live_together, "LDA-12", NULL),
         VT_TEST(a_move_waits_for_the_flush_of_every_gpu, "INV-05 INV-12", NULL),
         VT_TEST(a_move_waits_for_freed_mappings_too, "INV-05", NULL),
         VT_TEST(residency_is_complete_on_every_gpu, "", NULL),
         VT_TEST(four_gpus_pass_an_allocation_around, "LDA-05", NULL),
+        VT_TEST(each_gpu_updates_tables_in_its_own_way, "LDA-07", NULL),
         VT_TEST(a_fault_on_one_gpu, "", NULL),
         VT_TEST(a_peer_is_lost, "INV-19", NULL),
         VT_TEST(the_first_gpu_is_lost, "INV-19", NULL),
         VT_TEST(the_last_gpu_takes_the_adapter_along, "", NULL),
+        VT_TEST(the_whole_adapter_is_removed, "INV-19", NULL),
         VT_TEST(a_reset_is_of_the_whole_link, "", NULL),
     };
     return vt_main(argc, argv, "model_link", cases, VT_COUNT(cases));

@@ -273,6 +273,26 @@ static void queued_maps_are_counted(void **state)
     scene_close(&s);
 }
 
+static void gpus_of_a_link_share_claims(void **state)
+{
+    struct fx_options o;
+    struct scene s;
+    const char *what;
+    (void)state;
+    fx_options(&o, REF_FORMAT_C);
+    fx_add_peer(&o, REF_FORMAT_B);
+    (void)fx_open(&s.fx, &o);
+    client_open(&s.c, &s.fx, NULL);
+    fx_verify(&s.fx);
+    struct vmm_space *peer = s.c.process->on[1];
+    struct span_index *shared = peer->claims;
+    struct vmm_space *other = fx_process(&s.fx)->on[0];
+    peer->claims = other->claims;
+    assert_int_equal(vidmm_verify(s.fx.ad, &what), 15);
+    peer->claims = shared;
+    scene_close(&s);
+}
+
 static const struct vt_case cases[] = {
     VT_TEST(bindings_lie_in_one_claim, "INV-01", NULL),
     VT_TEST(entries_are_derived_from_placements, "INV-02", NULL),
@@ -286,6 +306,7 @@ static const struct vt_case cases[] = {
     VT_TEST(signalled_is_not_ahead_of_issued, "INV-10", NULL),
     VT_TEST(reverse_lists_hold_the_bindings, "INV-11", NULL),
     VT_TEST(devices_know_what_runs, "INV-12", NULL),
+    VT_TEST(gpus_of_a_link_share_claims, "INV-15", NULL),
     VT_TEST(the_allocator_is_open_between_steps, "INV-16", NULL),
     VT_TEST(nobody_is_forgotten, "INV-17", NULL),
     VT_TEST(queued_maps_are_counted, "INV-18", NULL),

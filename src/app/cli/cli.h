@@ -26,7 +26,7 @@ enum via { VIA_AUTO, VIA_AUDIT, VIA_PRELOAD, VIA_NAMESPACE };
 enum report_format { FORMAT_BY_NAME, FORMAT_TEXT, FORMAT_JSON };
 
 struct run_options {
-    const char *profile;             /* "dg2" or "ref" */
+    const char *profile;             /* one of profile_names */
     uint64_t vram_bytes;             /* size of the simulated memory segment */
     uint64_t vram_reported_bytes;    /* what the driver is told */
     unsigned paging_delay_ms;

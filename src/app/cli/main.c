@@ -17,6 +17,7 @@ static const char help_text[] =
     "\n"
     "Options of run (SIZE is digits with K, M, G or T, as in 64M):\n"
     "  --profile NAME        kind of virtual GPU, see 'vidmm profiles' (default dg2)\n"
+    "  --gpus N              a link of N GPUs, 2 to 4: the same as --profile ldaN\n"
     "  --vram SIZE           video memory that is simulated (default 1G); make it small to see paging\n"
     "  --vram-reported SIZE  video memory the driver is told about (default 4G)\n"
     "  --paging-delay MS     make every paging operation this many milliseconds slower (default 0)\n"
@@ -45,7 +46,10 @@ static const char profiles_text[] =
     "ref        vidmm's own small GPU with its own commands: copy, fill, checksum, atomic add, fences.\n"
     "           No vendor's driver knows it; our tests and the demo's own client drive it directly.\n"
     "ref-iommu  The same without GPU addresses: commands name the program's own pointers (IoMmu).\n"
-    "ref-both   The same with both: each context says which of the two it uses.\n";
+    "ref-both   The same with both: each context says which of the two it uses.\n"
+    "lda2, lda3, lda4\n"
+    "           A link of so many of ref's GPUs, each with video memory of its own and with two page-table\n"
+    "           formats by turns: one adapter, one address space (PhysicalAdapterIndex). Or: --gpus N.\n";
 
 const char *via_name(enum via via)
 {
@@ -55,7 +59,8 @@ const char *via_name(enum via via)
 
 const char *const *profile_names(void)
 {
-    static const char *const names[] = {"dg2", "ref", "ref-iommu", "ref-both", NULL};
+    static const char *const names[] = {"dg2", "ref", "ref-iommu", "ref-both", "lda2", "lda3", "lda4",
+                                        NULL};
     return names;
 }
 

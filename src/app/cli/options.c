@@ -15,11 +15,12 @@
 #define VRAM_UNIT (64 * KIB)                  /* the largest page of any profile */
 #define DELAY_MAX_MS 60000u
 
-enum { OPT_PROFILE = 256, OPT_VRAM, OPT_REPORTED, OPT_DELAY, OPT_TDR, OPT_TDR_LIMIT, OPT_TDR_LEVEL,
+enum { OPT_PROFILE = 256, OPT_GPUS, OPT_VRAM, OPT_REPORTED, OPT_DELAY, OPT_TDR, OPT_TDR_LIMIT, OPT_TDR_LEVEL,
        OPT_INJECT, OPT_REPORT,       OPT_FORMAT, OPT_VIA };
 
 static const struct option run_table[] = {
     {"profile", required_argument, NULL, OPT_PROFILE},
+    {"gpus", required_argument, NULL, OPT_GPUS},
     {"vram", required_argument, NULL, OPT_VRAM},
     {"vram-reported", required_argument, NULL, OPT_REPORTED},
     {"paging-delay", required_argument, NULL, OPT_DELAY},
@@ -147,6 +148,15 @@ static int read_profile(const char *text, const char **profile)
     return complain(EXIT_WRONG_USE, "--profile %s: no such profile; 'vidmm profiles' lists them", text);
 }
 
+static int read_gpus(const char *text, const char **profile)
+{
+    static const char *const links[] = {"lda2", "lda3", "lda4"};
+    if (text[0] < '2' || text[0] > '4' || text[1] != '\0')
+        return complain(EXIT_WRONG_USE, "--gpus %s: not a number of GPUs from 2 to 4", text);
+    *profile = links[text[0] - '2'];
+    return 0;
+}
+
 static int read_via(const char *text, enum via *via)
 {
     for (enum via v = VIA_AUDIT; v <= VIA_NAMESPACE; v++) {
@@ -176,6 +186,7 @@ static int take_option(struct run_options *o, int which)
 {
     switch (which) {
     case OPT_PROFILE: return read_profile(optarg, &o->profile);
+    case OPT_GPUS: return read_gpus(optarg, &o->profile);
     case OPT_VRAM: return read_size("--vram", optarg, &o->vram_bytes);
     case OPT_REPORTED: return read_size("--vram-reported", optarg, &o->vram_reported_bytes);
     case OPT_DELAY: return read_delay("--paging-delay", optarg, &o->paging_delay_ms);

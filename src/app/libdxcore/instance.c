@@ -66,7 +66,10 @@ static void describe(void)
     if (s->profile != PROFILE_DG2) {
         static const char *const names[] = {[PROFILE_REF] = "vidmm simulated GPU (ref)",
                                             [PROFILE_REF_IOMMU] = "vidmm simulated GPU (ref-iommu)",
-                                            [PROFILE_REF_BOTH] = "vidmm simulated GPU (ref-both)"};
+                                            [PROFILE_REF_BOTH] = "vidmm simulated GPU (ref-both)",
+                                            [PROFILE_LDA2] = "vidmm simulated link of 2 GPUs (lda2)",
+                                            [PROFILE_LDA3] = "vidmm simulated link of 3 GPUs (lda3)",
+                                            [PROFILE_LDA4] = "vidmm simulated link of 4 GPUs (lda4)"};
         f->description = names[s->profile];
         f->device = (uint32_t)s->profile;
         f->dedicated_bytes = s->vram_reported_bytes != 0 ? s->vram_reported_bytes : s->vram_bytes;
@@ -90,7 +93,13 @@ const struct dxcore_adapter_facts *dxcore_adapter_facts(void)
 
 /* ---- drivers ------------------------------------------------------------------------------------ */
 
-struct driver { const struct vidmm_kmd_ops *ops; void *kmd; struct softgpu *gpu; };
+struct driver {
+    const struct vidmm_kmd_ops *ops;
+    void *kmd;
+    struct softgpu *gpu;
+    struct vidmm_gpu peer[VIDMM_GPUS_MAX - 1]; /* of a link */
+    uint32_t peers;
+};
 
 static vidmm_status make_dg2(const struct settings *s, struct driver *d)
 {
@@ -101,7 +110,7 @@ static vidmm_status make_dg2(const struct settings *s, struct driver *d)
     if (s->vram_reported_bytes != 0) o.vram_reported_bytes = s->vram_reported_bytes;
     o.threads = true;
     vidmm_status status = dg2_create(&o, &kmd);
-    if (status == VIDMM_OK) *d = (struct driver){dg2_ops(), kmd, dg2_gpu(kmd)};
+    if (status == VIDMM_OK) *d = (struct driver){.ops = dg2_ops(), .kmd = kmd, .gpu = dg2_gpu(kmd)};
     return status;
 }
 
@@ -115,8 +124,35 @@ static vidmm_status make_ref(const struct settings *s, struct driver *d)
     o.iommu = s->profile != PROFILE_REF;
     o.no_gpummu = s->profile == PROFILE_REF_IOMMU;
     vidmm_status status = ref_create(&o, &kmd);
-    if (status == VIDMM_OK) *d = (struct driver){ref_ops(), kmd, ref_gpu(kmd)};
+    if (status == VIDMM_OK) *d = (struct driver){.ops = ref_ops(), .kmd = kmd, .gpu = ref_gpu(kmd)};
     return status;
+}
+
+/* Gpus with two table formats by turns, of the same address size. The first one has the knobs. */
+static vidmm_status make_link(const struct settings *s, struct driver *d)
+{
+    struct ref_kmd *kmd[VIDMM_GPUS_MAX];
+    uint32_t n = 2 + (uint32_t)s->profile - PROFILE_LDA2;
+    for (uint32_t i = 0; i < n; i++) {
+        struct ref_options o;
+        ref_options_default(&o, i % 2 == 0 ? REF_FORMAT_C : REF_FORMAT_B);
+        if (s->vram_bytes != 0) o.segment[0].bytes = s->vram_bytes;
+        o.threads = true;
+        vidmm_status status = ref_create(&o, &kmd[i]);
+        if (status == VIDMM_OK) continue;
+        while (i > 0) ref_destroy(kmd[--i]);
+        return status;
+    }
+    ref_link(kmd, n);
+    *d = (struct driver){.ops = ref_ops(), .kmd = kmd[0], .gpu = ref_gpu(kmd[0]), .peers = n - 1};
+    for (uint32_t i = 1; i < n; i++) d->peer[i - 1] = (struct vidmm_gpu){ref_ops(), kmd[i]};
+    return VIDMM_OK;
+}
+
+static vidmm_status make_driver(const struct settings *s, struct driver *d)
+{
+    if (s->profile == PROFILE_DG2) return make_dg2(s, d);
+    return s->profile >= PROFILE_LDA2 ? make_link(s, d) : make_ref(s, d);
 }
 
 /* The sizes of client memory that the drivers' private data tell. */
@@ -197,7 +233,7 @@ static uint64_t tdr_delay_ms(const struct settings *s)
 static NTSTATUS start_host(const struct driver *d, struct host_instance **host)
 {
     const char *why = "unknown";
-    struct host_config config = {.ops = d->ops, .kmd = d->kmd,
+    struct host_config config = {.ops = d->ops, .kmd = d->kmd, .peer = d->peer, .peer_count = d->peers,
                                  .counters = map_counters(instance.settings.counters_fd),
                                  .tdr_delay_ns = tdr_delay_ms(&instance.settings) * 1000000,
                                  .tdr_limit_count = instance.settings.tdr_limit,
@@ -264,7 +300,7 @@ static void build(void)
     pthread_once(&described, describe);
     instance.status = STATUS_UNSUCCESSFUL;
     if (!instance.settings_ok) return;
-    vidmm_status made = s->profile == PROFILE_DG2 ? make_dg2(s, &driver) : make_ref(s, &driver);
+    vidmm_status made = make_driver(s, &driver);
     if (made != VIDMM_OK) {
         complain(made == VIDMM_INVALID ? "the driver refuses this size of VIDMM_VRAM" : "no memory");
         if (made == VIDMM_NO_MEMORY) instance.status = STATUS_NO_MEMORY;

@@ -51,7 +51,8 @@ static bool read_level(const char *text, uint32_t *level)
 
 static bool read_profile(const char *text, enum settings_profile *profile)
 {
-    static const char *const names[] = {"dg2", "ref", "ref-iommu", "ref-both"}; /* settings_profile's order */
+    static const char *const names[] = {"dg2", "ref", "ref-iommu", "ref-both", "lda2", "lda3",
+                                        "lda4"}; /* settings_profile's order */
     *profile = PROFILE_DG2;
     if (text == NULL || *text == '\0') return true;
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
@@ -67,7 +68,7 @@ bool settings_read(struct settings *s, char *(*get)(const char *), const char **
     uint64_t number;
     memset(s, 0, sizeof *s);
     s->counters_fd = -1;
-    *why = "VIDMM_PROFILE is none of dg2, ref, ref-iommu, ref-both";
+    *why = "VIDMM_PROFILE is none of dg2, ref, ref-iommu, ref-both, lda2, lda3, lda4";
     if (!read_profile(get("VIDMM_PROFILE"), &s->profile)) return false;
     *why = "VIDMM_VRAM is not a size such as 67108864 or 64M";
     if (!optional_size(get, "VIDMM_VRAM", &s->vram_bytes)) return false;

@@ -8,10 +8,11 @@
 
 #include "app/inject.h"
 
-enum settings_profile { PROFILE_DG2, PROFILE_REF, PROFILE_REF_IOMMU, PROFILE_REF_BOTH };
+enum settings_profile { PROFILE_DG2, PROFILE_REF, PROFILE_REF_IOMMU, PROFILE_REF_BOTH, PROFILE_LDA2,
+                        PROFILE_LDA3, PROFILE_LDA4 };
 
 struct settings {
-    enum settings_profile profile; /* VIDMM_PROFILE: dg2 (default), ref, ref-iommu, ref-both */
+    enum settings_profile profile; /* VIDMM_PROFILE: dg2 (default), ref, ref-iommu, ref-both, lda2 to lda4 */
     uint64_t vram_bytes;           /* VIDMM_VRAM: bytes, or with K, M, G; 0: the profile's own */
     uint64_t vram_reported_bytes;  /* VIDMM_VRAM_REPORTED; 0: the profile's own */
     uint64_t paging_delay_ms;      /* VIDMM_PAGING_DELAY_MS */

@@ -228,13 +228,14 @@ static vidmm_status ref_create_allocation(void *kmd, struct vidmm_kmd_allocation
 {
     struct ref_kmd *k = kmd;
     const uint32_t known = VIDMM_ALLOCATION_CPU_VISIBLE | VIDMM_ALLOCATION_CACHED |
-                           VIDMM_ALLOCATION_ACCESSED_PHYSICALLY;
+                           VIDMM_ALLOCATION_ACCESSED_PHYSICALLY | VIDMM_ALLOCATION_LINK_INSTANCED;
     struct ref_alloc_private in;
     if (a->private_data == NULL || a->private_size != sizeof(in)) return VIDMM_INVALID;
     __builtin_memcpy(&in, a->private_data, sizeof(in));
     bool sized = in.bytes != 0 && in.bytes <= VIDMM_ALLOC_PAGES_MAX * VIDMM_PAGE_SIZE;
     bool sane = sized && in.magic == REF_ALLOC_MAGIC && (in.flags & ~known) == 0 &&
                 in.priority <= VIDMM_PRIORITY_MAXIMUM;
+    if ((in.flags & VIDMM_ALLOCATION_LINK_INSTANCED) != 0 && in.gpu == 0) in.gpu = a->instance;
     if (!sane || in.gpu >= VIDMM_GPUS_MAX || k->link[in.gpu] == NULL || in.unused != 0) return VIDMM_INVALID;
     const struct vidmm_adapter_info *info = &k->link[in.gpu]->port.info;
     if (in.alignment != 0 && (!is_pow2(in.alignment) || in.alignment > ALIGNMENT_MAX)) return VIDMM_INVALID;
