@@ -382,7 +382,7 @@ struct vidmm_kmd_ops {
     vidmm_status (*restart_from_timeout)(void *kmd);
     /* DxgkDdiSurpriseRemoval: the hardware is gone, or has to be treated so. Nothing executes when it
      * returns; only the destroy operations, close_allocation and stop_device follow. Of GPU 0 of a link that
-     * has others left also create_device, create_allocation and open_allocation, which are its for all. */
+     * has others left also create_process, create_device, create_allocation and open_allocation. */
     void (*surprise_removal)(void *kmd);
     /* DxgkDdiCancelCommand: the packet will never be submitted, because its device is in error. */
     void (*cancel_command)(void *kmd, const struct vidmm_kmd_submit *);

@@ -10,8 +10,9 @@ static vidmm_status make_space(struct vidmm_process *p, struct vidmm_adapter *ad
     if (sp == NULL) return VIDMM_NO_MEMORY;
     p->on[ad->gpu] = sp;
     vidmm_status st = vmm_space_init(sp, ad, p);
-    if (ad->lost) sp->dropped = true; /* nothing will ever run in it there */
-    if (st == VIDMM_OK && !ad->lost) st = ad->ops->create_process(ad->kmd, false, &sp->kmd_process);
+    if (ad->lost) sp->dropped = true; /* nothing will ever run in it there; but devices are made by GPU 0 */
+    if (st == VIDMM_OK && (!ad->lost || ad->gpu == 0))
+        st = ad->ops->create_process(ad->kmd, false, &sp->kmd_process);
     if (!(ad->info.flags & VIDMM_ADAPTER_GPUMMU) && !BROKEN(ad, IOM_03)) {
         sp->unseen = true; /* no table and no translation: nothing is ever to be flushed */
         return st;

@@ -65,16 +65,16 @@ static void rewrite_space(struct vmm_space *sp)
     sp->gate_seq = sp->flush_seq; /* entries that the GPU writes are yet to come */
 }
 
-static bool may_recover(struct vidmm_adapter *ad)
+static bool too_often(struct vidmm_adapter *ad)
 {
     bool often = vmm_history_over(&ad->adapter_resets, ad->now, ad->tdr_window, ad->tdr_limit);
-    if (ad->ops->reset_from_timeout == NULL || ad->ops->restart_from_timeout == NULL) return false;
-    return !often && ad->tdr_level != VIDMM_TDR_FATAL;
+    return often || ad->tdr_level == VIDMM_TDR_FATAL;
 }
 
 static bool stop(struct vidmm_adapter *ad)
 {
-    ad->silent = may_recover(ad) && ad->ops->reset_from_timeout(ad->kmd) == VIDMM_OK;
+    bool can = ad->ops->reset_from_timeout != NULL && ad->ops->restart_from_timeout != NULL;
+    ad->silent = can && ad->ops->reset_from_timeout(ad->kmd) == VIDMM_OK;
     if (ad->silent) drop_work(ad);
     return ad->silent;
 }
@@ -103,7 +103,7 @@ void vmm_adapter_reset(struct vidmm_adapter *ad, struct vidmm_device *culprit, e
     struct vidmm_adapter *lead = ad->lead;
     if (ad->lost) return;
     ad->counters->adapter_resets++;
-    bool recover = stop(ad);
+    bool recover = !too_often(ad) && stop(ad); /* what the others are reset for does not count for them */
     LINK_FOREACH(other, ad) {
         if (recover && other != ad && !other->lost) (void)stop(other);
     }

@@ -604,6 +604,8 @@ static vidmm_status take_stock(struct vmm_space *sp, struct range r, struct free
     struct tree_node *n = tree_floor(&sp->bindings, r.start);
     bool cut = n != NULL && n->key < r.start && tree_entry(n, struct vmm_binding, node)->end > r.end;
     bool ok = vmm_claims_reserve(sp);
+    s->spare = NULL;
+    s->holes = NULL;
     list_init(&s->spares);
     if (ok && cut) {
         s->spare = vmm_new(sp->ad, sizeof *s->spare);
@@ -688,7 +690,7 @@ static void break_cpu_content(struct vmm_space *sp, struct range r)
 vidmm_status vidmm_va_free(struct vidmm_process *p, uint64_t base, uint64_t bytes)
 {
     struct vmm_space *sp = &p->space;
-    struct free_stock stock[VIDMM_GPUS_MAX] = { { NULL, NULL, { NULL, NULL } } };
+    struct free_stock stock[VIDMM_GPUS_MAX];
     struct range r = { base, 0 };
     if (BROKEN(p->ad, VA_01) || !has_addresses(p, NULL)) return VIDMM_NOT_SUPPORTED;
     if (bytes == 0 || !is_aligned(base | bytes, VIDMM_PAGE_SIZE)) return VIDMM_INVALID;

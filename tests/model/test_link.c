@@ -586,8 +586,18 @@ static void the_last_gpu_takes_the_adapter_along(void **state)
     link_open(&l, 2);
     lose(&l, 0);
     assert_false(vidmm_adapter_removed(l.fx->ad));
-    assert_int_equal(vidmm_process_create(l.fx->ad, &p), VIDMM_OK);
-    vidmm_process_destroy(p);
+    struct client c; /* a process that begins without GPU 0 */
+    struct link m = l;
+    p = fx_process(l.fx);
+    c = (struct client){.fx = l.fx, .process = p};
+    assert_int_equal(vidmm_device_create(p, &c.device), VIDMM_OK);
+    assert_int_equal(vidmm_queue_create_on(c.device, 0, 0, &c.queue), VIDMM_DEVICE_LOST);
+    assert_int_equal(vidmm_queue_create_on(c.device, 1, 0, &c.queue), VIDMM_OK);
+    m.c = c;
+    m.queue[1] = c.queue;
+    struct vidmm_open *op = link_memory(&m, 1, KIB(256));
+    assert_int_equal(link_map(&m, 1, op, X), X);
+    fx_verify(l.fx);
     lose(&l, 1);
     assert_true(vidmm_adapter_removed(l.fx->ad));
     assert_int_equal(vidmm_process_create(l.fx->ad, &p), VIDMM_DEVICE_LOST);
