@@ -338,7 +338,9 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
 {
     struct vmm_alloc *al = op->al;
     struct vidmm_adapter *ad = op->dev->proc->ad;
-    if (op->dying || al->creator != op->dev->proc->id) return VIDMM_INVALID;
+    /* ALC-39; but where addresses are shared, this is how a process learns its own (IOM-08, Q28). */
+    bool others = al->creator != op->dev->proc->id && op->shared == 0;
+    if (op->dying || others) return VIDMM_INVALID;
     if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     bool home = at_home(ad, al);
     bool stuck = !home && !(al->segments & 1u) && vmm_alloc_wanted(al);
