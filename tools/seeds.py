@@ -19,9 +19,9 @@ CASE = re.compile(r'VT_TEST\(\s*(\w+),\s*"[^"]*",\s*"([A-Z]+-[0-9]+)"\)')
 HEAD = '''# The binding statements
 
 The five documents that describe the memory model of WDDM 2.x make 73 statements (ring S of
-`docs/requirements.tsv`). Each line names the test that fails when the rule is broken, our entry point, and what a
-user-mode driver (D3DDI) and a client of the kernel (D3DKMT) call it; a dash: it happens inside. `make requirements
-BREAK=1` breaks them one by one. This page is written by `tools/seeds.py`.
+`docs/requirements.tsv`). Each line names the test that fails when the rule is broken, our entry point, and
+what a user-mode driver (D3DDI) and a client of the kernel (D3DKMT) call it; a dash: it happens inside. `make
+requirements BREAK=1` breaks them one by one. This page is written by `tools/seeds.py`.
 
 | row | statement | test | ours | D3DDI | D3DKMT |
 |---|---|---|---|---|---|
