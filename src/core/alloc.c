@@ -339,7 +339,7 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
     struct vmm_alloc *al = op->al;
     struct vidmm_adapter *ad = op->dev->proc->ad;
     /* ALC-39; but where addresses are shared, this is how a process learns its own (IOM-08, Q28). */
-    bool others = al->creator != op->dev->proc->id && op->shared == 0;
+    bool others = al->creator != op->dev->proc->id && op->dev->model != VIDMM_MODEL_IOMMU;
     if (op->dying || others) return VIDMM_INVALID;
     if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     bool home = at_home(ad, al);
