@@ -221,6 +221,7 @@ static vidmm_status init_adapter(struct vidmm_adapter *ad, const char **why)
 
 static void free_adapter(struct vidmm_adapter *ad)
 {
+    ad->batch_done = ad->batch_next; /* tables of a bring-up that failed wait for nothing */
     vmm_paging_fini(ad);
     LIST_FOREACH_SAFE(it, tmp, &ad->limbo) {
         struct vmm_table *t = list_entry(it, struct vmm_table, limbo);
