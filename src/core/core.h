@@ -98,8 +98,8 @@ bool vmm_companions_step(struct vidmm_adapter *);
 
 /* tilepacket.c: what writes the entries of an update where the GPU writes tables: packets of the companion */
 bool vmm_tile_packets(const struct vidmm_adapter *); /* else the paging process writes them */
-bool vmm_tile_packets_may(const struct vmm_companion *); /* the entries before them are on their way */
-void vmm_tile_packets_begin(struct vmm_companion *);     /* for what its space owes now */
+bool vmm_tile_packets_begin(struct vmm_companion *);     /* true: for what its space owes from now on */
+void vmm_tile_packets_round(struct vidmm_adapter *);     /* before the companions are asked */
 bool vmm_tile_packets_step(struct vmm_companion *);      /* false: not all have completed */
 bool vmm_tile_packets_enough(struct vmm_companion *);    /* its update ends; true: when its packet has */
 void vmm_tile_packet_done(struct vidmm_adapter *, bool executed);

@@ -110,6 +110,7 @@ static void start_packet(struct vidmm_adapter *ad, uint32_t node, struct vmm_pac
     if (st == VIDMM_OK) return;
     list_remove(&p->link);
     n->running_count--;
+    if (p->companion != NULL) vmm_tile_packet_done(ad, false);
     struct vidmm_device *d = p->ctx != NULL ? p->ctx->dev : NULL;
     if (d != NULL) {
         p->ctx->running--;
@@ -140,14 +141,16 @@ static bool start_paging(struct vidmm_adapter *ad, uint32_t node)
 
 static bool start_client(struct vidmm_adapter *ad, uint32_t node)
 {
-    struct vidmm_context *c = vmm_turn_pick(&ad->node[node]);
+    struct vmm_node *n = &ad->node[node];
+    struct vidmm_context *c = n->wanted && !n->client_next ? NULL : vmm_turn_pick(n);
     if (c == NULL) return false;
+    n->client_next = false;
     give_root(c);
     struct vmm_packet *p = vmm_packet_head(c);
     vmm_turn_taken(c, p);
     c->running++; /* before what follows comes to the head */
     vmm_packet_pop(c);
-    if (c->queued > 0) list_move_back(&ad->node[node].contexts, &c->on_node);
+    if (c->queued > 0) list_move_back(&n->contexts, &c->on_node);
     c->dev->running++;
     c->dev->quantum = false;
     ad->counters->submits++;
