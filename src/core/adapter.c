@@ -121,6 +121,7 @@ static const char *check_info(const struct vidmm_adapter *ad)
     }
     if (why == NULL && in->level_count == 2 && ad->ops->get_root_page_table_size == NULL)
         why = "a two-level driver needs get_root_page_table_size"; /* PT-08 */
+    if (why == NULL && !vmm_paging_reaches_root(ad)) why = "a root page table is too large for GPU_VIRTUAL";
     if (why == NULL) why = vmm_aperture_check(ad);
     for (uint32_t i = 0; why == NULL && i < in->node_count; i++) {
         if (in->node[i].hw_queues && ad->ops->hw == NULL)

@@ -232,7 +232,7 @@ bool vmm_companions_step(struct vidmm_adapter *ad)
     vmm_tile_packets_round(ad);
     LIST_FOREACH_SAFE(it, tmp, &ad->companions) {
         progress |= companion_step(list_entry(it, struct vmm_companion, on_adapter));
-        if (ad->lost) break; /* by the driver that built a packet: none of the others is in the list any more */
+        if (ad->lost) break; /* building a packet failed: no other is in the list any more */
     }
     return progress;
 }

@@ -333,6 +333,9 @@ void vmm_tables_rewrite(struct vmm_space *); /* their memory was lost: links aga
 void vmm_tables_drop(struct vmm_space *);    /* before they go: every entry invalid, where the driver asks */
 
 /* batch.c */
+/* The driver's answer; BUFFER_FULL only with something in the buffer. */
+vidmm_status vmm_batch_build(struct vidmm_adapter *, struct vidmm_paging_buffer *, const struct vidmm_op *,
+                             uint64_t *multipass);
 enum vmm_emit vmm_batch_emit(struct vidmm_adapter *, const struct vidmm_op *, uint64_t *multipass);
 void vmm_batch_complete(struct vidmm_adapter *, struct vmm_buffer *);
 bool vmm_batch_take_flush(struct vmm_space *, struct vmm_emission *); /* false: no flush is owed */
@@ -348,6 +351,7 @@ static inline bool vmm_batch_passed(const struct vidmm_adapter *ad, uint64_t seq
 /* syspage.c */
 const char *vmm_paging_check(const struct vidmm_adapter_info *); /* does its layout suit the levels? NULL */
 vidmm_status vmm_paging_init(struct vidmm_adapter *, const char **why);
+bool vmm_paging_reaches_root(const struct vidmm_adapter *); /* also the largest of a two-level space */
 void vmm_paging_fini(struct vidmm_adapter *);
 void vmm_paging_rebuild(struct vidmm_adapter *); /* after the content of memory segments was lost */
 /* Points a scratch window (0 source, 1 destination) at bytes of an allocation; returns its address. */

@@ -317,7 +317,8 @@ vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_con
     if (c == NULL) return VIDMM_NO_MEMORY;
     c->dev = d;
     vidmm_status st = ad->ops->create_context(ad->kmd, &kc);
-    if (st == VIDMM_OK && kc.paging_companion_node >= ad->info.node_count) { /* a broken driver */
+    uint32_t companion = kc.paging_companion_node; /* whose contexts are virtual */
+    if (st == VIDMM_OK && (companion >= ad->info.node_count || !ad->info.node[companion].gpummu)) {
         ad->ops->destroy_context(ad->kmd, kc.handle);
         st = VIDMM_FAILED;
     }

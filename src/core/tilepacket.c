@@ -188,11 +188,11 @@ static void build(struct vmm_companion *k)
     vidmm_status st = VIDMM_OK;
     p->kernel.kmd.used = 0;
     while (st == VIDMM_OK && (e->active || next_op(p))) {
-        st = ad->ops->build_paging_buffer(ad->kmd, &p->kernel.kmd, &e->op, &e->multipass);
+        st = vmm_batch_build(ad, &p->kernel.kmd, &e->op, &e->multipass);
         e->active = st == VIDMM_BUFFER_FULL;
     }
     ad->updating_more = e->active;
-    if (st == VIDMM_OK || (st == VIDMM_BUFFER_FULL && p->kernel.kmd.used > 0)) submit(k);
+    if (st == VIDMM_OK || st == VIDMM_BUFFER_FULL) submit(k);
     else vmm_adapter_remove(ad); /* PAG-26 */
 }
 

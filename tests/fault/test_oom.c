@@ -458,11 +458,25 @@ static void run_mode(enum vidmm_update_mode mode, enum failing what, uint32_t at
     run_all((struct ground){ REF_FORMAT_B, mode }, what, at_least);
 }
 
-static void bookkeeping_memory(void **state) { (void)state; run_mode(VIDMM_UPDATE_CPU_VIRTUAL, FAIL_ALLOC, 40); }
-static void system_frames(void **state) { (void)state; run_mode(VIDMM_UPDATE_CPU_VIRTUAL, FAIL_FRAMES, 3); }
-static void driver_create_calls(void **state) { (void)state; run_mode(VIDMM_UPDATE_CPU_VIRTUAL, FAIL_DRIVER, 3); }
+static void bookkeeping_memory(void **state)
+{
+    (void)state;
+    run_mode(VIDMM_UPDATE_CPU_VIRTUAL, FAIL_ALLOC, 40);
+}
 
-/* Page tables written by the GPU: what calls note for it, and show in the privileged space, needs memory too. */
+static void system_frames(void **state)
+{
+    (void)state;
+    run_mode(VIDMM_UPDATE_CPU_VIRTUAL, FAIL_FRAMES, 3);
+}
+
+static void driver_create_calls(void **state)
+{
+    (void)state;
+    run_mode(VIDMM_UPDATE_CPU_VIRTUAL, FAIL_DRIVER, 3);
+}
+
+/* Page tables written by the GPU: what calls show in the privileged space needs memory, too. */
 static void bookkeeping_memory_gpu_virtual(void **state)
 {
     (void)state;

@@ -68,7 +68,7 @@ static void op_hang(struct sim *s)
     if (hang_packet(s, d)) sim_of(d)->hang_doom = true;
 }
 
-/* The node hangs that the packets of companions are on; whether it is one of these that stands still is seen. */
+/* The node hangs that the packets of companions are on, and time passes. */
 void hang_companions(struct sim *s)
 {
     uint32_t node = s->ro.companion_node != 0 ? s->ro.companion_node - 1 : REF_NODE_PAGING;

@@ -307,6 +307,10 @@ static vidmm_status build(struct fx *f, struct vidmm_paging_buffer *b, const str
 {
     bool flush = op->code == VIDMM_OP_FLUSH_TLB;
     if (f->hooks.fail_build == op->code) return VIDMM_FAILED;
+    if (f->hooks.full_build == op->code && f->hooks.full_count > 0) {
+        f->hooks.full_count--;
+        return VIDMM_BUFFER_FULL;
+    }
     if (flush && f->hooks.swallow_flushes) return VIDMM_OK;
     if (flush && f->hooks.full_flushes && b->used > 0 && *multipass == 0) {
         *multipass = op->flush.start_va + 1;

@@ -324,6 +324,43 @@ static void a_build_that_fails(void **state)
     fx_close(&s.f);
 }
 
+/* An empty buffer that is not enough is offered once more, as in the paging process. */
+static void a_buffer_that_is_never_enough(void **state)
+{
+    (void)state;
+    for (uint32_t n = 1; n <= 2; n++) {
+        struct scene s;
+        packets_open(&s, REF_FORMAT_A, 0);
+        struct vidmm_tile_op op = map_of(&s, 0, TILE, 5);
+        must_update(&s, &op, 1);
+        s.f.hooks.full_build = VIDMM_OP_COPY_PAGE_TABLE_ENTRIES;
+        s.f.hooks.full_count = n;
+        op = map_of(&s, 0, TILE, 6);
+        assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 41, 0), VIDMM_OK);
+        fx_run(&s.f);
+        assert_int_equal(vidmm_adapter_removed(s.f.ad), n == 2);
+        if (n == 1) assert_int_equal(tile_at(&s, 0), 7);
+        fx_close(&s.f);
+    }
+}
+
+/* The node must translate addresses: the driver's answer is refused with the context. */
+static void a_node_without_page_tables(void **state)
+{
+    struct fx f;
+    struct vidmm_context *c;
+    struct vidmm_context_desc in = {.node = REF_NODE_COMPUTE};
+    (void)state;
+    fx_init(&f, REF_FORMAT_A);
+    f.opt.physical = true;
+    fx_start(&f);
+    f.hooks.companion_node = REF_NODE_PHYSICAL + 1;
+    assert_int_equal(vidmm_context_create(f.d, &in, &c), VIDMM_FAILED);
+    f.hooks.companion_node = REF_NODE_COPY + 1;
+    assert_int_equal(vidmm_context_create(f.d, &in, &c), VIDMM_OK);
+    fx_close(&f);
+}
+
 /* ---- one node, several users ---- */
 
 static struct vidmm_context *on_copy_node(struct fx *f)
@@ -535,6 +572,8 @@ static const struct vt_case cases[] = {
     VT_TEST(other_modes_never_copy, "TIL-15", NULL),
     VT_TEST(a_submission_that_fails, "PAG-26", NULL),
     VT_TEST(a_build_that_fails, "PAG-26", NULL),
+    VT_TEST(a_buffer_that_is_never_enough, "PAG-26", NULL),
+    VT_TEST(a_node_without_page_tables, "", NULL),
     VT_TEST(a_busy_node_becomes_idle, "", NULL),
     VT_TEST(a_packet_waits_on_the_node_for_the_update, "", NULL),
     VT_TEST(nobody_is_between_packets, "", NULL),
