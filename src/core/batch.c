@@ -121,7 +121,7 @@ enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *ad)
 
 bool vmm_batch_step(struct vidmm_adapter *ad)
 {
-    if (ad->lost || ad->updating != NULL) return false;
+    if (ad->lost) return false;
     if (vmm_batch_flushes(ad) == EMIT_WAIT || !ad->batch_open || open_buffer(ad)->busy) return false;
     submit(ad, true);
     return true;

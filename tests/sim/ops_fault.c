@@ -82,6 +82,7 @@ void hang_companions(struct sim *s)
     s->hung_nodes |= k.hang_nodes;
     softgpu_set_knobs(s->gpu, &k);
     sim_turns(s, 3000);
+    softgpu_get_knobs(s->gpu, &k); /* a fault that was to come may have come */
     k.hang_nodes = had;
     softgpu_set_knobs(s->gpu, &k);
 }

@@ -215,6 +215,7 @@ static void a_device_that_goes_waits_for_its_packet(void **state)
     fx_run_core(&s.f);
     assert_true(packet_on_its_way(&s.f));
     vidmm_device_destroy(s.f.d);
+    s.f.q = NULL; /* goes with it */
     fx_run_core(&s.f);
     assert_int_equal(vidmm_context_updates(s.f.c), 1);
     fx_run(&s.f);
