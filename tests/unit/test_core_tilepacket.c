@@ -286,6 +286,42 @@ static void other_modes_never_copy(void **state)
     }
 }
 
+/* A leaf goes with its last tile: the entry above it is the paging process' to write, the flush comes behind
+ * that, and the update waits for both. */
+static void a_table_that_goes_with_an_update(void **state)
+{
+    struct scene s;
+    uint32_t at = 0;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, REF_NODE_COPY + 1);
+    struct vidmm_tile_op op = map_of(&s, 2 * MIB, TILE, 5);
+    must_update(&s, &op, 1);
+    fx_forget(&s.f);
+    op = unmap_of(&s, 2 * MIB, TILE, VIDMM_PROT_NO_ACCESS);
+    assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 41, 0), VIDMM_OK);
+    fx_run_core(&s.f);
+    fx_run_node(&s.f, REF_NODE_COPY);
+    fx_run_core(&s.f);
+    assert_null(s.f.ad->updating);
+    assert_int_equal(vidmm_fence_value(s.fence), 41);
+    fx_run(&s.f);
+    assert_int_equal(vidmm_fence_value(s.fence), 42);
+    const struct event *e = fx_next_op(&s.f, VIDMM_OP_UPDATE_PAGE_TABLE, &at);
+    while (e != NULL && (e->op.update.process != s.f.p->space.kmd_process || e->op.update.level == 0))
+        e = fx_next_op(&s.f, VIDMM_OP_UPDATE_PAGE_TABLE, &at);
+    assert_non_null(e);
+    uint32_t written = fx_index(&s.f, e), flushes = 0;
+    at = 0;
+    for (e = fx_next_op(&s.f, VIDMM_OP_FLUSH_TLB, &at); e != NULL;
+         e = fx_next_op(&s.f, VIDMM_OP_FLUSH_TLB, &at)) {
+        if (e->op.flush.process != s.f.p->space.kmd_process) continue;
+        assert_true(fx_index(&s.f, e) > written);
+        flushes++;
+    }
+    assert_true(flushes > 0);
+    fx_close(&s.f);
+}
+
 /* ---- drivers that fail ---- */
 
 /* The submission of a packet fails: the adapter is removed, and nothing waits for the packet. */
@@ -434,6 +470,8 @@ static void a_packet_waits_on_the_node_for_the_update(void **state)
     assert_int_equal(vidmm_context_pending(c), 1);
     op = map_of(&s, 0, TILE, 6);
     assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 41, 0), VIDMM_OK);
+    fx_run_core(&s.f);
+    assert_null(s.f.ad->updating); /* paging goes on meanwhile */
     pass(&s.f, 100 * MS);
     assert_int_equal(vidmm_fence_value(s.fence), 42);
     assert_int_equal(vidmm_context_pending(c), 0);
@@ -571,6 +609,7 @@ static const struct vt_case cases[] = {
     VT_TEST(many_tiles_take_many_packets, "TIL-27 PT-38", NULL),
     VT_TEST(two_level_spaces, "TIL-11", NULL),
     VT_TEST(other_modes_never_copy, "TIL-15", NULL),
+    VT_TEST(a_table_that_goes_with_an_update, "PT-37", NULL),
     VT_TEST(a_submission_that_fails, "PAG-26", NULL),
     VT_TEST(a_build_that_fails, "PAG-26", NULL),
     VT_TEST(a_buffer_that_is_never_enough, "PAG-26", NULL),
