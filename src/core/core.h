@@ -102,7 +102,7 @@ bool vmm_tile_packets_begin(struct vmm_companion *);     /* true: for what its s
 void vmm_tile_packets_round(struct vidmm_adapter *);     /* before the companions are asked */
 bool vmm_tile_packets_step(struct vmm_companion *);      /* false: not all have completed */
 bool vmm_tile_packets_enough(struct vmm_companion *);    /* its update ends; true: when its packet has */
-void vmm_tile_packet_done(struct vidmm_adapter *, bool executed);
+void vmm_tile_packet_done(struct vidmm_adapter *); /* or lost: its device is, or will be, in error */
 
 /* resid.c */
 bool vmm_resident_execute(struct vmm_request *);

@@ -110,7 +110,7 @@ static void start_packet(struct vidmm_adapter *ad, uint32_t node, struct vmm_pac
     if (st == VIDMM_OK) return;
     list_remove(&p->link);
     n->running_count--;
-    if (p->companion != NULL) vmm_tile_packet_done(ad, false);
+    if (p->companion != NULL) vmm_tile_packet_done(ad);
     struct vidmm_device *d = p->ctx != NULL ? p->ctx->dev : NULL;
     if (d != NULL) {
         p->ctx->running--;
@@ -183,7 +183,7 @@ static void complete_packet(struct vidmm_adapter *ad, struct vmm_node *n, struct
     list_remove(&p->link);
     n->running_count--;
     if (p->companion != NULL) {
-        vmm_tile_packet_done(ad, true);
+        vmm_tile_packet_done(ad);
         return;
     }
     if (p->ctx == NULL) {
@@ -244,7 +244,7 @@ void vmm_node_give_back(struct vidmm_adapter *ad, uint32_t node, uint64_t guilty
         n->running_count--;
         p->flags |= VIDMM_SUBMIT_RESUBMISSION;
         if (p->companion != NULL && p->fence_id == guilty) {
-            vmm_tile_packet_done(ad, false);
+            vmm_tile_packet_done(ad);
             continue;
         }
         if (p->ctx == NULL) {
@@ -265,7 +265,7 @@ void vmm_node_drop(struct vidmm_adapter *ad, uint32_t node)
         complete_packet(ad, n, list_entry(l, struct vmm_packet, link));
     for (struct list *l = list_first(&n->paging); l != NULL; l = list_first(&n->paging)) {
         list_remove(l);
-        if (list_entry(l, struct vmm_packet, link)->companion != NULL) vmm_tile_packet_done(ad, false);
+        if (list_entry(l, struct vmm_packet, link)->companion != NULL) vmm_tile_packet_done(ad);
     }
 }
 

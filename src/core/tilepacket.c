@@ -235,8 +235,4 @@ bool vmm_tile_packets_enough(struct vmm_companion *k)
     return runs;
 }
 
-void vmm_tile_packet_done(struct vidmm_adapter *ad, bool executed)
-{
-    ad->updating_runs = false;
-    if (!executed) leave_to_paging(ad->updating);
-}
+void vmm_tile_packet_done(struct vidmm_adapter *ad) { ad->updating_runs = false; }
