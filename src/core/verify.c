@@ -495,7 +495,7 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     hold(w, d->state == VIDMM_DEVICE_ACTIVE || missing == 0, 17, "a lost device still waits for memory");
     hold(w, d->state != VIDMM_DEVICE_ACTIVE || !w->ad->lost, 19, "a device outlived its adapter");
     LIST_FOREACH(it, &d->contexts) running += list_entry(it, struct vidmm_context, on_device)->running;
-    running += w->ad->updating != NULL && w->ad->updating_runs && w->ad->updating->ctx->dev == d;
+    running += w->ad->updating != NULL && w->ad->updating->ctx->dev == d;
     LIST_FOREACH(it, &d->hwcontexts)
         running += check_hwcontext(w, list_entry(it, struct vidmm_hwcontext, on_device));
     hold(w, running == d->running, 12, "the number of running packets is wrong");
