@@ -6,6 +6,7 @@
 #   make demo-engines  a virtual and a physical node side by side: a table, build/demo-output/engines.png
 #   make demo-tiles    a texture 102 times its pool, remapped between draws: pictures in build/demo-tiles
 #   make demo-iommu    the GPU uses the program's own pointers, also into memory that goes away
+#   make compare       GpuMmu, IoMmu and physical addresses: figures and picture, written to docs/compare
 #   make bench         measure; writes build/bench.json and prints a table
 #   make requirements  which rows of docs/requirements.tsv are proven; MISSING=1 the rest, BREAK=1 breaks each
 #   make sanitize      only the sanitizer builds of the suite
@@ -16,7 +17,7 @@ PREFIX ?= /usr/local
 RELEASE := --buildtype=release -Dtest_hooks=false -Db_lto=true
 
 #   make quick         only the gcc build and its suite, without the protocol models
-.PHONY: all help test quick demo demo-engines demo-tiles demo-iommu bench requirements sanitize release install clean
+.PHONY: all help test quick demo demo-engines demo-tiles demo-iommu compare bench requirements sanitize release install clean
 .NOTPARALLEL:
 
 all:
@@ -57,6 +58,11 @@ demo-iommu:
 	@tools/setup.sh demo-iommu
 	@$(MAKE) --no-print-directory release
 	@$(B)/release/demo/iommu
+
+compare:
+	@tools/setup.sh compare
+	@$(MAKE) --no-print-directory release
+	@demo/compare.sh $(B)/release docs/compare
 
 demo-engines:
 	@tools/setup.sh demo-engines

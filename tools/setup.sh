@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Prints the one apt-get line that a target needs on Debian 12, and runs it if packages are missing and we are
 # root. Never calls sudo. NO_INSTALL=1 only checks.
-# Use: tools/setup.sh build|test|demo|demo-engines|demo-tiles|demo-iommu
+# Use: tools/setup.sh build|test|demo|demo-engines|demo-tiles|demo-iommu|compare
 #
 # "demo" packages are wished for, not needed: without them the demonstration says so and takes another way.
 set -u
@@ -15,10 +15,10 @@ case "${1-}" in
 build) need=$BUILD wish= ;;
 test) need="$BUILD $TEST" wish= ;;
 demo) need=$BUILD wish=$DEMO ;;
-demo-engines) need="$BUILD gnuplot-nox" wish= ;;
+demo-engines|compare) need="$BUILD gnuplot-nox" wish= ;;
 demo-tiles) need="$BUILD libpng-dev" wish= ;;
 demo-iommu) need="$BUILD" wish= ;;
-*) echo "use: tools/setup.sh build|test|demo|demo-engines|demo-tiles|demo-iommu" >&2; exit 2 ;;
+*) echo "use: tools/setup.sh build|test|demo|demo-engines|demo-tiles|demo-iommu|compare" >&2; exit 2 ;;
 esac
 
 installed() {

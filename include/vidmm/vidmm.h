@@ -295,7 +295,8 @@ void vidmm_open_placement(const struct vidmm_open *, struct vidmm_placement_info
  * VIDMM_PENDING: content is on its way to system memory; wait for vidmm_open_lock_ready, *cpu is
  * already right (a device that is not active by then may have lost the content on the way). VIDMM_BUSY:
  * resident in memory the CPU cannot see, without another place to go. VIDMM_INVALID: also in a process that
- * did not create the allocation. VIDMM_DEVICE_LOST. Locks nest. */
+ * did not create the allocation, unless the device is of the IoMmu model. VIDMM_DEVICE_LOST. Locks
+ * nest. */
 vidmm_status vidmm_open_lock(struct vidmm_open *, void **cpu);
 bool vidmm_open_lock_ready(const struct vidmm_open *);
 /* VIDMM_INVALID: not locked. */

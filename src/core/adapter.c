@@ -119,6 +119,7 @@ static const char *check_info(const struct vidmm_adapter *ad)
     }
     if (why == NULL && in->level_count == 2 && ad->ops->get_root_page_table_size == NULL)
         why = "a two-level driver needs get_root_page_table_size"; /* PT-08 */
+    if (why == NULL && !vmm_paging_reaches_root(ad)) why = "a root page table is too large for GPU_VIRTUAL";
     if (why == NULL) why = vmm_aperture_check(ad);
     if (why == NULL) why = vmm_iommu_check(ad);
     for (uint32_t i = 0; why == NULL && i < in->node_count; i++) {
@@ -226,6 +227,7 @@ static vidmm_status init_gpu(struct vidmm_adapter *ad, const char **why)
 
 static void free_gpu(struct vidmm_adapter *ad)
 {
+    ad->batch_done = ad->batch_next; /* tables of a bring-up that failed wait for nothing */
     vmm_paging_fini(ad);
     LIST_FOREACH_SAFE(it, tmp, &ad->limbo) {
         struct vmm_table *t = list_entry(it, struct vmm_table, limbo);

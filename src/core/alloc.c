@@ -456,7 +456,9 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
 {
     const struct vidmm_platform *pl = op->al->ad->platform;
     bool home = true;
-    if (op->dying || op->al->creator != op->dev->proc->id) return VIDMM_INVALID;
+    /* ALC-39; but where addresses are shared, this is how a process learns its own (IOM-08, Q28). */
+    bool others = op->al->creator != op->dev->proc->id && op->dev->model != VIDMM_MODEL_IOMMU;
+    if (op->dying || others) return VIDMM_INVALID;
     if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     INSTANCE_FOREACH(asked, op) {
         const struct vmm_alloc *al = asked->al;

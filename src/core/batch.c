@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* batch.c — paging buffers: operations are appended to the open one; a batch ends when everything owed is
- * in it. The only caller of build_paging_buffer. Owns: adapter->buffer, batch_next, batch_done.
+ * in it. Calls: build_paging_buffer, also for companions. Owns: adapter->buffer, batch_next, batch_done.
  *
  * Nothing else emits entries and flushes: what spaces owe is derived when its turn comes, space by space.
  * A batch may need several buffers (the driver says BUFFER_FULL): only the last one carries the batch's
@@ -35,20 +35,29 @@ void vmm_batch_complete(struct vidmm_adapter *ad, struct vmm_buffer *b)
     ad->batch_done = b->packet.batch_seq;
 }
 
+/* A whole buffer that is not enough for anything: once more, then it is a broken driver. */
+vidmm_status vmm_batch_build(struct vidmm_adapter *ad, struct vidmm_paging_buffer *b,
+                             const struct vidmm_op *op, uint64_t *multipass)
+{
+    vidmm_status st = ad->ops->build_paging_buffer(ad->kmd, b, op, multipass);
+    if (st == VIDMM_BUFFER_FULL && b->used == 0)
+        st = ad->ops->build_paging_buffer(ad->kmd, b, op, multipass);
+    return st == VIDMM_BUFFER_FULL && b->used == 0 ? VIDMM_FAILED : st;
+}
+
 /* EMIT_WAIT: every buffer is in flight; call again with the same op and multipass. */
 enum vmm_emit vmm_batch_emit(struct vidmm_adapter *ad, const struct vidmm_op *op, uint64_t *multipass)
 {
-    for (uint32_t empty = 0; empty <= 1; ) {
+    vidmm_status st = VIDMM_BUFFER_FULL;
+    while (st == VIDMM_BUFFER_FULL) {
         struct vmm_buffer *b = open_buffer(ad);
         if (ad->lost || b->busy || ad->updating != NULL) return EMIT_WAIT;
-        vidmm_status st = ad->ops->build_paging_buffer(ad->kmd, &b->kmd, op, multipass);
-        if (st == VIDMM_OK) {
-            ad->batch_open = true;
-            return EMIT_DONE;
-        }
-        if (st != VIDMM_BUFFER_FULL) break;
-        if (b->kmd.used > 0) submit(ad, false);
-        else empty++; /* a whole buffer was not enough for anything: once more, then it is a broken driver */
+        st = vmm_batch_build(ad, &b->kmd, op, multipass);
+        if (st == VIDMM_BUFFER_FULL) submit(ad, false);
+    }
+    if (st == VIDMM_OK) {
+        ad->batch_open = true;
+        return EMIT_DONE;
     }
     vmm_adapter_remove(ad); /* PAG-26: any other failure is fatal */
     return EMIT_WAIT;
@@ -112,7 +121,7 @@ enum vmm_emit vmm_batch_flushes(struct vidmm_adapter *ad)
 
 bool vmm_batch_step(struct vidmm_adapter *ad)
 {
-    if (ad->lost || ad->updating != NULL) return false;
+    if (ad->lost) return false;
     if (vmm_batch_flushes(ad) == EMIT_WAIT || !ad->batch_open || open_buffer(ad)->busy) return false;
     submit(ad, true);
     return true;

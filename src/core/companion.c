@@ -213,15 +213,16 @@ static bool companion_step(struct vmm_companion *k)
     while (k->count > 0) {
         struct vmm_update *u = list_entry(list_first(&k->updates), struct vmm_update, link);
         if (!u->applied) {
-            if (!ready(ad, u) || !roots_ready(sp, u)) break; /* also tables must be in place before packets */
-            if ((packets && !vmm_tile_packets_may(k)) || !apply(sp, u)) break;
-            if (packets) vmm_tile_packets_begin(k);
+            bool begun = packets && ad->updating == k;
+            if (!begun && (!ready(ad, u) || !roots_ready(sp, u))) break; /* tables: before packets */
+            if ((packets && !vmm_tile_packets_begin(k)) || !apply(sp, u)) break;
         }
         if (packets && !vmm_tile_packets_step(k)) break;
         if (!vmm_batch_passed(ad, u->wait_seq)) break;
         if (u->fence != NULL && !u->fence->dying) vmm_fence_raise(u->fence, u->value + 1);
         drop(k, u);
         progress = true;
+        if (k->count > 0) list_move_back(&ad->companions, &k->on_adapter); /* others write tables first */
     }
     return progress;
 }
@@ -229,8 +230,11 @@ static bool companion_step(struct vmm_companion *k)
 bool vmm_companions_step(struct vidmm_adapter *ad)
 {
     bool progress = false;
-    LIST_FOREACH_SAFE(it, tmp, &ad->companions)
+    vmm_tile_packets_round(ad);
+    LIST_FOREACH_SAFE(it, tmp, &ad->companions) {
         progress |= companion_step(list_entry(it, struct vmm_companion, on_adapter));
+        if (ad->lost) break; /* building a packet failed: no other is in the list any more */
+    }
     return progress;
 }
 

@@ -143,11 +143,11 @@ bool vmm_companions_step(struct vidmm_adapter *);
 
 /* tilepacket.c: what writes the entries of an update where the GPU writes tables: packets of the companion */
 bool vmm_tile_packets(const struct vidmm_adapter *); /* else the paging process writes them */
-bool vmm_tile_packets_may(const struct vmm_companion *); /* the entries before them are on their way */
-void vmm_tile_packets_begin(struct vmm_companion *);     /* for what its space owes now */
+bool vmm_tile_packets_begin(struct vmm_companion *);     /* true: for what its space owes from now on */
+void vmm_tile_packets_round(struct vidmm_adapter *);     /* before the companions are asked */
 bool vmm_tile_packets_step(struct vmm_companion *);      /* false: not all have completed */
 bool vmm_tile_packets_enough(struct vmm_companion *);    /* its update ends; true: when its packet has */
-void vmm_tile_packet_done(struct vidmm_adapter *, bool executed);
+void vmm_tile_packet_done(struct vidmm_adapter *); /* or lost: its device is, or will be, in error */
 
 /* resid.c */
 bool vmm_resident_execute(struct vmm_request *);
@@ -386,6 +386,9 @@ void vmm_tables_rewrite(struct vmm_space *); /* their memory was lost: links aga
 void vmm_tables_drop(struct vmm_space *);    /* before they go: every entry invalid, where the driver asks */
 
 /* batch.c */
+/* The driver's answer; BUFFER_FULL only with something in the buffer. */
+vidmm_status vmm_batch_build(struct vidmm_adapter *, struct vidmm_paging_buffer *, const struct vidmm_op *,
+                             uint64_t *multipass);
 enum vmm_emit vmm_batch_emit(struct vidmm_adapter *, const struct vidmm_op *, uint64_t *multipass);
 void vmm_batch_complete(struct vidmm_adapter *, struct vmm_buffer *);
 bool vmm_batch_take_flush(struct vmm_space *, struct vmm_emission *); /* false: no flush is owed */
@@ -401,6 +404,7 @@ static inline bool vmm_batch_passed(const struct vidmm_adapter *ad, uint64_t seq
 /* syspage.c */
 const char *vmm_paging_check(const struct vidmm_adapter_info *); /* does its layout suit the levels? NULL */
 vidmm_status vmm_paging_init(struct vidmm_adapter *, const char **why);
+bool vmm_paging_reaches_root(const struct vidmm_adapter *); /* also the largest of a two-level space */
 void vmm_paging_fini(struct vidmm_adapter *);
 void vmm_paging_rebuild(struct vidmm_adapter *); /* after the content of memory segments was lost */
 /* Points a scratch window (0 source, 1 destination) at bytes of an allocation; returns its address. */

@@ -101,7 +101,10 @@ vidmm_status vmm_iommu_open(struct vidmm_open *op, struct vmm_alloc *al)
 bool vmm_iommu_close(struct vidmm_open *op)
 {
     if (!vmm_iommu_unmap(op->dev->proc, op->shared)) return false;
-    if (op->keeps_home) op->al->locks--;
+    if (op->keeps_home) {
+        op->al->locks--;
+        op->dev->proc->ad->room = true; /* others may have it in video memory again */
+    }
     op->keeps_home = false;
     op->shared = 0;
     return true;

@@ -391,6 +391,8 @@ struct vmm_node {
     uint64_t front_since, front_status; /* since when it stands still; what the driver said then */
     uint64_t preempt_until;    /* the node was asked to stop and must answer before; 0: not asked */
     uint64_t blamed;           /* fence id of the packet that shall not come back, 0: none */
+    bool wanted;               /* by a companion: no client's packet starts (tilepacket.c) */
+    bool client_next;          /* but this one: a companion had the node last */
     uint64_t group;            /* nodes that must have stopped before this one is reset; 0: no reset is due */
     bool group_fault;          /* the reset is due to pending_fault, else to a timeout */
     struct vidmm_page_fault pending_fault;
@@ -499,7 +501,8 @@ struct vidmm_device {
     uint32_t asking;           /* MakeResident requests queued */
     uint64_t need_seq;         /* when it began to miss something: the oldest is served first (R7) */
     uint32_t holds;            /* movers that need it stopped */
-    uint32_t running;          /* packets on engines, and hardware contexts that are not suspended */
+    uint32_t running;          /* packets on engines, a tile update that writes tables, and
+                                  hardware contexts that are not suspended */
     uint8_t state;             /* vidmm_device_state */
     uint8_t model;             /* vidmm_model */
     void *kmd_device;          /* NULL: the driver does not ask */
@@ -606,7 +609,7 @@ struct vidmm_adapter {
     struct list doorbells;     /* connected */
     uint32_t doorbell_count;   /* of them */
     struct list active[3];     /* queues with requests, by priority */
-    struct list companions;    /* with queued updates, in the order in which they began */
+    struct list companions;    /* with queued updates; the one served last at the end */
     uint32_t aperture;         /* segment id, when somebody uses it; else 0 */
     uint32_t aperture_pages;   /* 4 KiB pages that it may map */
     uint64_t place_seq;        /* placements so far: a buffer patched before a newer one is patched again */
@@ -626,8 +629,8 @@ struct vidmm_adapter {
      * what they write. */
     struct vmm_companion *updating;
     struct vmm_packet updating_packet;
+    uint64_t updating_after;   /* newest batch before it */
     bool updating_more, updating_runs; /* packets are yet to be built; one is on its way */
-    struct range updating_range;       /* where its packets have written or are going to */
     struct vidmm_copy_range copy;      /* of the operation in `updating_op` */
     struct vmm_emission updating_op;
     bool batch_open;           /* operations were appended since the last batch, if only without bytes */

@@ -66,6 +66,7 @@ vidmm_status vidmm_alloc_open(struct vidmm_device *d, const struct vidmm_open *f
         return VIDMM_INVALID;
     if (has_open(from->al, d)) return VIDMM_INVALID;
     if (d->model == VIDMM_MODEL_IOMMU && !(from->al->segments & 1u)) return VIDMM_INVALID; /* IOM-06 */
+    if (BROKEN(ad, IOM_08) && d->model == VIDMM_MODEL_IOMMU) return VIDMM_INVALID;
     if (BROKEN(ad, ALC_05) && d->proc != from->dev->proc) return VIDMM_INVALID;
     uint32_t kmd_flags = flags & VIDMM_OPEN_READ_ONLY ? VIDMM_KMD_OPEN_READ_ONLY : 0;
     vidmm_status st = vmm_open_make(d, from->al, kmd_flags, out);

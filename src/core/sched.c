@@ -115,6 +115,7 @@ static void start_packet(struct vidmm_adapter *ad, uint32_t node, struct vmm_pac
     if (st == VIDMM_OK) return;
     list_remove(&p->link);
     n->running_count--;
+    if (p->companion != NULL) vmm_tile_packet_done(ad);
     struct vidmm_device *d = p->ctx != NULL ? p->ctx->dev : NULL;
     if (d != NULL) {
         p->ctx->running--;
@@ -145,14 +146,16 @@ static bool start_paging(struct vidmm_adapter *ad, uint32_t node)
 
 static bool start_client(struct vidmm_adapter *ad, uint32_t node)
 {
-    struct vidmm_context *c = vmm_turn_pick(&ad->node[node]);
+    struct vmm_node *n = &ad->node[node];
+    struct vidmm_context *c = n->wanted && !n->client_next ? NULL : vmm_turn_pick(n);
     if (c == NULL) return false;
+    n->client_next = false;
     give_root(c);
     struct vmm_packet *p = vmm_packet_head(c);
     vmm_turn_taken(c, p);
     c->running++; /* before what follows comes to the head */
     vmm_packet_pop(c);
-    if (c->queued > 0) list_move_back(&ad->node[node].contexts, &c->on_node);
+    if (c->queued > 0) list_move_back(&n->contexts, &c->on_node);
     c->dev->running++;
     c->dev->quantum = false;
     ad->counters->submits++;
@@ -185,7 +188,7 @@ static void complete_packet(struct vidmm_adapter *ad, struct vmm_node *n, struct
     list_remove(&p->link);
     n->running_count--;
     if (p->companion != NULL) {
-        vmm_tile_packet_done(ad, true);
+        vmm_tile_packet_done(ad);
         return;
     }
     if (p->ctx == NULL) {
@@ -246,7 +249,7 @@ void vmm_node_give_back(struct vidmm_adapter *ad, uint32_t node, uint64_t guilty
         n->running_count--;
         p->flags |= VIDMM_SUBMIT_RESUBMISSION;
         if (p->companion != NULL && p->fence_id == guilty) {
-            vmm_tile_packet_done(ad, false);
+            vmm_tile_packet_done(ad);
             continue;
         }
         if (p->ctx == NULL) {
@@ -267,7 +270,7 @@ void vmm_node_drop(struct vidmm_adapter *ad, uint32_t node)
         complete_packet(ad, n, list_entry(l, struct vmm_packet, link));
     for (struct list *l = list_first(&n->paging); l != NULL; l = list_first(&n->paging)) {
         list_remove(l);
-        if (list_entry(l, struct vmm_packet, link)->companion != NULL) vmm_tile_packet_done(ad, false);
+        if (list_entry(l, struct vmm_packet, link)->companion != NULL) vmm_tile_packet_done(ad);
     }
 }
 
@@ -330,8 +333,10 @@ vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_con
     c->dev = d;
     c->ad = ad;
     vidmm_status st = ad->ops->create_context(ad->kmd, &kc);
-    bool made = st == VIDMM_OK;
-    if (made && kc.paging_companion_node >= ad->info.node_count) st = VIDMM_FAILED; /* a broken driver */
+    bool made = st == VIDMM_OK, addresses = made && !in->physical && !kc.use_iommu;
+    uint32_t companion = kc.paging_companion_node; /* where GPU addresses have to mean something */
+    if (made && (companion >= ad->info.node_count || (addresses && !ad->info.node[companion].gpummu)))
+        st = VIDMM_FAILED; /* a broken driver */
     if (st == VIDMM_OK && !in->physical) st = vmm_model_check(d, in->node, kc.use_iommu);
     if (made && st != VIDMM_OK) ad->ops->destroy_context(ad->kmd, kc.handle);
     if (st == VIDMM_OK && in->physical) st = vmm_render_context(c, &kc);

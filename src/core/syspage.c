@@ -53,6 +53,13 @@ const char *vmm_paging_check(const struct vidmm_adapter_info *in)
     return NULL;
 }
 
+bool vmm_paging_reaches_root(const struct vidmm_adapter *ad)
+{
+    uint32_t entries = 1u << ad->info.level[1].index_bits;
+    if (ad->info.update_mode != VIDMM_UPDATE_GPU_VIRTUAL || ad->info.level_count != 2) return true;
+    return ad->ops->get_root_page_table_size(ad->kmd, &entries) <= VMM_SCRATCH_WINDOW;
+}
+
 uint64_t vmm_paging_table_va(const struct vidmm_adapter *ad, const struct vmm_table *leaf)
 {
     uint64_t first = VMM_SCRATCH_START >> ad->shift[1];

@@ -88,7 +88,8 @@ static vidmm_status decode_fence(const struct update_call *c)
 
 static vidmm_status decode(struct update_call *c, uint32_t flags)
 {
-    if (BROKEN(space_of(c)->ad, TIL_01)) return VIDMM_NOT_SUPPORTED;
+    bool none = c->ctx->dev->model == VIDMM_MODEL_IOMMU; /* IOM-11 */
+    if (none || BROKEN(space_of(c)->ad, TIL_01)) return VIDMM_NOT_SUPPORTED;
     if (c->ctx->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (c->ctx->ad->gpu != 0) return VIDMM_NOT_SUPPORTED; /* the privileged space is GPU 0's */
     if (c->ctx->dying || c->n == 0 || (flags & ~(uint32_t)VIDMM_UPDATE_DO_NOT_WAIT)) return VIDMM_INVALID;

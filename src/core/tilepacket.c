@@ -6,10 +6,14 @@
  * An update has been applied to the bindings; what its space owes now is written here instead of by the
  * paging process: copied from where the privileged space shows the pool, or given. Entries that the paging
  * process has to write (of tables above the leaves) make the update wait for its batch as well.
- * Two engines write tables then, so one waits for the other: a packet begins when all entries before it are
- * on their way (paging node: that one works in order) or written, and no paging buffer is built before the
- * packet has completed. It waits for nothing itself, and another node must be idle to get it: so it is
- * short. */
+ * Two engines write tables then, so one waits for the other:
+ *
+ *   wanted   no client's packet starts on the node, and what runs there is asked to stop after a slice
+ *   begun    the node is idle (paging node: it works in order); no paging buffer is built any more
+ *   packets  what paging buffers had to write before is written; one after the other, each the only one
+ *   over     paging buffers go on, and one packet of a client goes before the next update on the node
+ *
+ * So packets are short: they wait for nothing, and nobody's work is between them. */
 #include "core/core.h"
 
 static struct vidmm_process *process_of(const struct vmm_companion *k) { return k->ctx->dev->proc; }
@@ -28,16 +32,46 @@ static bool node_free(const struct vidmm_adapter *ad, uint32_t node)
     return n->running_count == 0 && list_empty(&n->paging) && n->preempt_until == 0 && n->group == 0;
 }
 
-bool vmm_tile_packets_may(const struct vmm_companion *k)
+static bool may_begin(struct vmm_companion *k)
 {
     const struct vidmm_process *p = process_of(k);
-    const struct vidmm_adapter *ad = p->ad;
+    struct vidmm_adapter *ad = p->ad;
     uint32_t node = k->ctx->companion_node;
     if (ad->updating != NULL || ad->silent || k->ctx->dev->holds > 0) return false;
+    if (node != ad->info.paging_node) ad->node[node].wanted = true;
     if (!emitted(&p->space) || !emitted(&p->privileged)) return false;
-    if (node == ad->info.paging_node) return true;
-    return node_free(ad, node) && !vmm_space_flush_pending(&p->space) &&
-           !vmm_space_flush_pending(&p->privileged);
+    return node == ad->info.paging_node || node_free(ad, node);
+}
+
+bool vmm_tile_packets_begin(struct vmm_companion *k)
+{
+    struct vidmm_adapter *ad = process_of(k)->ad;
+    if (ad->updating == NULL && may_begin(k)) {
+        ad->updating = k;
+        ad->updating_after = ad->batch_next - 1;
+        ad->updating_more = true;
+        ad->updating_runs = ad->updating_op.active = false;
+        ad->node[k->ctx->companion_node].wanted = true;
+        ad->node[k->ctx->companion_node].client_next = false;
+        k->ctx->dev->running++;
+    }
+    if (ad->updating != k) return false;
+    return k->ctx->companion_node == ad->info.paging_node || vmm_batch_passed(ad, ad->updating_after);
+}
+
+static void end(struct vidmm_adapter *ad)
+{
+    const struct vidmm_context *c = ad->updating->ctx;
+    c->dev->running--;
+    ad->node[c->companion_node].client_next = true;
+    ad->updating = NULL;
+}
+
+/* Who wants a node says so again in every round. */
+void vmm_tile_packets_round(struct vidmm_adapter *ad)
+{
+    for (uint32_t i = 0; i < ad->info.node_count; i++)
+        ad->node[i].wanted = ad->updating != NULL && ad->updating->ctx->companion_node == i;
 }
 
 /* ---- operations ---- */
@@ -110,8 +144,6 @@ static void next_entries(struct vidmm_process *p, struct vmm_owed *o)
     end = vmm_bind_derive(sp, va, end, &u, e->run);
     uint32_t count = (uint32_t)((end - va) >> VIDMM_PAGE_SHIFT), copied = copy_entries(p, o, va, count);
     ad->counters->updates++;
-    ad->updating_range.start = min_u64(ad->updating_range.start, va);
-    ad->updating_range.end = max_u64(ad->updating_range.end, end);
     if (copied > 0) {
         vmm_owed_advance(o, copied);
         return;
@@ -145,7 +177,6 @@ static void submit(struct vmm_companion *k)
                                    .bytes = p->kernel.kmd.used, .seq = ++p->ad->next_seq };
     packet->flags = VIDMM_SUBMIT_PAGING | (packet->bytes == 0 ? VIDMM_SUBMIT_NULL : 0);
     p->ad->updating_runs = true;
-    k->ctx->dev->running++;
     vmm_packet_push(p->ad, k->ctx->companion_node, packet);
 }
 
@@ -157,21 +188,12 @@ static void build(struct vmm_companion *k)
     vidmm_status st = VIDMM_OK;
     p->kernel.kmd.used = 0;
     while (st == VIDMM_OK && (e->active || next_op(p))) {
-        st = ad->ops->build_paging_buffer(ad->kmd, &p->kernel.kmd, &e->op, &e->multipass);
+        st = vmm_batch_build(ad, &p->kernel.kmd, &e->op, &e->multipass);
         e->active = st == VIDMM_BUFFER_FULL;
     }
     ad->updating_more = e->active;
-    if (st == VIDMM_OK || (st == VIDMM_BUFFER_FULL && p->kernel.kmd.used > 0)) submit(k);
+    if (st == VIDMM_OK || st == VIDMM_BUFFER_FULL) submit(k);
     else vmm_adapter_remove(ad); /* PAG-26 */
-}
-
-void vmm_tile_packets_begin(struct vmm_companion *k)
-{
-    struct vidmm_adapter *ad = process_of(k)->ad;
-    ad->updating = k;
-    ad->updating_more = true;
-    ad->updating_runs = ad->updating_op.active = false;
-    ad->updating_range = (struct range){ UINT64_MAX, 0 };
 }
 
 bool vmm_tile_packets_step(struct vmm_companion *k)
@@ -185,26 +207,21 @@ bool vmm_tile_packets_step(struct vmm_companion *k)
         build(k);
         return false;
     }
-    ad->updating = NULL;
+    end(ad);
     bool left = vmm_owed_any(sp) || sp->flush_all || sp->flush_count > 0;
     u->wait_seq = left ? sp->flush_seq : 0;
     return true;
 }
 
-/* What packets have written, or did not come to, is derived once more, by the paging process: not only what
- * the update changed, for they write all that the space owes. */
+/* The leaf tables are derived once more, by the paging process: all, since packets also write what others
+ * have changed meanwhile. */
 static void leave_to_paging(struct vmm_companion *k)
 {
     struct vmm_space *sp = &process_of(k)->space;
-    struct vidmm_adapter *ad = sp->ad;
-    ad->updating_more = false;
-    if (ad->silent) return; /* everything will be written again, or nothing any more */
-    for (struct vmm_table *t = sp->tables.root; t != NULL; t = vmm_table_next(t)) {
-        uint64_t start = vmm_table_start(sp, t);
-        struct range r = { start, start + (1ull << ad->shift[1]) };
-        r = range_intersect(r, ad->updating_range);
-        if (t->level == 0 && !range_is_empty(r)) vmm_owe_range(sp, r);
-    }
+    sp->ad->updating_more = false;
+    if (sp->ad->silent) return; /* everything will be written again, or nothing any more */
+    for (struct vmm_table *t = sp->tables.root; t != NULL; t = vmm_table_next(t))
+        if (t->level == 0) vmm_owe_entries(sp, t, 0, t->entries, false);
     vmm_space_flush(sp, (struct range){ 0, UINT64_MAX });
 }
 
@@ -212,14 +229,10 @@ bool vmm_tile_packets_enough(struct vmm_companion *k)
 {
     struct vidmm_adapter *ad = process_of(k)->ad;
     if (ad->updating != k) return false;
-    leave_to_paging(k);
-    if (!ad->updating_runs) ad->updating = NULL;
-    return ad->updating_runs;
+    bool runs = ad->updating_runs;
+    if (list_entry(list_first(&k->updates), struct vmm_update, link)->applied) leave_to_paging(k);
+    if (!runs) end(ad);
+    return runs;
 }
 
-void vmm_tile_packet_done(struct vidmm_adapter *ad, bool executed)
-{
-    ad->updating->ctx->dev->running--;
-    ad->updating_runs = false;
-    if (!executed) leave_to_paging(ad->updating);
-}
+void vmm_tile_packet_done(struct vidmm_adapter *ad) { ad->updating_runs = false; }

@@ -43,10 +43,11 @@ static int32_t against(int32_t r, const struct vmm_packet *front)
     return r == RANK_PATIENT ? front->rank : r;
 }
 
-/* The highest rank that waits for the packet at the front to go away: behind it or not yet on the node. */
+/* The highest rank that waits for the packet at the front to go away: behind it or not yet on the node. A
+ * companion that wants the node is an equal. */
 static int32_t contender(const struct vmm_node *n, const struct vmm_packet *front)
 {
-    int32_t best = RANK_NONE;
+    int32_t best = n->wanted ? front->rank : RANK_NONE;
     LIST_FOREACH(it, &n->running) {
         const struct vmm_packet *p = list_entry(it, struct vmm_packet, link);
         bool other = p->ctx != NULL && p->ctx != front->ctx;

@@ -509,7 +509,7 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     hold(w, d->state != VIDMM_DEVICE_ACTIVE || !w->ad->removed, 19, "a device outlived its adapter");
     LIST_FOREACH(it, &d->contexts) running += list_entry(it, struct vidmm_context, on_device)->running;
     LINK_FOREACH(g, w->ad) {
-        running += g->updating != NULL && g->updating_runs && g->updating->ctx->dev == d;
+        running += g->updating != NULL && g->updating->ctx->dev == d;
         hold(w, d->state != VIDMM_DEVICE_ACTIVE || !g->lost || !vmm_device_uses(d, g), 19,
              "a device outlived a gpu that it uses");
     }

@@ -13,6 +13,15 @@ static void one_line(const char *text)
         fail_msg("not one line that starts with 'vidmm: ':\n%s", text);
 }
 
+static void is_refused(const char *line, const char *part)
+{
+    struct outcome *o = command_run(line);
+    if (o->status != 2) fail_msg("%s: status %d", line, o->status);
+    one_line(o->err);
+    command_has(o->err, part);
+    assert_string_equal(o->out, "");
+}
+
 /* A user who mistypes gets a manual, a core dump or silence instead of the one thing that was wrong. */
 static void wrong_use_is_one_line_and_status_2(void **state)
 {
@@ -60,15 +69,16 @@ static void wrong_use_is_one_line_and_status_2(void **state)
         {"$vidmm run --report '' -- true", "--report"},
         {"$vidmm run --report - --report-format xml -- true", "xml"},
         {"$vidmm run --report-format json -- true", "--report FILE"},
+        {"$vidmm compare now", "now"},
+        {"$vidmm compare --size", "--size"},
+        {"$vidmm compare --size 1M,", "1M,"},
+        {"$vidmm compare --size 1000", "1000"},
+        {"$vidmm compare --size 8G", "8G"},
+        {"$vidmm compare --size -1M", "-1M"},
+        {"$vidmm compare --size 1M,1M,1M,1M,1M,1M,1M,1M,1M", "more than 8"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof uses / sizeof uses[0]; i++) {
-        struct outcome *o = command_run(uses[i][0]);
-        if (o->status != 2) fail_msg("%s: status %d", uses[i][0], o->status);
-        one_line(o->err);
-        command_has(o->err, uses[i][1]);
-        assert_string_equal(o->out, "");
-    }
+    for (size_t i = 0; i < sizeof uses / sizeof uses[0]; i++) is_refused(uses[i][0], uses[i][1]);
 }
 
 static void help_version_profiles_go_to_stdout(void **state)
@@ -283,6 +293,29 @@ static void programs_run_on_shared_addresses(void **state)
 }
 
 /* Without any library of ours the message must say where it was looked for. */
+/* Pages that a TLB of 512 cannot hold: each miss asks for what the ways of addressing differ in. */
+static void compare_counts_references_exactly(void **state)
+{
+    (void)state;
+    struct outcome *o = command_run(
+        "d=$(mktemp -d) && $vidmm compare --size 16M --json $d/c.json --tsv /dev/null && python3 -c '\n"
+        "import json, sys\n"
+        "d = {w[\"way\"]: w for w in json.load(open(sys.argv[1]))}\n"
+        "for k, n in ((\"gpummu-4k\", 4), (\"gpummu-64k\", 5), (\"iommu-4\", 6), (\"iommu-5\", 7)):\n"
+        "    a = d[k][\"access\"][0][\"random\"]\n"
+        "    assert abs(a[\"references\"] - n * a[\"walks\"]) < 1e-9, k\n"
+        "    assert (a[\"walks\"] > 0.8) == (k != \"gpummu-64k\"), k\n"
+        "assert d[\"physical\"][\"access\"][0][\"random\"][\"references\"] == 0\n"
+        "assert d[\"iommu-4\"][\"allocation\"][\"entries\"] == 0\n"
+        "assert d[\"gpummu-4k\"][\"allocation\"][\"entries\"] >= 256\n"
+        "assert d[\"iommu-5\"][\"touch\"][\"cold_ns\"] > 0\n' $d/c.json; s=$?; rm -r $d; exit $s");
+    if (o->status != 0) fail_msg("status %d\n%s%s", o->status, o->out, o->err);
+    command_has(o->out, "IoMmu, 5 levels");
+    o = command_run("$vidmm compare --size 64K --json /nonexistent/c.json");
+    assert_int_equal(o->status, 125);
+    command_has(o->err, "/nonexistent/c.json");
+}
+
 static void missing_library_is_named(void **state)
 {
     (void)state;
@@ -314,6 +347,7 @@ int main(int argc, char **argv)
         VT_TEST(verbose_shows_the_choice, "", NULL),
         VT_TEST(adapters_as_programs_see_them, "", NULL),
         VT_TEST(programs_run_on_shared_addresses, "IOM-02 IOM-11", NULL),
+        VT_TEST(compare_counts_references_exactly, "", NULL),
         VT_TEST(missing_library_is_named, "", NULL),
     };
     return vt_main(argc, argv, "cli", cases, VT_COUNT(cases));

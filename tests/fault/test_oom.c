@@ -514,28 +514,31 @@ static uint32_t exhaust(struct oom *o, const struct operation *op, enum failing 
     return 0;
 }
 
+/* The adapter on which all is tried. */
 enum machine { PLAIN, ONLY_IOMMU, BOTH, LINKED };
+struct ground { enum ref_format format; enum vidmm_update_mode mode; enum machine machine; };
 
-static void open_fixture(struct oom *o, enum ref_format format, enum machine machine)
+static void open_ground(struct oom *o, struct ground g)
 {
     struct fx_options in;
-    fx_options(&in, format);
-    in.machine_iommu = in.ref.iommu = machine == ONLY_IOMMU || machine == BOTH;
-    in.ref.no_gpummu = machine == ONLY_IOMMU;
-    if (machine == LINKED) fx_add_peer(&in, REF_FORMAT_B);
+    fx_options(&in, g.format);
+    in.ref.update_mode = g.mode;
+    in.machine_iommu = in.ref.iommu = g.machine == ONLY_IOMMU || g.machine == BOTH;
+    in.ref.no_gpummu = g.machine == ONLY_IOMMU;
+    if (g.machine == LINKED) fx_add_peer(&in, REF_FORMAT_B);
     (void)fx_open(&o->fx, &in);
-    if (machine == PLAIN || machine == LINKED) client_open(&o->c, &o->fx, NULL);
+    if (g.machine == PLAIN || g.machine == LINKED) client_open(&o->c, &o->fx, NULL);
     else client_open_shared(&o->c, &o->fx, NULL);
 }
 
-static uint32_t run_fresh(const struct operation *op, enum ref_format format, enum machine machine,
-                          enum failing what, uint32_t k, bool *done)
+static uint32_t run_fresh(const struct operation *op, struct ground g, enum failing what, uint32_t k,
+                          bool *done)
 {
     struct oom o;
     memset(&o, 0, sizeof o);
     void *raw = test_malloc(KIB(20));
     o.host = (void *)(((uintptr_t)raw + PAGE - 1) & ~(uintptr_t)(PAGE - 1));
-    open_fixture(&o, format, machine);
+    open_ground(&o, g);
     if (op->prepare != NULL) op->prepare(&o);
     fx_settle(&o.fx);
     k = exhaust(&o, op, what, k, done);
@@ -548,19 +551,17 @@ static uint32_t run_fresh(const struct operation *op, enum ref_format format, en
 }
 
 /* How many failures the operation met. */
-static uint32_t run_operation(const struct operation *op, enum ref_format format, enum machine machine,
-                              enum failing what)
+static uint32_t run_operation(const struct operation *op, struct ground g, enum failing what)
 {
     uint32_t k = 1;
-    for (bool done = false; !done;) k = run_fresh(op, format, machine, what, k, &done);
+    for (bool done = false; !done;) k = run_fresh(op, g, what, k, &done);
     return k - 2;
 }
 
-static void run_all(enum ref_format format, enum failing what, uint32_t at_least)
+static void run_all(struct ground g, enum failing what, uint32_t at_least)
 {
     uint32_t met = 0;
-    for (size_t i = 0; i < VT_COUNT(operations); i++)
-        met += run_operation(&operations[i], format, PLAIN, what);
+    for (size_t i = 0; i < VT_COUNT(operations); i++) met += run_operation(&operations[i], g, what);
     print_message("%u failures met\n", met);
     assert_true(met >= at_least); /* a loop that never fails anything proves nothing */
 }
@@ -572,7 +573,8 @@ static void shared_addresses(void **state)
     for (size_t i = 0; i < VT_COUNT(shared_operations); i++)
         for (int machine = ONLY_IOMMU; machine <= BOTH; machine++)
             for (int what = 0; what < FAIL_KINDS; what++)
-                met += run_operation(&shared_operations[i], REF_FORMAT_A, (enum machine)machine,
+                met += run_operation(&shared_operations[i],
+                                     (struct ground){ .machine = (enum machine)machine },
                                      (enum failing)what);
     print_message("%u failures met\n", met);
     assert_true(met >= 40);
@@ -580,34 +582,80 @@ static void shared_addresses(void **state)
 
 static void linked_gpus(void **state)
 {
+    const struct ground on = { REF_FORMAT_C, VIDMM_UPDATE_CPU_VIRTUAL, LINKED };
     uint32_t met = 0;
     (void)state;
     for (size_t i = 0; i < VT_COUNT(link_operations); i++)
         for (int what = 0; what < FAIL_KINDS; what++)
-            met += run_operation(&link_operations[i], REF_FORMAT_C, LINKED, (enum failing)what);
+            met += run_operation(&link_operations[i], on, (enum failing)what);
     print_message("%u failures met\n", met);
     assert_true(met >= 30);
 }
 
-static void bookkeeping_memory_format_a(void **state) { (void)state; run_all(REF_FORMAT_A, FAIL_ALLOC, 40); }
-static void bookkeeping_memory_format_b(void **state) { (void)state; run_all(REF_FORMAT_B, FAIL_ALLOC, 40); }
-static void system_frames_format_a(void **state) { (void)state; run_all(REF_FORMAT_A, FAIL_FRAMES, 3); }
-static void system_frames_format_b(void **state) { (void)state; run_all(REF_FORMAT_B, FAIL_FRAMES, 3); }
-static void driver_create_calls(void **state) { (void)state; run_all(REF_FORMAT_A, FAIL_DRIVER, 3); }
+static void run_mode(enum vidmm_update_mode mode, enum failing what, uint32_t at_least)
+{
+    run_all((struct ground){ REF_FORMAT_A, mode, PLAIN }, what, at_least);
+    run_all((struct ground){ REF_FORMAT_B, mode, PLAIN }, what, at_least);
+}
+
+static void bookkeeping_memory(void **state)
+{
+    (void)state;
+    run_mode(VIDMM_UPDATE_CPU_VIRTUAL, FAIL_ALLOC, 40);
+}
+
+static void system_frames(void **state)
+{
+    (void)state;
+    run_mode(VIDMM_UPDATE_CPU_VIRTUAL, FAIL_FRAMES, 3);
+}
+
+static void driver_create_calls(void **state)
+{
+    (void)state;
+    run_mode(VIDMM_UPDATE_CPU_VIRTUAL, FAIL_DRIVER, 3);
+}
+
+/* Page tables written by the GPU: what calls show in the privileged space needs memory, too. */
+static void bookkeeping_memory_gpu_virtual(void **state)
+{
+    (void)state;
+    run_mode(VIDMM_UPDATE_GPU_VIRTUAL, FAIL_ALLOC, 40);
+}
+
+static void system_frames_gpu_virtual(void **state)
+{
+    (void)state;
+    run_mode(VIDMM_UPDATE_GPU_VIRTUAL, FAIL_FRAMES, 3);
+}
+
+static void driver_create_calls_gpu_virtual(void **state)
+{
+    (void)state;
+    run_mode(VIDMM_UPDATE_GPU_VIRTUAL, FAIL_DRIVER, 3);
+}
+
+static void gpu_physical(void **state)
+{
+    (void)state;
+    run_mode(VIDMM_UPDATE_GPU_PHYSICAL, FAIL_ALLOC, 40);
+    run_mode(VIDMM_UPDATE_GPU_PHYSICAL, FAIL_FRAMES, 3);
+}
 
 /* ---- bring-up, and what must work without any memory ---------------------------------------------- */
 
 static void adapter_creation_leaks_nothing(void **state)
 {
     (void)state;
-    for (int format = 0; format < 2; format++) {
+    for (int i = 0; i < 6; i++) {
         for (uint64_t k = 1;; k++) {
             struct fixture fx;
             struct fx_options in;
             struct vidmm_adapter_config cfg;
             struct world *w = world_create(&(struct world_options){ .seed = 1 });
             struct world_accounts acc;
-            fx_options(&in, (enum ref_format)format);
+            fx_options(&in, i % 2 == 0 ? REF_FORMAT_A : REF_FORMAT_B);
+            in.ref.update_mode = (uint32_t)i / 2;
             assert_int_equal(ref_create(&in.ref, &fx.ref), VIDMM_OK);
             cfg = (struct vidmm_adapter_config){ .struct_size = sizeof cfg, .platform = world_platform(w),
                                                  .ops = ref_ops(), .kmd = fx.ref };
@@ -632,12 +680,11 @@ static void adapter_creation_leaks_nothing(void **state)
 static void giving_back_needs_no_memory(void **state)
 {
     (void)state;
-    for (int format = 0; format < 2; format++) {
+    for (int i = 0; i < 6; i++) {
         struct oom o;
         uint64_t trim;
         memset(&o, 0, sizeof o);
-        fx_open_format(&o.fx, (enum ref_format)format);
-        client_open(&o.c, &o.fx, NULL);
+        open_ground(&o, (struct ground){ (enum ref_format)(i % 2), (enum vidmm_update_mode)(i / 2), PLAIN });
         make_mapping(&o);
         client_resident(&o.c, o.second);
         world_fail(o.fx.world, WORLD_ALLOC, 1, true);
@@ -657,13 +704,15 @@ static void giving_back_needs_no_memory(void **state)
 }
 
 static const struct vt_case cases[] = {
-    VT_TEST(bookkeeping_memory_format_a, "", NULL),
-    VT_TEST(bookkeeping_memory_format_b, "", NULL),
-    VT_TEST(system_frames_format_a, "", NULL),
-    VT_TEST(system_frames_format_b, "", NULL),
+    VT_TEST(bookkeeping_memory, "", NULL),
+    VT_TEST(system_frames, "", NULL),
     VT_TEST(driver_create_calls, "", NULL),
     VT_TEST(shared_addresses, "", NULL),
     VT_TEST(linked_gpus, "", NULL),
+    VT_TEST(bookkeeping_memory_gpu_virtual, "", NULL),
+    VT_TEST(system_frames_gpu_virtual, "", NULL),
+    VT_TEST(driver_create_calls_gpu_virtual, "", NULL),
+    VT_TEST(gpu_physical, "", NULL),
     VT_TEST(adapter_creation_leaks_nothing, "", NULL),
     VT_TEST(giving_back_needs_no_memory, "", NULL),
 };

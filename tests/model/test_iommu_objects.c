@@ -149,27 +149,20 @@ static void the_verifier_knows_who_stays_at_home(void **state)
     fx_close(&f);
 }
 
-/* What whoever lets a second process open an allocation has to do for it: lists, and its address there. */
-static struct vidmm_open *second_open(struct client *c, struct vidmm_open *first)
+static uint64_t pointer(struct vidmm_open *op)
 {
-    struct vidmm_open *op = vmm_new(c->fx->ad, sizeof *op);
-    assert_non_null(op);
-    op->dev = c->device;
-    assert_int_equal(vmm_iommu_open(op, first->al), VIDMM_OK);
-    op->al = first->al;
-    op->id = ++c->fx->ad->next_id;
-    list_push_back(&op->al->opens, &op->on_alloc);
-    list_push_back(&c->device->opens, &op->on_device);
-    return op;
+    void *cpu = NULL;
+    vidmm_status st = vidmm_open_lock(op, &cpu); /* PENDING: the bytes are on their way home */
+    assert_true(st == VIDMM_OK || st == VIDMM_PENDING);
+    assert_int_equal(vidmm_open_unlock(op), VIDMM_OK);
+    return (uint64_t)(uintptr_t)cpu;
 }
 
-static void second_close(struct client *c, struct vidmm_open *op)
+static struct vidmm_open *opened(struct client *c, const struct vidmm_open *first)
 {
-    assert_true(vmm_iommu_close(op));
-    list_remove(&op->on_alloc);
-    list_remove(&op->on_device);
-    vmm_delete(c->fx->ad, op, sizeof *op);
-    c->fx->ad->room = true;
+    struct vidmm_open *op = NULL;
+    assert_int_equal(vidmm_alloc_open(c->device, first, 0, &op), VIDMM_OK);
+    return op;
 }
 
 /* One in video memory of a GpuMmu process comes home when an IoMmu process opens it, before that one's
@@ -195,12 +188,13 @@ static void an_open_in_another_process_has_its_own_pointer(void **state)
     hold_paging(&f, true);
     assert_int_equal(vidmm_make_resident(g.queue, &other, 1, 0, &value, &trim), VIDMM_PENDING);
     for (int i = 0; i < 100; i++) (void)world_turn(f.world);
-    struct vidmm_open *in_a = second_open(&a, op), *in_b = second_open(&b, op);
-    assert_true(in_a->shared != in_b->shared);
+    struct vidmm_open *in_a = opened(&a, op), *in_b = opened(&b, op);
+    uint64_t at_a = pointer(in_a), at_b = pointer(in_b);
+    assert_true(at_a != at_b);
     client_resident(&a, in_a);
     client_resident(&b, in_b);
     uint64_t heap = commit(&a, 64);
-    uint32_t n = ref_emit_copy(words, heap, in_a->shared, KIB(256));
+    uint32_t n = ref_emit_copy(words, heap, at_a, KIB(256));
     assert_int_equal(client_submit_on(&a, a.context, words, n), VIDMM_OK);
     for (int i = 0; i < 2000; i++) (void)world_turn(f.world);
     hold_paging(&f, false);
@@ -210,17 +204,49 @@ static void an_open_in_another_process_has_its_own_pointer(void **state)
     fx_verify(&f);
     vidmm_open_placement(op, &at);
     assert_int_equal(at.segment, 0);
-    gpu_fill(&b, in_b->shared, 0x88, KIB(256)); /* one content */
-    assert_int_equal(cpu_load(&a, in_a->shared + 8), 0x8800000088ull);
+    gpu_fill(&b, at_b, 0x88, KIB(256)); /* one content */
+    assert_int_equal(cpu_load(&a, at_a + 8), 0x8800000088ull);
     assert_true(gpu_sum(&g, va, KIB(256)) == sum_of_pattern(0x88, KIB(256)));
     client_evict(&a, in_a);
     client_evict(&b, in_b);
     fx_settle(&f);
-    second_close(&a, in_a);
-    second_close(&b, in_b);
+    vidmm_open_close(in_a, 0);
+    vidmm_open_close(in_b, 0);
     fx_settle(&f);
     vidmm_open_placement(op, &at);
     assert_int_equal(at.segment, 1); /* and it goes back when they have gone */
+    fx_close(&f);
+}
+
+/* What only video memory can hold is not opened by a process that cannot reach it; what is left of a resource
+ * when its creator has gone stays where it is. */
+static void shared_memory_outlives_its_creator(void **state)
+{
+    struct fixture f;
+    struct client g, a, b;
+    struct vidmm_open *none;
+    (void)state;
+    open_machine(&f, BOTH);
+    client_open(&g, &f, NULL);
+    client_open_shared(&a, &f, NULL);
+    client_open_shared(&b, &f, NULL);
+    struct fx_alloc only = {.bytes = KIB(64), .set = SET_64K, .preferred = 1};
+    struct vidmm_open *local = client_alloc(&g, &only);
+    uint64_t hash = vidmm_state_hash(f.ad);
+    assert_int_equal(vidmm_alloc_open(a.device, local, 0, &none), VIDMM_INVALID);
+    assert_true(hash == vidmm_state_hash(f.ad));
+    struct vidmm_open *in_a = client_alloc(&a, &(struct fx_alloc){.bytes = KIB(64), .set = SET_SYSTEM});
+    client_resident(&a, in_a);
+    struct vidmm_open *in_b = opened(&b, in_a);
+    client_resident(&b, in_b);
+    uint64_t at = pointer(in_b);
+    gpu_fill(&a, pointer(in_a), 0x99, KIB(64));
+    fx_forget(&f, a.process);
+    vidmm_process_destroy(a.process);
+    fx_settle(&f);
+    assert_int_equal(cpu_load(&b, at + KIB(63)), 0x9900000099ull);
+    assert_int_equal(gpu_read(&b, at), 0x99);
+    assert_true(pointer(in_b) == at);
     fx_close(&f);
 }
 
@@ -232,14 +258,6 @@ static struct vidmm_open *primary(struct client *c, uint64_t bytes)
                                                                .primary = true});
     client_resident(c, op);
     return op;
-}
-
-static uint64_t pointer(struct vidmm_open *op)
-{
-    void *cpu = NULL;
-    assert_int_equal(vidmm_open_lock(op, &cpu), VIDMM_OK);
-    assert_int_equal(vidmm_open_unlock(op), VIDMM_OK);
-    return (uint64_t)(uintptr_t)cpu;
 }
 
 static uint32_t scanned(struct fixture *f, uint64_t offset)
@@ -443,7 +461,8 @@ int main(int argc, char **argv)
         VT_TEST(allocations_are_system_memory_at_one_address, "ALC-06", "ALC-06"),
         VT_TEST(what_came_before_the_model_waits_at_home, "ADP-11", NULL),
         VT_TEST(residency_is_asked_for_as_ever, "RES-02", "RES-02"),
-        VT_TEST(an_open_in_another_process_has_its_own_pointer, "IOM-12", NULL),
+        VT_TEST(an_open_in_another_process_has_its_own_pointer, "IOM-08 IOM-12", "IOM-08"),
+        VT_TEST(shared_memory_outlives_its_creator, "IOM-06 IOM-08 ALC-26", "IOM-08"),
         VT_TEST(primaries_are_mapped_while_they_are_displayed, "IOM-07 SEG-16", "IOM-07"),
         VT_TEST(the_display_never_reads_what_is_not_mapped, "IOM-07", NULL),
         VT_TEST(what_can_be_displayed_is_known, "IOM-09", "IOM-09"),

@@ -68,6 +68,25 @@ static void op_hang(struct sim *s)
     if (hang_packet(s, d)) sim_of(d)->hang_doom = true;
 }
 
+/* The node hangs that the packets of companions are on, and time passes. */
+void hang_companions(struct sim *s)
+{
+    uint32_t node = s->ro.companion_node != 0 ? s->ro.companion_node - 1 : REF_NODE_PAGING;
+    struct softgpu_knobs k;
+    if (!s->temper.hangs || !sim_chance(s, node == REF_NODE_PAGING ? 12 : 4)) return;
+    sim_say(s, "node %u hangs", node);
+    sim_turns(s, sim_below(s, 12));
+    softgpu_get_knobs(s->gpu, &k);
+    uint32_t had = k.hang_nodes;
+    k.hang_nodes |= 1u << node;
+    s->hung_nodes |= k.hang_nodes;
+    softgpu_set_knobs(s->gpu, &k);
+    sim_turns(s, 3000);
+    softgpu_get_knobs(s->gpu, &k); /* a fault that was to come may have come */
+    k.hang_nodes = had;
+    softgpu_set_knobs(s->gpu, &k);
+}
+
 static void op_remove(struct sim *s)
 {
     if (!s->temper.faults || s->model->lost || !sim_chance(s, 120)) return;

@@ -318,7 +318,9 @@ static void op_update(struct sim *s)
     struct model_answer a = model_update(c->dev, &u);
     vidmm_status st = vidmm_va_update(c->core, p.op, p.n, c->tiles->fence, value,
                                       no_wait ? VIDMM_UPDATE_DO_NOT_WAIT : 0);
-    if (sim_status(s, a, st)) accepted(s, c, &p, &u, value);
+    if (!sim_status(s, a, st)) return;
+    accepted(s, c, &p, &u, value);
+    hang_companions(s);
 }
 
 const struct sim_op ops_tile[] = {{"update", op_update, 20}, {NULL, NULL, 0}};

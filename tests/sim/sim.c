@@ -191,6 +191,9 @@ static void add_up(struct sim *s, struct sim_totals *t)
     t->removals += s->model->lost;
     t->updates += s->totals.updates;
     t->updates_waiting += s->totals.updates_waiting;
+    t->tile_packets += s->totals.tile_packets;
+    t->tile_packets_elsewhere += s->totals.tile_packets_elsewhere;
+    t->tile_packets_cut += s->totals.tile_packets_cut;
     t->hw_commands += s->totals.hw_commands;
     t->hw_waits += s->totals.hw_waits;
     t->hw_signals += s->totals.hw_signals;

@@ -122,6 +122,7 @@ struct sim_totals {
     uint64_t maps, reserves, frees, residents, evicts, over_budget, page_ins, page_outs, fills, evictions,
         demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read,
         timeouts, adapter_resets, removals, preemptions, updates, updates_waiting,
+        tile_packets, tile_packets_elsewhere, tile_packets_cut,
         hw_commands, hw_waits, hw_signals, rings, victims, hw_ended;
 };
 
@@ -245,6 +246,7 @@ bool queue_wait(struct sim *, struct sim_context *, struct vidmm_fence *, uint64
 bool queue_raise(struct sim *, struct sim_context *, struct vidmm_fence *, uint64_t value);
 void give_work(struct sim *, struct sim_context *); /* commands, if it can take any */
 bool hang_packet(struct sim *, struct model_device *);
+void hang_companions(struct sim *); /* now and then, behind an update */
 void context_forget(struct sim *, struct sim_context *); /* packets are not looked at any more */
 void context_seen(struct sim *, struct sim_context *);
 uint32_t context_pending(const struct sim_context *);

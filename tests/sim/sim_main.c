@@ -62,6 +62,8 @@ static void tell(const struct sim_totals *t)
         {"devices stopped for a move", t->suspends}, {"flushes", t->flushes}, {"page tables made", t->tables},
         {"root resizes", t->root_resizes}, {"packets completed", t->submits}, {"faults", t->faults},
         {"tile updates", t->updates}, {"... in step with packets", t->updates_waiting},
+        {"packets of companions", t->tile_packets}, {"... elsewhere", t->tile_packets_elsewhere},
+        {"... cut short", t->tile_packets_cut},
         {"commands in hardware queues", t->hw_commands}, {"... waits", t->hw_waits},
         {"... signals", t->hw_signals}, {"commands in rings", t->rings},
         {"doorbells that made way", t->victims}, {"hardware queues of lost devices", t->hw_ended},

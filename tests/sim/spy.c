@@ -19,6 +19,8 @@ static struct {
     struct vidmm_kmd_hw_ops hw;
     const struct vidmm_kmd_ops *next;
     struct spied context[SPIED_MAX], queue[SPIED_MAX];
+    void *paging;                         /* the context of the paging process */
+    uint64_t companion[VIDMM_NODES_MAX];  /* fence id of the newest packet of a companion */
     bool silent; /* reset_from_timeout without a restart yet, or removed */
 } spy;
 
@@ -134,6 +136,32 @@ static void disconnect_doorbell(void *kmd, void *queue)
     spy.next->hw->disconnect_doorbell(kmd, queue);
 }
 
+/* The paging process' context is the first of the system. */
+static vidmm_status create_any_context(void *kmd, struct vidmm_kmd_context *c)
+{
+    vidmm_status st = spy.next->create_context(kmd, c);
+    if (st == VIDMM_OK && spy.paging == NULL) spy.paging = c->handle;
+    return st;
+}
+
+static vidmm_status submit(void *kmd, const struct vidmm_kmd_submit *in)
+{
+    touches();
+    if ((in->flags & VIDMM_SUBMIT_PAGING) != 0 && in->context != spy.paging) {
+        spy.companion[in->node] = in->fence_id;
+        spy.sim->totals.tile_packets++;
+        spy.sim->totals.tile_packets_elsewhere += in->node != REF_NODE_PAGING;
+    }
+    return spy.next->submit_command_virtual(kmd, in);
+}
+
+static vidmm_status reset_engine(void *kmd, uint32_t node, uint64_t *last)
+{
+    vidmm_status st = spy.next->reset_engine(kmd, node, last);
+    spy.sim->totals.tile_packets_cut += *last != 0 && *last == spy.companion[node];
+    return st;
+}
+
 static vidmm_status reset_all(void *kmd)
 {
     vidmm_status st = spy.next->reset_from_timeout(kmd);
@@ -173,6 +201,9 @@ const struct vidmm_kmd_ops *spy_ops(struct sim *s)
     spy.hw.submit_signal = submit_signal;
     spy.hw.connect_doorbell = connect_doorbell;
     spy.hw.disconnect_doorbell = disconnect_doorbell;
+    spy.ops.create_context = create_any_context;
+    spy.ops.submit_command_virtual = submit;
+    spy.ops.reset_engine = reset_engine;
     spy.ops.set_root_page_table = set_root;
     spy.ops.reset_from_timeout = reset_all;
     spy.ops.restart_from_timeout = restart_all;

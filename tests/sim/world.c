@@ -32,6 +32,7 @@ static void choose_options(struct sim *s)
     o->update_mode = s->opt.update >= 0 ? (uint32_t)s->opt.update : (uint32_t)sim_below(s, 3);
     /* What the GPU writes need not be in the CPU's reach. */
     o->segment[1].no_cpu_access = o->update_mode != VIDMM_UPDATE_CPU_VIRTUAL && sim_chance(s, 4);
+    o->companion_node = (uint32_t)sim_below(s, REF_NODE_PAGING + 2);
     o->physical = sim_chance(s, 2);
     if (o->physical) o->segment[2].bytes = KIB(512) << sim_below(s, 5); /* often too small for everybody */
     o->iommu = sim_chance(s, 3);

@@ -11,6 +11,7 @@ import importlib  # noqa: E402
 import suites     # noqa: E402
 import tidy       # noqa: E402
 
+seeds = importlib.import_module('seeds')
 requirements = importlib.import_module('requirements')
 run_tests = importlib.import_module('run-tests')
 PASS = ['PASS', 's', 'a', 'VA-01']
@@ -98,8 +99,15 @@ def setup_script():
         'apt-get install -y --no-install-recommends'
 
 
+def pages():
+    with open(seeds.PAGE, encoding='utf-8') as f:
+        yield 'docs/seeds.md is what tools/seeds.py writes', f.read() == seeds.page(), True
+    binding = [row for row, (ring, _) in suites.load_catalogue().items() if ring == 'S']
+    yield 'docs/seeds.tsv names every binding row', sorted(seeds.names()), sorted(binding)
+
+
 def main():
-    rows = list(verdicts()) + list(tallies()) + list(judgements()) + list(setup_script())
+    rows = list(verdicts()) + list(tallies()) + list(judgements()) + list(setup_script()) + list(pages())
     tidy.log('BEGIN', 'tools', str(len(rows)))
     for what, got, wanted in rows:
         print('%s %s%s' % ('ok  ' if got == wanted else 'FAIL', what,

@@ -306,6 +306,11 @@ static vidmm_status build(struct fx *f, struct vidmm_paging_buffer *b, const str
                           uint64_t *multipass)
 {
     bool flush = op->code == VIDMM_OP_FLUSH_TLB;
+    if (f->hooks.fail_build == op->code) return VIDMM_FAILED;
+    if (f->hooks.full_build == op->code && f->hooks.full_count > 0) {
+        f->hooks.full_count--;
+        return VIDMM_BUFFER_FULL;
+    }
     if (flush && f->hooks.swallow_flushes) return VIDMM_OK;
     if (flush && f->hooks.full_flushes && b->used > 0 && *multipass == 0) {
         *multipass = op->flush.start_va + 1;
@@ -349,7 +354,8 @@ static vidmm_status rec_submit(void *kmd, const struct vidmm_kmd_submit *s)
         f->hooks.fail_submit = VIDMM_OK;
         return e->status;
     }
-    vidmm_status st = next()->submit_command_virtual(f->ref, s);
+    bool refused = s->context != NULL && s->context == f->hooks.refused_context;
+    vidmm_status st = refused ? VIDMM_FAILED : next()->submit_command_virtual(f->ref, s);
     f->log.event[f->log.count - 1].status = st;
     return st;
 }

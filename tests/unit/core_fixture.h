@@ -71,6 +71,10 @@ struct hooks {
     void (*context)(struct vidmm_kmd_context *);  /* what create_context answered */
     vidmm_status fail_render, fail_patch; /* of the next render; of every patch */
     vidmm_status fail_submit;         /* of the next packet that is not paging */
+    void *refused_context;            /* of which every submission fails */
+    enum vidmm_op_code fail_build;    /* of such operations */
+    enum vidmm_op_code full_build;    /* the next n of such operations: BUFFER_FULL, with nothing done */
+    uint32_t full_count;
     vidmm_status fail_stop_all, fail_restart_all; /* what reset_ and restart_from_timeout answer */
     uint64_t last_aborted;            /* what reset_engine says was cut short, if not 0 */
     uint32_t context_flags_seen;

@@ -193,6 +193,28 @@ static vidmm_status start_without(enum ref_format format, void (*change)(struct 
     return st;
 }
 
+static uint64_t huge_root(void *kmd, uint32_t *entries)
+{
+    (void)kmd;
+    return (uint64_t)*entries * 4096; /* bytes; at least 256 MiB for format B's largest */
+}
+
+static void with_huge_root(struct vidmm_kmd_ops *o) { o->get_root_page_table_size = huge_root; }
+
+/* The engine must be able to reach a whole table through its window. */
+static void a_root_beyond_the_window(void **state)
+{
+    struct fx f;
+    const char *why;
+    (void)state;
+    fx_init(&f, REF_FORMAT_B);
+    f.opt.update_mode = VIDMM_UPDATE_GPU_VIRTUAL;
+    f.hooks.ops = with_huge_root;
+    assert_int_equal(fx_start_adapter(&f, &why), VIDMM_INVALID);
+    assert_string_equal(why, "a root page table is too large for GPU_VIRTUAL");
+    fx_close(&f);
+}
+
 /* What the description needs, the table must have: a missing entry is a refusal, not a jump to 0. */
 static void operations_that_are_needed(void **state)
 {
@@ -415,6 +437,7 @@ int main(int argc, char **argv)
         VT_TEST(apertures_may_be_large, "", NULL),
         VT_TEST(other_numbers, "", NULL),
         VT_TEST(operations_that_are_needed, "PT-08", NULL),
+        VT_TEST(a_root_beyond_the_window, "", NULL),
         VT_TEST(tables_in_memory_need_a_window, "", NULL),
         VT_TEST(bring_up_order, "ADP-24 PAG-16 PAG-18", NULL),
         VT_TEST(processes_are_told_to_the_driver, "ADP-26", NULL),

@@ -283,6 +283,28 @@ static void what_changes_twice_is_written_once(void **state)
     fx_close(&f);
 }
 
+/* A new table that the window shows already is not forgotten at once: another one may get its struct. */
+static void a_table_that_is_shown_stays(void **state)
+{
+    struct fx f;
+    bool kept = false;
+    (void)state;
+    open_mode(&f, REF_FORMAT_A, VIDMM_UPDATE_GPU_VIRTUAL);
+    struct vidmm_open *op = fx_alloc(f.d, 64 * KIB, SYS, 0);
+    fx_resident(f.q, op);
+    fx_run(&f);
+    fx_map(f.q, op, BASE, 0, 64 * KIB);
+    const struct vmm_table *leaf = vmm_leaf_find(&f.p->space, BASE);
+    assert_int_equal(vmm_owed_take(&f.p->space, &f.ad->emission), OWED_SHOWN);
+    assert_int_equal(vidmm_va_free(f.p, BASE, 64 * KIB), VIDMM_OK);
+    LIST_FOREACH(it, &f.ad->limbo) kept |= list_entry(it, struct vmm_table, limbo) == leaf;
+    assert_true(kept);
+    fx_map(f.q, op, BASE, 0, 64 * KIB);
+    fx_run(&f);
+    assert_int_equal(fx_gpu_read(&f, BASE), 0);
+    fx_close(&f);
+}
+
 static const struct vt_case cases[] = {
     VT_TEST(sequence_of_an_update, "PT-26 PT-27 PT-37 PAG-19", NULL),
     VT_TEST(physical_updates_need_no_window, "PT-26 PT-27", NULL),
@@ -293,6 +315,7 @@ static const struct vt_case cases[] = {
     VT_TEST(tables_out_of_the_cpus_reach, "PT-26 SEG-07", NULL),
     VT_TEST(a_reset_writes_all_tables_again, "", NULL),
     VT_TEST(what_changes_twice_is_written_once, "", NULL),
+    VT_TEST(a_table_that_is_shown_stays, "", NULL),
 };
 
 int main(int argc, char **argv) { return vt_main(argc, argv, "core_owed", cases, VT_COUNT(cases)); }

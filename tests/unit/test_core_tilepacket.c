@@ -215,6 +215,7 @@ static void a_device_that_goes_waits_for_its_packet(void **state)
     fx_run_core(&s.f);
     assert_true(packet_on_its_way(&s.f));
     vidmm_device_destroy(s.f.d);
+    s.f.q = NULL; /* goes with it */
     fx_run_core(&s.f);
     assert_int_equal(vidmm_context_updates(s.f.c), 1);
     fx_run(&s.f);
@@ -285,6 +286,318 @@ static void other_modes_never_copy(void **state)
     }
 }
 
+/* A leaf goes with its last tile: the entry above it is the paging process' to write, the flush comes behind
+ * that, and the update waits for both. */
+static void a_table_that_goes_with_an_update(void **state)
+{
+    struct scene s;
+    uint32_t at = 0;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, REF_NODE_COPY + 1);
+    struct vidmm_tile_op op = map_of(&s, 2 * MIB, TILE, 5);
+    must_update(&s, &op, 1);
+    fx_forget(&s.f);
+    op = unmap_of(&s, 2 * MIB, TILE, VIDMM_PROT_NO_ACCESS);
+    assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 41, 0), VIDMM_OK);
+    fx_run_core(&s.f);
+    fx_run_node(&s.f, REF_NODE_COPY);
+    fx_run_core(&s.f);
+    assert_null(s.f.ad->updating);
+    assert_int_equal(vidmm_fence_value(s.fence), 41);
+    fx_run(&s.f);
+    assert_int_equal(vidmm_fence_value(s.fence), 42);
+    const struct event *e = fx_next_op(&s.f, VIDMM_OP_UPDATE_PAGE_TABLE, &at);
+    while (e != NULL && (e->op.update.process != s.f.p->space.kmd_process || e->op.update.level == 0))
+        e = fx_next_op(&s.f, VIDMM_OP_UPDATE_PAGE_TABLE, &at);
+    assert_non_null(e);
+    uint32_t written = fx_index(&s.f, e), flushes = 0;
+    at = 0;
+    for (e = fx_next_op(&s.f, VIDMM_OP_FLUSH_TLB, &at); e != NULL;
+         e = fx_next_op(&s.f, VIDMM_OP_FLUSH_TLB, &at)) {
+        if (e->op.flush.process != s.f.p->space.kmd_process) continue;
+        assert_true(fx_index(&s.f, e) > written);
+        flushes++;
+    }
+    assert_true(flushes > 0);
+    fx_close(&s.f);
+}
+
+/* ---- drivers that fail ---- */
+
+/* The submission of a packet fails: the adapter is removed, and nothing waits for the packet. */
+static void a_submission_that_fails(void **state)
+{
+    struct scene s;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, REF_NODE_COPY + 1);
+    struct vidmm_tile_op op = map_of(&s, 0, TILE, 5);
+    must_update(&s, &op, 1);
+    s.f.hooks.refused_context = companion_of(&s.f);
+    assert_int_equal(update_now(&s, &op, 1), VIDMM_OK);
+    fx_run(&s.f);
+    assert_true(vidmm_adapter_removed(s.f.ad));
+    assert_null(s.f.ad->updating);
+    assert_int_equal(s.f.d->running, 0);
+    fx_close(&s.f);
+}
+
+/* The driver cannot build a packet while other companions have updates too. */
+static void a_build_that_fails(void **state)
+{
+    struct scene s;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, 0);
+    struct peer other = fx_peer(s.f.p);
+    struct vidmm_tile_op op = map_of(&s, 0, TILE, 5), back = unmap_of(&s, TILE, TILE, VIDMM_PROT_NO_ACCESS);
+    must_update(&s, &op, 1);
+    assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 50, 0), VIDMM_OK);
+    assert_int_equal(vidmm_va_update(other.c, &back, 1, s.fence, 60, 0), VIDMM_OK);
+    fx_run(&s.f);
+    s.f.hooks.fail_build = VIDMM_OP_COPY_PAGE_TABLE_ENTRIES;
+    assert_int_equal(vidmm_fence_signal(s.fence, 50), VIDMM_OK);
+    fx_run(&s.f);
+    assert_true(vidmm_adapter_removed(s.f.ad));
+    assert_null(s.f.ad->updating);
+    fx_close(&s.f);
+}
+
+/* An empty buffer that is not enough is offered once more, as in the paging process. */
+static void a_buffer_that_is_never_enough(void **state)
+{
+    (void)state;
+    for (uint32_t n = 1; n <= 2; n++) {
+        struct scene s;
+        packets_open(&s, REF_FORMAT_A, 0);
+        struct vidmm_tile_op op = map_of(&s, 0, TILE, 5);
+        must_update(&s, &op, 1);
+        s.f.hooks.full_build = VIDMM_OP_COPY_PAGE_TABLE_ENTRIES;
+        s.f.hooks.full_count = n;
+        op = map_of(&s, 0, TILE, 6);
+        assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 41, 0), VIDMM_OK);
+        fx_run(&s.f);
+        assert_int_equal(vidmm_adapter_removed(s.f.ad), n == 2);
+        if (n == 1) assert_int_equal(tile_at(&s, 0), 7);
+        fx_close(&s.f);
+    }
+}
+
+/* The node must translate addresses: the driver's answer is refused with the context. */
+static void a_node_without_page_tables(void **state)
+{
+    struct fx f;
+    struct vidmm_context *c;
+    struct vidmm_context_desc in = {.node = REF_NODE_COMPUTE};
+    (void)state;
+    fx_init(&f, REF_FORMAT_A);
+    f.opt.physical = true;
+    fx_start(&f);
+    f.hooks.companion_node = REF_NODE_PHYSICAL + 1;
+    assert_int_equal(vidmm_context_create(f.d, &in, &c), VIDMM_FAILED);
+    f.hooks.companion_node = REF_NODE_COPY + 1;
+    assert_int_equal(vidmm_context_create(f.d, &in, &c), VIDMM_OK);
+    fx_close(&f);
+}
+
+/* ---- one node, several users ---- */
+
+static struct vidmm_context *on_copy_node(struct fx *f)
+{
+    struct vidmm_context_desc in = {.node = REF_NODE_COPY};
+    struct vidmm_context *c;
+    assert_int_equal(vidmm_context_create(f->d, &in, &c), VIDMM_OK);
+    return c;
+}
+
+/* The engine completes one packet, and no more. */
+static void one_packet(struct fx *f, uint32_t node)
+{
+    const struct vmm_node *n = &f->ad->node[node];
+    uint64_t was = atomic_load(&n->inbox.completed);
+    for (int i = 0; i < 10000 && atomic_load(&n->inbox.completed) == was; i++)
+        (void)softgpu_engine_step(ref_gpu(f->ref), node);
+}
+
+static void busy(struct scene *s, struct vidmm_context *c)
+{
+    while (vidmm_context_pending(c) < 6) {
+        fx_fill(&s->f, c, s->out_va, 1, 8);
+        fx_submit(&s->f, c);
+    }
+}
+
+/* Packets of clients without end: an update has the node when it has become idle, and then they go on. */
+static void a_busy_node_becomes_idle(void **state)
+{
+    struct scene s;
+    uint32_t rounds = 0;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, REF_NODE_COPY + 1);
+    struct vidmm_context *c = on_copy_node(&s.f);
+    struct vidmm_tile_op op = map_of(&s, 0, TILE, 5);
+    must_update(&s, &op, 1);
+    busy(&s, c);
+    fx_run_core(&s.f);
+    uint64_t had = s.f.ad->counters->submits_completed;
+    for (uint64_t v = 41; v < 49; v += 2)
+        assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, v, 0), VIDMM_OK);
+    for (; vidmm_fence_value(s.fence) < 48 && rounds < 200; rounds++) {
+        assert_int_equal(vidmm_fence_signal(s.fence, vidmm_fence_value(s.fence) | 1), VIDMM_OK);
+        busy(&s, c);
+        fx_run_core(&s.f);
+        one_packet(&s.f, REF_NODE_COPY);
+        fx_run_core(&s.f);
+        fx_run_node(&s.f, REF_NODE_PAGING);
+    }
+    assert_int_equal(vidmm_fence_value(s.fence), 48);
+    assert_in_range(rounds, 4, 60);
+    assert_true(s.f.ad->counters->submits_completed - had >= 4); /* one for each update */
+    fx_run(&s.f);
+    fx_close(&s.f);
+}
+
+/* On the node a packet waits for this very update: it is asked to stop after its slice. */
+static void a_packet_waits_on_the_node_for_the_update(void **state)
+{
+    struct scene s;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, REF_NODE_COPY + 1);
+    struct vidmm_context *c = on_copy_node(&s.f);
+    struct vidmm_tile_op op = map_of(&s, 0, TILE, 5);
+    must_update(&s, &op, 1);
+    (void)ref_emit_fence_wait(fx_words(&s.f, 3), s.fence->gpu_va, 42);
+    fx_submit(&s.f, c);
+    fx_run(&s.f);
+    assert_int_equal(vidmm_context_pending(c), 1);
+    op = map_of(&s, 0, TILE, 6);
+    assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 41, 0), VIDMM_OK);
+    fx_run_core(&s.f);
+    assert_null(s.f.ad->updating); /* paging goes on meanwhile */
+    pass(&s.f, 100 * MS);
+    assert_int_equal(vidmm_fence_value(s.fence), 42);
+    assert_int_equal(vidmm_context_pending(c), 0);
+    assert_int_equal(vidmm_device_state(s.f.d), VIDMM_DEVICE_ACTIVE);
+    assert_int_equal(s.f.ad->counters->timeouts, 0);
+    fx_close(&s.f);
+}
+
+static void scattered(struct scene *s, struct vidmm_tile_op *op, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        op[i] = map_of(s, i % 64 * TILE, TILE / 2, i * 5 % 16);
+        op[i].base += i / 64 * TILE / 2;
+    }
+}
+
+/* Paging buffers of everybody wait for the packets of an update, so no client's packet is between them. */
+static void nobody_is_between_packets(void **state)
+{
+    (void)state;
+    for (uint32_t node = 0; node <= REF_NODE_COPY + 1; node += REF_NODE_COPY + 1) {
+        struct scene s;
+        struct vidmm_tile_op op[128];
+        uint32_t at = 0, packets = 0, others = 0;
+        packets_open(&s, REF_FORMAT_A, node);
+        struct vidmm_context *c = on_copy_node(&s.f);
+        scattered(&s, op, 128);
+        must_update(&s, op, 128);
+        fx_forget(&s.f);
+        assert_int_equal(update_now(&s, op, 128), VIDMM_OK);
+        busy(&s, c);
+        fx_run(&s.f);
+        for (const struct event *e = fx_next(&s.f, EV_SUBMIT, &at); e != NULL;
+             e = fx_next(&s.f, EV_SUBMIT, &at)) {
+            uint32_t of = node == 0 ? REF_NODE_PAGING : REF_NODE_COPY;
+            bool ours = e->submit.context == companion_of(&s.f);
+            if (e->submit.node != of) continue;
+            if (ours) assert_int_equal(others, 0);
+            packets += ours;
+            others += !ours;
+        }
+        assert_true(packets > 1);
+        assert_true(others > 0 || node == 0);
+        fx_close(&s.f);
+    }
+}
+
+/* Maps without end in the process: what is behind the update waits for it, not the reverse. */
+static void paging_without_end(void **state)
+{
+    struct scene s;
+    uint32_t rounds = 0;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, REF_NODE_COPY + 1);
+    struct vidmm_tile_op op = map_of(&s, 0, TILE, 5);
+    must_update(&s, &op, 1);
+    fx_map(s.f.q, s.out, s.out_va, 0, PAGE);
+    fx_run_core(&s.f);
+    assert_int_equal(vidmm_va_update(s.f.c, &op, 1, s.fence, 41, 0), VIDMM_OK);
+    for (; vidmm_fence_value(s.fence) < 42 && rounds < 40; rounds++) {
+        fx_map(s.f.q, s.out, s.out_va, rounds % 2 * PAGE, PAGE);
+        fx_run_core(&s.f);
+        one_packet(&s.f, REF_NODE_PAGING);
+        fx_run_core(&s.f);
+        fx_run_node(&s.f, REF_NODE_COPY);
+    }
+    assert_in_range(rounds, 1, 10);
+    fx_run(&s.f);
+    fx_close(&s.f);
+}
+
+/* A companion that always has something to do leaves the others of its process their turns. */
+static void companions_take_turns(void **state)
+{
+    struct scene s;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, 0);
+    struct peer other = fx_peer(s.f.p);
+    struct vidmm_tile_op op = map_of(&s, 0, TILE, 5), zero = unmap_of(&s, TILE, TILE, VIDMM_PROT_ZERO);
+    must_update(&s, &op, 1);
+    for (int i = 0; i < 6; i++) assert_int_equal(update_now(&s, &op, 1), VIDMM_OK);
+    assert_int_equal(vidmm_va_update(other.c, &zero, 1, NULL, 0, VIDMM_UPDATE_DO_NOT_WAIT), VIDMM_OK);
+    for (int i = 0; i < 40 && vidmm_context_updates(other.c) > 0; i++) {
+        fx_run_core(&s.f);
+        one_packet(&s.f, REF_NODE_PAGING);
+    }
+    assert_int_equal(vidmm_context_updates(other.c), 0);
+    assert_in_range(vidmm_context_updates(s.f.c), 3, 5);
+    fx_run(&s.f);
+    fx_close(&s.f);
+}
+
+/* A packet that hangs was also to write what somebody else's map had changed meanwhile. */
+static void a_packet_that_hangs_with_entries_of_others(void **state)
+{
+    struct scene s;
+    struct vidmm_tile_op op[128];
+    uint64_t va;
+    (void)state;
+    packets_open(&s, REF_FORMAT_A, REF_NODE_COPY + 1);
+    struct peer other = fx_peer(s.f.p);
+    struct vidmm_open *mem = fx_alloc(other.d, MIB, SYS, 0);
+    fx_resident(other.q, mem);
+    va = fx_map(other.q, mem, 0x300000000ull, 0, MIB);
+    scattered(&s, op, 128);
+    must_update(&s, op, 128);
+    fx_forget(&s.f);
+    assert_int_equal(update_now(&s, op, 128), VIDMM_OK);
+    fx_map(other.q, mem, va, 512 * KIB, PAGE);
+    const struct event *e = NULL;
+    for (uint32_t at = 0; e == NULL || e->op.update.first_va != va;) {
+        e = fx_next_op(&s.f, VIDMM_OP_UPDATE_PAGE_TABLE, &at);
+        if (e != NULL) continue;
+        at = s.f.log.count;
+        fx_run_node(&s.f, REF_NODE_COPY);
+        fx_run_core(&s.f);
+    }
+    struct softgpu_knobs k = {.hang_nodes = 1u << REF_NODE_COPY};
+    softgpu_set_knobs(ref_gpu(s.f.ref), &k);
+    pass(&s.f, 3000 * MS);
+    assert_int_equal(vidmm_device_state(s.f.d), VIDMM_DEVICE_HUNG);
+    assert_int_equal(vidmm_device_state(other.d), VIDMM_DEVICE_ACTIVE);
+    fx_run(&s.f); /* verifies that entries are what the bindings say */
+    fx_close(&s.f);
+}
+
 static const struct vt_case cases[] = {
     VT_TEST(an_update_is_a_packet, "TIL-03 TIL-07 TIL-08 TIL-13", "TIL-03"),
     VT_TEST(entries_are_copied_through_the_privileged_space, "TIL-11 TIL-13 TIL-27", NULL),
@@ -296,6 +609,17 @@ static const struct vt_case cases[] = {
     VT_TEST(many_tiles_take_many_packets, "TIL-27 PT-38", NULL),
     VT_TEST(two_level_spaces, "TIL-11", NULL),
     VT_TEST(other_modes_never_copy, "TIL-15", NULL),
+    VT_TEST(a_table_that_goes_with_an_update, "PT-37", NULL),
+    VT_TEST(a_submission_that_fails, "PAG-26", NULL),
+    VT_TEST(a_build_that_fails, "PAG-26", NULL),
+    VT_TEST(a_buffer_that_is_never_enough, "PAG-26", NULL),
+    VT_TEST(a_node_without_page_tables, "", NULL),
+    VT_TEST(a_busy_node_becomes_idle, "", NULL),
+    VT_TEST(a_packet_waits_on_the_node_for_the_update, "", NULL),
+    VT_TEST(nobody_is_between_packets, "", NULL),
+    VT_TEST(paging_without_end, "", NULL),
+    VT_TEST(companions_take_turns, "TIL-09", NULL),
+    VT_TEST(a_packet_that_hangs_with_entries_of_others, "FLT-24", NULL),
 };
 
 int main(int argc, char **argv) { return vt_main(argc, argv, "core_tilepacket", cases, VT_COUNT(cases)); }

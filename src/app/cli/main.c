@@ -3,6 +3,8 @@
  * Wrong use is one line on stderr and exit status 2; nothing is started in that case. */
 #include "cli.h"
 
+#include "app/compare/compare.h"
+
 #include <stdarg.h>
 #include <string.h>
 
@@ -13,6 +15,7 @@ static const char help_text[] =
     "  vidmm run [OPTIONS] -- PROGRAM ARGS   run a program on the virtual GPU\n"
     "  vidmm adapters                        show the virtual GPUs as programs see them\n"
     "  vidmm profiles                        explain the kinds of virtual GPU\n"
+    "  vidmm compare [COMPARE OPTIONS]       the same accesses through GpuMmu, IoMmu and physical addresses\n"
     "  vidmm --help | --version\n"
     "\n"
     "Options of run (SIZE is digits with K, M, G or T, as in 64M):\n"
@@ -32,6 +35,10 @@ static const char help_text[] =
     "  --report-format F     text or json (default: json when FILE ends in .json, else text)\n"
     "  --via WAY             how the program finds us: audit, preload or namespace (default: what works)\n"
     "  -v, --verbose         show what was chosen\n"
+    "\n"
+    "Options of compare:\n"
+    "  --size SIZE,SIZE...   bytes that are accessed (default 1M,64M,1G)\n"
+    "  --json FILE           all figures; --tsv FILE: those of random accesses, to plot\n"
     "\n"
     "The exit status is the program's, 128 + N when signal N killed it; 2 for wrong use, 125 when vidmm\n"
     "itself failed, 126 when the program cannot be run, 127 when there is no such program.\n"
@@ -119,5 +126,7 @@ int main(int argc, char **argv)
     if (strcmp(word, "run") == 0) return do_run(argc, argv);
     if (strcmp(word, "adapters") == 0) return do_adapters(argc, argv);
     if (strcmp(word, "profiles") == 0) return print_alone(profiles_text, argc, argv);
-    return complain(EXIT_WRONG_USE, "no such command: %s; there are run, adapters and profiles", word);
+    if (strcmp(word, "compare") == 0) return compare_command(argc, argv);
+    return complain(EXIT_WRONG_USE, "no such command: %s; there are run, adapters, profiles and compare",
+                    word);
 }

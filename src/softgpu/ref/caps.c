@@ -64,6 +64,7 @@ static bool options_valid(const struct ref_options *o, const struct port_format 
                     VIDMM_MMU_EXPLICIT_INVALIDATION | VIDMM_MMU_INVALID_NOT_CACHED;
     if (f != &ref_format4) able |= VIDMM_MMU_CACHE_COHERENT;
     if ((o->mmu_flags & ~able) != 0 || !segments_valid(o, f)) return false;
+    if (o->companion_node > REF_NODE_PAGING + 1) return false;
     if (o->submit_depth > SOFTGPU_QUEUE_MAX || o->paging_buffer_bytes % 4096 != 0) return false;
     for (uint32_t i = 0; i < f->hw.level_count; i++) {
         bool cpu = o->update_mode == VIDMM_UPDATE_CPU_VIRTUAL;
@@ -267,8 +268,11 @@ static bool asks_for_iommu(const struct ref_kmd *k, const struct vidmm_kmd_conte
 
 static vidmm_status ref_create_context(void *kmd, struct vidmm_kmd_context *c)
 {
+    const struct ref_kmd *k = kmd;
     c->use_iommu = asks_for_iommu(kmd, c);
     vidmm_status st = port_create_context(kmd, c);
+    bool client = (c->flags & VIDMM_CONTEXT_SYSTEM) == 0;
+    if (client && k->opt.companion_node != 0) c->paging_companion_node = k->opt.companion_node - 1;
     if (st != VIDMM_OK || (c->flags & VIDMM_CONTEXT_VIRTUAL) != 0) return st;
     c->dma_bytes = REF_DMA_BYTES;
     c->allocation_list = REF_ALLOCATION_LIST;

@@ -37,6 +37,7 @@ struct ref_options {
     uint32_t table_segment[VIDMM_LEVELS_MAX];        /* per level; 0 = system memory */
     uint32_t paging_table_segment[VIDMM_LEVELS_MAX]; /* the same for the paging process */
     uint32_t update_mode;           /* vidmm_update_mode: who writes page tables */
+    uint32_t companion_node;        /* + 1; 0: the one VidMm proposes, which is the paging node */
     uint32_t mmu_flags;             /* vidmm_gpummu_flags announced; set by ref_options_default */
     uint32_t paging_buffer_bytes;   /* 0: 4096 */
     uint32_t submit_depth;          /* 0: 4 */
