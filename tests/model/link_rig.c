@@ -58,12 +58,19 @@ uint64_t link_map(struct link *l, uint32_t gpu, struct vidmm_open *op, uint64_t 
     return va;
 }
 
-struct vidmm_open *link_memory(struct link *l, uint32_t gpu, uint64_t bytes)
+struct vidmm_open *link_memory_on(struct link *l, uint32_t gpu, uint32_t of, uint64_t bytes)
 {
     struct vidmm_open *op = client_alloc(&l->c, &(struct fx_alloc){
-        .bytes = bytes, .set = SET_64K | SET_SYSTEM, .preferred = 1, .gpu = gpu});
-    client_resident(&l->c, op);
+        .bytes = bytes, .set = SET_64K | SET_SYSTEM, .preferred = 1, .gpu = of});
+    uint64_t value = 0, trim = 0;
+    assert_true(vidmm_make_resident(l->queue[gpu], &op, 1, 0, &value, &trim) >= 0);
+    client_wait(&l->c, vidmm_queue_fence(l->queue[gpu]), value);
     return op;
+}
+
+struct vidmm_open *link_memory(struct link *l, uint32_t gpu, uint64_t bytes)
+{
+    return link_memory_on(l, gpu, gpu, bytes);
 }
 
 void link_fill(struct link *l, uint32_t gpu, uint64_t va, uint32_t pattern, uint64_t bytes)

@@ -22,6 +22,8 @@ vidmm_status link_try_map(struct link *, uint32_t gpu, const struct vidmm_map *,
 /* Maps all of it on a gpu; base 0: anywhere. */
 uint64_t link_map(struct link *, uint32_t gpu, struct vidmm_open *, uint64_t base);
 struct vidmm_open *link_memory(struct link *, uint32_t gpu, uint64_t bytes); /* of that gpu, resident */
+/* The same; `of` has it, and the queue of `gpu` makes it resident. */
+struct vidmm_open *link_memory_on(struct link *, uint32_t gpu, uint32_t of, uint64_t bytes);
 void link_fill(struct link *, uint32_t gpu, uint64_t va, uint32_t pattern, uint64_t bytes);
 uint64_t link_sum(struct link *, uint32_t gpu, uint64_t va, uint64_t bytes);
 uint32_t link_read(struct link *, uint32_t gpu, uint64_t va);

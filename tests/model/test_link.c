@@ -468,13 +468,14 @@ static void a_fault_on_one_gpu(void **state)
     fx_close(l.fx);
 }
 
-/* A client that lives on some gpus only. */
-static void open_on(struct link *l, struct link *m, uint32_t from, uint32_t gpus)
+/* A client that lives on some gpus only. process NULL: one of its own. */
+static void open_on(struct link *l, struct vidmm_process *process, struct link *m, uint32_t from,
+                    uint32_t gpus)
 {
     struct client *c = &m->c;
     m->fx = l->fx;
     m->gpus = l->gpus;
-    *c = (struct client){.fx = l->fx, .process = fx_process(l->fx)};
+    *c = (struct client){.fx = l->fx, .process = process != NULL ? process : fx_process(l->fx)};
     assert_int_equal(vidmm_device_create(c->process, &c->device), VIDMM_OK);
     assert_int_equal(vidmm_queue_create_on(c->device, from, 0, &c->queue), VIDMM_OK);
     assert_int_equal(vidmm_fence_create(c->device, 0, 0, &c->fence), VIDMM_OK);
@@ -519,7 +520,7 @@ static void one_gpu_is_lost(uint32_t gone)
     (void)fx_open(l.fx, &o);
     link_client(&l, &l.c, NULL);
     uint32_t from = gone < 2 ? 2 : 0; /* m lives on the two gpus of the other half */
-    open_on(&l, &m, from, 2);
+    open_on(&l, NULL, &m, from, 2);
     struct client *keep = &m.c;
     struct vidmm_open *ball = client_alloc(keep, &(struct fx_alloc){
         .bytes = BALL, .set = SET_64K | SET_SYSTEM, .preferred = 1, .gpu = from});
@@ -561,6 +562,62 @@ static void one_gpu_is_lost(uint32_t gone)
     }
     assert_int_equal(link_sum(&m, from + 1, X, BALL), sum_of_pattern(0x63, BALL));
     fx_verify(l.fx);
+    fx_close(l.fx);
+}
+
+/* One step of everybody who is left: reads what the one before wrote, under pressure, and writes. */
+static uint32_t pass_between(struct link *on, uint32_t round, uint32_t was)
+{
+    struct vidmm_open *load[LOADS];
+    for (uint32_t g = 0; g < 4; g++) {
+        if (vidmm_gpu_removed(on[g].fx->ad, g)) continue;
+        for (uint32_t i = 0; i < LOADS; i++) { /* of the gpu that has the ball */
+            load[i] = link_memory_on(&on[g], g, 1, LOAD);
+            link_fill(&on[g], g, link_map(&on[g], g, load[i], 0), i, LOAD);
+        }
+        assert_int_equal(link_sum(&on[g], g, X, BALL), sum_of_pattern(was, BALL));
+        was = round << 16 | g;
+        link_fill(&on[g], g, X, was, BALL);
+        fx_verify(on[g].fx);
+        release(load);
+        fx_settle(on[g].fx);
+        fx_verify(on[g].fx);
+    }
+    return was;
+}
+
+/* One process, a device on each of four gpus, one allocation of gpu 1, at the same address everywhere: self for
+ * gpu 1 and a peer's for the others. One of them is lost between two rounds, at work. */
+static void passing_goes_on_when_one_is_lost(void **state)
+{
+    struct link l = {.fx = &l.own, .gpus = 4}, on[4];
+    struct fx_options o;
+    (void)state;
+    link_options(&o, 4);
+    (void)fx_open(l.fx, &o);
+    struct vidmm_process *p = fx_process(l.fx);
+    for (uint32_t g = 0; g < 4; g++) open_on(&l, p, &on[g], g, 1);
+    struct vidmm_open *ball = link_memory_on(&on[1], 1, 1, BALL);
+    for (uint32_t g = 0; g < 4; g++) {
+        struct vidmm_open *mine = ball;
+        if (g != 1) assert_int_equal(vidmm_alloc_open(on[g].c.device, ball, 0, &mine), VIDMM_OK);
+        client_resident(&on[g].c, mine);
+        tap_clear(link_tap(&l, g));
+        assert_int_equal(link_map(&on[g], g, mine, X), X);
+        assert_int_equal(link_entry(&l, g, X).gpu, 1);
+    }
+    link_fill(&on[1], 1, X, 0x700, BALL);
+    uint32_t was = pass_between(on, 1, 0x700);
+    uint64_t words[REF_WORDS_MAX];
+    uint32_t n = ref_emit_checksum(words, X, BALL, on[3].c.buffer_va + FX_COMMAND_BYTES - 4096);
+    assert_int_equal(client_submit_on(&on[3].c, on[3].context[3], words, n), VIDMM_OK);
+    lose(&l, 3);
+    for (uint32_t g = 0; g < 4; g++)
+        assert_int_equal(vidmm_device_state(on[g].c.device),
+                         g == 3 ? VIDMM_DEVICE_RESET : VIDMM_DEVICE_ACTIVE);
+    was = pass_between(on, 2, was);
+    was = pass_between(on, 3, was);
+    assert_int_equal(was, 3 << 16 | 2);
     fx_close(l.fx);
 }
 
@@ -680,6 +737,7 @@ int main(int argc, char **argv)
         VT_TEST(four_gpus_pass_an_allocation_around, "LDA-05", NULL),
         VT_TEST(each_gpu_updates_tables_in_its_own_way, "LDA-07", NULL),
         VT_TEST(a_fault_on_one_gpu, "", NULL),
+        VT_TEST(passing_goes_on_when_one_is_lost, "LDA-04 LDA-05 INV-19", NULL),
         VT_TEST(a_peer_is_lost, "INV-19", NULL),
         VT_TEST(the_first_gpu_is_lost, "INV-19", NULL),
         VT_TEST(the_last_gpu_takes_the_adapter_along, "", NULL),
