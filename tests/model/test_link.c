@@ -586,8 +586,8 @@ static uint32_t pass_between(struct link *on, uint32_t round, uint32_t was)
     return was;
 }
 
-/* One process, a device on each of four gpus, one allocation of gpu 1, at the same address everywhere: self for
- * gpu 1 and a peer's for the others. One of them is lost between two rounds, at work. */
+/* One process, a device on each of four gpus, one allocation of gpu 1, everywhere at the same address: self
+ * for gpu 1 and a peer's for the others. One of them is lost between two rounds, at work. */
 static void passing_goes_on_when_one_is_lost(void **state)
 {
     struct link l = {.fx = &l.own, .gpus = 4}, on[4];
