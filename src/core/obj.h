@@ -433,6 +433,8 @@ struct vidmm_open {
     struct list on_device, on_alloc, on_required, on_dying;
     struct list on_lingering;  /* adapter.lingering: evicted, but required until older packets are through */
     uint64_t linger_seq;       /* those packets have a smaller seq */
+    struct list on_offering;   /* adapter.offering: offered, but packets before offer_seq may still use it */
+    uint64_t offer_seq;
     struct vidmm_device *dev;
     struct vmm_alloc *al;
     void *kmd_open;            /* the driver's handle, if it wants to know */
@@ -453,6 +455,10 @@ struct vidmm_open {
     bool read_only;            /* opened without the right to write */
     bool held;                 /* the mover has stopped its device */
     bool arrived;              /* on the required list, and LIVE since then: promised to hardware queues */
+    uint8_t offer;             /* vidmm_offer_priority, never AUTO; 0: not offered */
+    bool offered;              /* and in effect: it keeps its place on the list, but nobody needs it (inv. 25) */
+    bool decommit;             /* offered with ALLOW_DECOMMIT */
+    bool dropped;              /* the content is gone since it was offered */
 };
 
 struct vmm_segment {
@@ -496,6 +502,8 @@ struct vidmm_process {
     struct vmm_space privileged; /* .ad NULL: none yet; made by the first reservation (TIL-04) */
     struct vmm_kernel_buffer kernel; /* frame 0: none */
     uint64_t id, budget, wait_seq;
+    bool trim_due;             /* it is to be told that it is over its budget, */
+    uint64_t trim_told;        /* if not by the figure that it was told last */
     uint64_t local_required;   /* bytes its devices require that prefer a memory segment */
     uint64_t last_pick;        /* used by a break switch only */
     uint8_t dying;             /* 0 no, 1 destroying devices, 2 waiting for the last flush */
@@ -532,7 +540,8 @@ struct vmm_move {
     uint8_t to;                /* target segment, 0 = home */
     bool live;                 /* resident at the target */
     uint64_t since;            /* when it began */
-    bool copy, fill;           /* how the bytes get there; neither: they are there */
+    bool copy, fill;           /* how the bytes get there; neither: they are there, or */
+    bool drop;                 /* not needed any more */
     bool op_ready;
     uint8_t emitted;           /* of the chunk: 1 the unmap, 2 the transfer, 3 the map */
     struct vidmm_op op;
@@ -562,6 +571,7 @@ struct vidmm_adapter {
     struct vmm_node node[VIDMM_NODES_MAX];
     _Atomic uint32_t fence_poke;
     struct list processes, allocs, dying_opens, lingering;
+    struct list offering;      /* offers that are not in effect yet, oldest first */
     struct list waiters;       /* waits for mutexes and semaphores, longest first */
     struct list hwcontexts;    /* of all devices, oldest first */
     struct list doorbells;     /* connected */
