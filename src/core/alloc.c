@@ -278,7 +278,7 @@ bool vidmm_device_closed(const struct vidmm_device *d, uint64_t mark)
 
 /* ---- what it is ---- */
 
-/* On a device's list and not offered: somebody wants it, or packets queued before the last Evict may use it. */
+/* On a device's list and not offered: somebody wants it, or packets before the last Evict may use it. */
 bool vmm_alloc_required(const struct vmm_alloc *al)
 {
     LIST_FOREACH(it, &al->opens) {

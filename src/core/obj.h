@@ -456,7 +456,7 @@ struct vidmm_open {
     bool held;                 /* the mover has stopped its device */
     bool arrived;              /* on the required list, and LIVE since then: promised to hardware queues */
     uint8_t offer;             /* vidmm_offer_priority, never AUTO; 0: not offered */
-    bool offered;              /* and in effect: it keeps its place on the list, but nobody needs it (inv. 25) */
+    bool offered;              /* and in effect: listed as before, but nobody needs it (inv. 25) */
     bool decommit;             /* offered with ALLOW_DECOMMIT */
     bool dropped;              /* the content is gone since it was offered */
 };

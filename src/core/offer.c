@@ -76,13 +76,13 @@ bool vmm_offers_step(struct vidmm_adapter *ad)
 static vidmm_status check_opens(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n,
                                 bool offered)
 {
-    uint64_t mark;
     if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     if (n > VIDMM_LIST_MAX) return VIDMM_LIMIT;
-    mark = ++d->proc->ad->next_mark;
+    uint64_t mark = ++d->proc->ad->next_mark;
     for (uint32_t i = 0; i < n; i++) {
         struct vidmm_open *op = opens[i];
-        if (op->dev != d || op->dying || op->mark == mark || (op->offer != 0) != offered) return VIDMM_INVALID;
+        bool fits = op->dev == d && !op->dying && op->mark != mark && (op->offer != 0) == offered;
+        if (!fits) return VIDMM_INVALID;
         op->mark = mark;
     }
     return VIDMM_OK;

@@ -505,7 +505,8 @@ static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
         LIST_FOREACH(it, &d->required) {
             const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_required);
             struct vmm_alloc *al = op->al;
-            if (!op->offered && al->physical == (physical != 0) && serve_alloc(ad, d, al, &progress)) return true;
+            bool now = !op->offered && al->physical == (physical != 0);
+            if (now && serve_alloc(ad, d, al, &progress)) return true;
         }
     }
     return progress;
