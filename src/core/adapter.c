@@ -161,6 +161,7 @@ static void init_lists(struct vidmm_adapter *ad)
     list_init(&ad->allocs);
     list_init(&ad->dying_opens);
     list_init(&ad->lingering);
+    list_init(&ad->offering);
     list_init(&ad->companions);
     list_init(&ad->waiters);
     list_init(&ad->hwcontexts);
@@ -331,6 +332,7 @@ static bool step_all(struct vidmm_adapter *ad)
     progress |= vmm_turns_step(ad);
     progress |= vmm_limbo_step(ad);
     progress |= vmm_lingering_step(ad);
+    progress |= vmm_offers_step(ad);
     progress |= vmm_queues_step(ad);
     progress |= vmm_companions_step(ad);
     progress |= vmm_mover_step(ad);
