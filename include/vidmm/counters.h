@@ -57,6 +57,8 @@ struct vidmm_counters {
     uint64_t timeouts;          /* packets that stood still for too long */
     uint64_t adapter_resets;    /* of the whole adapter, the last one of a removed adapter included */
     uint64_t preemptions;       /* packets given back by an engine that was asked to stop */
+    uint64_t offers, reclaims;  /* allocations */
+    uint64_t discards, discard_bytes; /* of them, whose content was dropped */
 };
 
 #endif

@@ -260,7 +260,7 @@ struct vidmm_alloc_desc {
 };
 /* In a link the driver decides on which gpu it is, or that each has an instance of its own. Those are
  * resident and locked together, and addressed one behind the other: instance i is at offset i * size (Q29).
- * They cannot be shared.
+ * They can be neither shared nor offered (VIDMM_NOT_SUPPORTED).
  * Not resident, mapped nowhere, reads as zeros. VIDMM_NO_MEMORY, VIDMM_NO_VIDEO_MEMORY (fits no
  * segment of its set), VIDMM_DEVICE_LOST, VIDMM_FAILED (driver). */
 vidmm_status vidmm_alloc_create(struct vidmm_device *, const struct vidmm_alloc_desc *, struct vidmm_open **);
@@ -338,8 +338,49 @@ enum vidmm_evict_flags { VIDMM_EVICT_ONLY_IF_NECESSARY = 1u << 0, VIDMM_EVICT_NO
 /* Takes one count off each, all or nothing. VIDMM_INVALID: a count is 0 already. VIDMM_DEVICE_LOST. */
 vidmm_status vidmm_evict(struct vidmm_device *, struct vidmm_open *const *, uint32_t n, uint32_t flags,
                          uint64_t *bytes_to_trim);
-/* Local budget of a process in bytes (memory segments); default: the application segments' size. */
+/* Local budget of a process in bytes (memory segments); default: the application segments' size. It may
+ * change at any time: nothing is taken for it, but a process that is over it is to be told (below). */
 void vidmm_process_set_budget(struct vidmm_process *, uint64_t bytes);
+
+/* D3DDDIARG_TRIMRESIDENCYSET: user mode is asked to evict. The core never calls a client: the event waits
+ * until whoever owns the adapter takes it, after vidmm_run or a change of the budget, and passes it on.
+ * Periodic trims do not happen. */
+enum vidmm_trim_flags { VIDMM_TRIM_PERIODIC = 1u << 0, VIDMM_TRIM_RESTART_PERIODIC = 1u << 1,
+                        VIDMM_TRIM_TO_BUDGET = 1u << 2 };
+struct vidmm_trim { uint32_t flags; uint64_t bytes; }; /* bytes over the budget at this moment */
+/* true: there was an event, and it is taken. It is raised when the budget is set below what the process
+ * requires, and, once per figure, when memory is short while the process is over its budget. */
+bool vidmm_process_take_trim(struct vidmm_process *, struct vidmm_trim *);
+
+/* ---- offer and reclaim ------------------------------------------------------------------------ */
+
+enum vidmm_offer_priority { /* D3DKMT_OFFER_PRIORITY: what is dropped first */
+    VIDMM_OFFER_LOW = 1, VIDMM_OFFER_NORMAL = 2, VIDMM_OFFER_HIGH = 3,
+    VIDMM_OFFER_AUTO = 4 /* by the allocation's priority: up to LOW, below HIGH, the rest */
+};
+enum vidmm_offer_flags { /* D3DKMT_OFFER_FLAGS */
+    VIDMM_OFFER_IMMEDIATELY = 1u << 0,    /* nothing that is queued uses it: in effect at once */
+    VIDMM_OFFER_ALLOW_DECOMMIT = 1u << 1  /* its system memory may be given back as well */
+};
+/* The content may be lost from now on: under memory pressure it is dropped instead of being moved out, lowest
+ * class first and before any other memory is taken. In effect when everything that the device had queued
+ * before has finished; the call does not wait. The residency counts stay, and so does what they stand for in
+ * the budget, but until it is reclaimed nobody waits for the memory, it cannot be locked or named by a render
+ * or doorbell, and for the GPU it is as not resident. What several devices have open is dropped only when all
+ * of them have offered it. All or nothing. VIDMM_INVALID: offered already, locked, or the ring of a doorbell.
+ * VIDMM_LIMIT, VIDMM_DEVICE_LOST. */
+vidmm_status vidmm_offer(struct vidmm_device *, struct vidmm_open *const *, uint32_t n, uint32_t priority,
+                         uint32_t flags);
+enum vidmm_reclaim_result { /* D3DDDI_RECLAIM_RESULT */
+    VIDMM_RECLAIM_OK = 0, VIDMM_RECLAIM_DISCARDED = 1, /* reads as zeros until it is written */
+    VIDMM_RECLAIM_NOT_COMMITTED = 2 /* the same, of an offer with ALLOW_DECOMMIT; memory comes when touched */
+};
+/* Takes offered memory back; of the queue's device. results[n]: vidmm_reclaim_result. The CPU may lock it at
+ * once; the GPU may use what is on the residency list when the fence has reached *fence_value (0 with
+ * VIDMM_OK: now). All or nothing. VIDMM_INVALID: not offered. VIDMM_LIMIT, VIDMM_NO_MEMORY,
+ * VIDMM_DEVICE_LOST. */
+vidmm_status vidmm_reclaim(struct vidmm_queue *, struct vidmm_open *const *, uint32_t n, uint32_t *results,
+                           uint64_t *fence_value);
 
 /* ---- GPU virtual addresses -------------------------------------------------------------------- */
 

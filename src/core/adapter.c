@@ -160,6 +160,7 @@ static void init_lists(struct vidmm_adapter *ad)
     list_init(&ad->allocs);
     list_init(&ad->dying_opens);
     list_init(&ad->lingering);
+    list_init(&ad->offering);
     list_init(&ad->companions);
     list_init(&ad->waiters);
     list_init(&ad->hwcontexts);
@@ -412,6 +413,7 @@ static bool step_all(struct vidmm_adapter *ad)
     bool progress = false;
     LINK_FOREACH(reports, ad) progress |= step_reports(reports);
     progress |= vmm_lingering_step(ad);
+    progress |= vmm_offers_step(ad);
     LINK_FOREACH(requests, ad) progress |= step_requests(requests);
     LIST_FOREACH_SAFE(it, tmp, &ad->dying_opens)
         progress |= vmm_open_step(list_entry(it, struct vidmm_open, on_dying));

@@ -299,6 +299,7 @@ void vmm_open_close(struct vidmm_open *op, uint32_t flags)
     op->al->locks -= op->locks;
     op->locks = 0;
     vmm_display_close(op);
+    list_remove(&op->on_offering);
     list_push_back(&ad->dying_opens, &op->on_dying);
     if (vmm_open_step(op)) vmm_open_step(op); /* often nothing has to be waited for */
 }
@@ -381,11 +382,11 @@ bool vidmm_device_closed(const struct vidmm_device *d, uint64_t mark)
 
 /* ---- what it is ---- */
 
-/* On a device's list: somebody wants it, or packets queued before the last Evict may use it. */
+/* On a device's list and not offered: somebody wants it, or packets before the last Evict may use it. */
 bool vmm_alloc_required(const struct vmm_alloc *al)
 {
     LIST_FOREACH(it, &al->opens) {
-        if (list_is_linked(&list_entry(it, struct vidmm_open, on_alloc)->on_required)) return true;
+        if (vmm_open_needed(list_entry(it, struct vidmm_open, on_alloc))) return true;
     }
     return false;
 }
@@ -393,7 +394,8 @@ bool vmm_alloc_required(const struct vmm_alloc *al)
 bool vmm_alloc_wanted(const struct vmm_alloc *al)
 {
     LIST_FOREACH(it, &al->opens) {
-        if (list_entry(it, struct vidmm_open, on_alloc)->resident > 0) return true;
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+        if (op->resident > 0 && !op->offered) return true;
     }
     return false;
 }
@@ -458,7 +460,7 @@ vidmm_status vidmm_open_lock(struct vidmm_open *op, void **cpu)
     bool home = true;
     /* ALC-39; but where addresses are shared, this is how a process learns its own (IOM-08, Q28). */
     bool others = op->al->creator != op->dev->proc->id && op->dev->model != VIDMM_MODEL_IOMMU;
-    if (op->dying || others) return VIDMM_INVALID;
+    if (op->dying || op->offer != 0 || others) return VIDMM_INVALID;
     if (op->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
     INSTANCE_FOREACH(asked, op) {
         const struct vmm_alloc *al = asked->al;

@@ -155,12 +155,27 @@ bool vmm_tables_may_grow(struct vidmm_adapter *, struct vmm_segment *, uint32_t 
 void vmm_resident_release(struct vidmm_open *); /* a pin goes */
 void vmm_required_drop(struct vidmm_open *);   /* count to 0, off the list */
 bool vmm_lingering_step(struct vidmm_adapter *);
+void vmm_required_offer(struct vidmm_open *, bool offered); /* on the list it counts as needed, or not */
+/* On its device's list and not offered: the device waits for it. */
+static inline bool vmm_open_needed(const struct vidmm_open *op)
+{
+    return list_is_linked(&op->on_required) && !op->offered;
+}
+uint64_t vmm_over_budget(const struct vidmm_process *, uint64_t extra); /* bytes, with that much more */
 bool vmm_resid_may_stop(const struct vmm_alloc *, const struct vidmm_device *); /* the age rule */
 /* The same, but the device may have it on its own list. */
 bool vmm_resid_others_may_stop(const struct vmm_alloc *, const struct vidmm_device *);
 void vmm_missing_add(struct vidmm_device *, int by);     /* keeps the adapter's sum and the device's age */
 bool vmm_device_fill(struct vidmm_device *);   /* places what needs no transfer; true: nothing missing */
 bool vmm_mover_step(struct vidmm_adapter *);
+
+/* offer.c */
+bool vmm_offers_step(struct vidmm_adapter *);
+uint32_t vmm_offer_class(const struct vmm_alloc *); /* vidmm_offer_priority; 0: its content must be kept */
+void vmm_offer_drop(struct vidmm_adapter *, struct vmm_alloc *); /* needs: a class */
+
+/* trim.c */
+void vmm_trim_pressure(struct vidmm_adapter *); /* memory is short: who is over its budget is told */
 
 /* request.c */
 struct vmm_request *vmm_request_new(struct vidmm_queue *, enum vmm_request_kind);

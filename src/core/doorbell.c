@@ -48,7 +48,7 @@ bool vmm_doorbell_pending(const struct vidmm_hwqueue *q)
 
 static bool usable(const struct vidmm_hwqueue *q, const struct vidmm_open *op)
 {
-    return op != NULL && op->dev == q->ctx->dev && !op->dying && op->resident > 0 &&
+    return op != NULL && op->dev == q->ctx->dev && !op->dying && op->resident > 0 && op->offer == 0 &&
            op->al->state == PLACE_LIVE;
 }
 

@@ -103,7 +103,7 @@ bool vmm_iommu_close(struct vidmm_open *op)
     if (!vmm_iommu_unmap(op->dev->proc, op->shared)) return false;
     if (op->keeps_home) {
         op->al->locks--;
-        op->dev->proc->ad->room = true; /* others may have it in video memory again */
+        op->al->ad->room = true; /* others may have it in video memory again */
     }
     op->keeps_home = false;
     op->shared = 0;

@@ -58,8 +58,11 @@ void vmm_move_begin(struct vidmm_adapter *ad, struct vmm_alloc *al, uint32_t to,
 static void choose_transfer(struct vidmm_adapter *ad)
 {
     struct vmm_move *m = &ad->move;
+    m->drop = m->al->segment != VMM_SYSTEM && m->to == VMM_SYSTEM && !m->live && vmm_offer_class(m->al) != 0;
+    if (m->drop) vmm_offer_drop(ad, m->al); /* from here on a reclaim finds it gone */
     m->fill = m->to != VMM_SYSTEM && m->al->fresh;
-    m->copy = !m->fill && !(m->to == VMM_SYSTEM && (m->al->unwritten || m->al->segment == VMM_SYSTEM));
+    bool there = m->drop || m->al->unwritten || m->al->segment == VMM_SYSTEM;
+    m->copy = !m->fill && !(m->to == VMM_SYSTEM && there);
 }
 
 static void invalidate(struct vidmm_adapter *ad)
@@ -162,7 +165,7 @@ static void count_move(struct vidmm_adapter *ad, bool was_live)
         c->page_ins++;
         c->page_in_bytes += bytes;
         if (was_live) c->promotions++;
-    } else {
+    } else if (!m->drop) {
         c->page_outs++;
         c->page_out_bytes += bytes;
         if (m->live) c->demotions++;

@@ -450,6 +450,8 @@ struct vidmm_open {
     struct list on_device, on_alloc, on_required, on_dying;
     struct list on_lingering;  /* adapter.lingering: evicted, but required until older packets are through */
     uint64_t linger_seq;       /* those packets have a smaller seq */
+    struct list on_offering;   /* adapter.offering: offered, but packets before offer_seq may still use it */
+    uint64_t offer_seq;
     struct vidmm_device *dev;
     struct vmm_alloc *al;
     struct vidmm_open *next;   /* the next instance, where each gpu has one; the client knows the first */
@@ -473,6 +475,10 @@ struct vidmm_open {
     bool arrived;              /* on the required list, and LIVE since then: promised to hardware queues */
     uint64_t shared;           /* address in the OS process, for CPU and GPU (iommu.c); 0: none */
     bool keeps_home;           /* counts in al->locks for its life (inv. 25) */
+    uint8_t offer;             /* vidmm_offer_priority, never AUTO; 0: not offered */
+    bool offered;              /* and in effect: listed as before, but nobody needs it (inv. 26) */
+    bool decommit;             /* offered with ALLOW_DECOMMIT */
+    bool dropped;              /* the content is gone since it was offered */
 };
 
 struct vmm_segment {
@@ -522,6 +528,8 @@ struct vidmm_process {
     uint64_t id, budget;
     struct vmm_waits waits;
     uint32_t pasid;            /* of its OS process in the IOMMU; 0: not registered */
+    bool trim_due;             /* it is to be told that it is over its budget, */
+    uint64_t trim_told;        /* if not by the figure that it was told last */
     uint64_t local_required;   /* bytes its devices require that prefer a memory segment */
     uint64_t last_pick;        /* used by a break switch only */
     uint8_t dying;             /* 0 no, 1 destroying devices, 2 waiting for the last flush, 3 for the IOMMU */
@@ -559,7 +567,8 @@ struct vmm_move {
     uint8_t to;                /* target segment, 0 = home */
     bool live;                 /* resident at the target */
     uint64_t since;            /* when it began */
-    bool copy, fill;           /* how the bytes get there; neither: they are there */
+    bool copy, fill;           /* how the bytes get there; neither: they are there, or */
+    bool drop;                 /* not needed any more */
     bool op_ready;
     uint8_t emitted;           /* of the chunk: 1 the unmap, 2 the transfer, 3 the map */
     struct vidmm_op op;
@@ -604,6 +613,7 @@ struct vidmm_adapter {
     _Atomic uint32_t fence_poke;
     struct list allocs;
     struct list processes, dying_opens, lingering; /* of the lead */
+    struct list offering;      /* of the lead: offers that are not in effect yet, oldest first */
     struct list waiters;       /* of the lead: waits for mutexes and semaphores, longest first */
     struct list hwcontexts;    /* of all devices, oldest first */
     struct list doorbells;     /* connected */

@@ -86,7 +86,7 @@ void vmm_place_state(struct vmm_alloc *al, enum vmm_place_state state, uint32_t 
     if (is) al->placed_seq = ++ad->place_seq;
     LIST_FOREACH(it, &al->opens) {
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (!list_is_linked(&op->on_required)) continue;
+        if (!vmm_open_needed(op)) continue;
         CHECK(is ? op->dev->missing > 0 : true);
         vmm_missing_add(op->dev, is ? -1 : 1);
         if (op->arrived) op->dev->taken += is ? -1u : 1u;

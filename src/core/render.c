@@ -166,7 +166,7 @@ static vidmm_status decode_render(const struct vidmm_context *c, const struct vi
 static bool all_required(const struct vidmm_render *in)
 {
     for (uint32_t i = 0; i < in->list_count; i++)
-        if (in->list[i].open->resident == 0) return false;
+        if (in->list[i].open->resident == 0 || in->list[i].open->offer != 0) return false;
     return true;
 }
 

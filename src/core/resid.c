@@ -20,6 +20,31 @@ static uint64_t local_bytes(const struct vmm_alloc *al)
 static bool memory_only(const struct vmm_alloc *al) { return !(al->segments & 1u); }
 static bool listed(const struct vidmm_open *op) { return list_is_linked(&op->on_required); }
 
+/* What is listed and not offered counts as missing until it is LIVE. */
+static void count_in(struct vidmm_open *op)
+{
+    op->arrived = op->al->state == PLACE_LIVE;
+    if (!op->arrived) vmm_missing_add(op->dev, 1);
+}
+
+static void count_out(struct vidmm_open *op)
+{
+    if (op->al->state != PLACE_LIVE) {
+        vmm_missing_add(op->dev, -1);
+        if (op->arrived) op->dev->taken--;
+    }
+    op->arrived = false;
+    op->al->ad->room = true; /* what it holds may be taken for a promotion */
+}
+
+/* It keeps its place in the plan, the aperture and the budget: a reclaim can never be refused for memory. */
+void vmm_required_offer(struct vidmm_open *op, bool offered)
+{
+    if (listed(op) && offered) count_out(op);
+    if (listed(op) && !offered) count_in(op);
+    op->offered = offered;
+}
+
 static void required_add(struct vidmm_open *op)
 {
     struct vidmm_adapter *ad = op->dev->proc->ad;
@@ -35,8 +60,7 @@ static void required_add(struct vidmm_open *op)
     list_push_back(&op->dev->required, &op->on_required);
     if (op->al->physical) op->dev->aperture_pages += vmm_aperture_need(op->al);
     if (memory_only(op->al)) op->dev->memory_only++;
-    op->arrived = op->al->state == PLACE_LIVE;
-    if (!op->arrived) vmm_missing_add(op->dev, 1);
+    if (!op->offered) count_in(op);
 }
 
 static void unlist(struct vidmm_open *op)
@@ -49,12 +73,7 @@ static void unlist(struct vidmm_open *op)
         /* what remains of a legal plan is legal */
         d->planned[op->al->ad->gpu][op->plan] -= vmm_alloc_bytes(op->al);
     }
-    if (op->al->state != PLACE_LIVE) {
-        vmm_missing_add(d, -1);
-        if (op->arrived) d->taken--;
-    }
-    op->arrived = false;
-    op->al->ad->room = true; /* what it holds may be taken for a promotion */
+    if (!op->offered) count_out(op);
 }
 
 static bool others_listed(const struct vidmm_open *op)
@@ -217,7 +236,7 @@ bool vmm_tables_may_grow(struct vidmm_adapter *ad, struct vmm_segment *seg, uint
     return true;
 }
 
-static uint64_t over_budget(const struct vidmm_process *p, uint64_t extra)
+uint64_t vmm_over_budget(const struct vidmm_process *p, uint64_t extra)
 {
     uint64_t want = p->local_required + extra;
     return want > p->budget ? want - p->budget : 0;
@@ -247,7 +266,7 @@ static vidmm_status decode_resident(const struct vidmm_queue *q, struct vidmm_op
         if (opens[i]->dev != q->dev || opens[i]->dying) return VIDMM_INVALID;
     for (uint32_t i = 0; i < n; i++)
         if (opens[i]->resident > UINT32_MAX - VIDMM_LIST_MAX) return VIDMM_LIMIT;
-    uint64_t over = over_budget(q->dev->proc, new_local_bytes(q->dev->proc->ad, opens, n));
+    uint64_t over = vmm_over_budget(q->dev->proc, new_local_bytes(q->dev->proc->ad, opens, n));
     bool legal = make_plan(q->dev, opens, n, plan) && vmm_aperture_admits(q->dev, opens, n);
     if ((forced || over == 0) && legal) return VIDMM_OK;
     *trim = max_u64(over, VIDMM_PAGE_SIZE);
@@ -314,12 +333,10 @@ vidmm_status vidmm_evict(struct vidmm_device *d, struct vidmm_open *const *opens
             evict_last(op, (flags & VIDMM_EVICT_NOT_WRITTEN_TO) != 0);
         }
     }
-    *trim = over_budget(d->proc, 0);
+    *trim = vmm_over_budget(d->proc, 0);
     d->proc->ad->counters->evict_calls++;
     return VIDMM_OK;
 }
-
-void vidmm_process_set_budget(struct vidmm_process *p, uint64_t bytes) { p->budget = bytes; }
 
 /* ---- bringing in ---- */
 
@@ -332,8 +349,9 @@ bool vmm_device_fill(struct vidmm_device *d)
 {
     if (d->missing == 0) return true;
     LIST_FOREACH(it, &d->required) {
-        struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
-        if (al->state == PLACE_NONE && !wants_memory(al)) vmm_place_system(al);
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_required);
+        if (op->offered) continue;
+        if (op->al->state == PLACE_NONE && !wants_memory(op->al)) vmm_place_system(op->al);
     }
     return d->missing == 0;
 }
@@ -366,7 +384,7 @@ bool vmm_resid_others_may_stop(const struct vmm_alloc *v, const struct vidmm_dev
 {
     LIST_FOREACH(it, &v->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (!listed(op) || op->dev == d) continue;
+        if (!vmm_open_needed(op) || op->dev == d) continue;
         bool owed = op->dev->quantum && op->dev->missing == 0; /* what cannot run now is not owed anything */
         if (owed && vmm_device_has_work(op->dev)) return false;
         if (asks(op->dev) && op->dev->need_seq < d->need_seq) return false;
@@ -379,7 +397,7 @@ static const struct vidmm_open *listed_open(const struct vmm_alloc *al, const st
 {
     LIST_FOREACH(it, &al->opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
-        if (op->dev == d && listed(op)) return op;
+        if (op->dev == d && vmm_open_needed(op)) return op;
     }
     return NULL;
 }
@@ -398,13 +416,14 @@ static bool misplaced(const struct vmm_alloc *v, const struct vidmm_device *d)
     return own != NULL && own->plan != v->segment && vmm_resid_others_may_stop(v, d);
 }
 
-enum victim_class { VICTIM_FREE, VICTIM_DEMOTE, VICTIM_STOP, VICTIM_OWN, VICTIM_NO };
+enum victim_class { VICTIM_OFFERED, VICTIM_FREE, VICTIM_DEMOTE, VICTIM_STOP, VICTIM_OWN, VICTIM_NO };
 
 static enum victim_class classify(const struct vidmm_adapter *ad, const struct vmm_alloc *v,
                                   const struct vmm_alloc *al, const struct vidmm_device *d)
 {
     bool must = memory_only(al);
     if (!movable(v) || v == al) return VICTIM_NO;
+    if (vmm_offer_class(v) != 0) return VICTIM_OFFERED;
     if (!vmm_alloc_required(v)) return VICTIM_FREE;
     if (!memory_only(v) && (!v->physical || vmm_aperture_room(ad, v))) {
         bool less = !vmm_alloc_wanted(v) || v->priority < al->priority ||
@@ -420,6 +439,8 @@ static bool better(const struct vmm_alloc *a, enum victim_class ca, const struct
                    enum victim_class cb)
 {
     if (b == NULL || ca != cb) return b == NULL || ca < cb;
+    if (ca == VICTIM_OFFERED && vmm_offer_class(a) != vmm_offer_class(b))
+        return vmm_offer_class(a) < vmm_offer_class(b);
     if (a->priority != b->priority) return a->priority < b->priority;
     return a->resident_seq < b->resident_seq;
 }
@@ -477,6 +498,7 @@ static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, stru
             vmm_move_begin(ad, al, id, true);
             return true;
         }
+        if (d != NULL) vmm_trim_pressure(ad); /* somebody waits, and there is no room */
         struct vmm_alloc *v = choose_victim(ad, &ad->segment[id], al, d, al->physical ? VICTIM_FREE : worst);
         if (v == NULL) continue;
         push_out(ad, v);
@@ -503,9 +525,10 @@ static bool serve_device(struct vidmm_adapter *ad, struct vidmm_device *d)
     if (vmm_aperture_repack(ad, d)) return true;
     for (int physical = 0; physical < 2; physical++) {
         LIST_FOREACH(it, &d->required) {
-            struct vmm_alloc *al = list_entry(it, struct vidmm_open, on_required)->al;
-            if (al->ad != ad || al->physical != (physical != 0)) continue;
-            if (serve_alloc(ad, d, al, &progress)) return true;
+            const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_required);
+            struct vmm_alloc *al = op->al;
+            bool now = al->ad == ad && !op->offered && al->physical == (physical != 0);
+            if (now && serve_alloc(ad, d, al, &progress)) return true;
         }
     }
     return progress;

@@ -414,6 +414,20 @@ static void check_pins(struct walk *w, const struct vidmm_device *d)
     }
 }
 
+/* Inv. 25. */
+static void check_offers(struct walk *w, const struct vidmm_device *d)
+{
+    LIST_FOREACH(it, &d->opens) {
+        const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
+        bool waits = op->offer != 0 && !op->offered && !op->dying;
+        hold(w, op->offer != 0 || !op->offered, 26, "an open is treated as offered and is not");
+        hold(w, waits == list_is_linked(&op->on_offering), 26, "an offer will never be in effect");
+        hold(w, op->offer == 0 || op->dying || (op->locks == 0 && op->pins == 0), 26,
+             "an offered open is locked or the ring of a doorbell");
+        hold(w, !op->offered || op->refs == 0, 26, "a packet names what is offered");
+    }
+}
+
 static void check_holds(struct walk *w, const struct vidmm_device *d)
 {
     uint32_t holds = 0;
@@ -498,6 +512,7 @@ static void check_device(struct walk *w, struct vidmm_device *d)
              "a required open is not on the list");
         if (op->resident == 0 && !lingers) continue;
         required++;
+        if (op->offered) continue;
         missing += op->al->state != PLACE_LIVE;
         taken += op->arrived && op->al->state != PLACE_LIVE;
         hold(w, op->arrived || op->al->state != PLACE_LIVE, 22, "resident memory is not promised to anybody");
@@ -521,6 +536,7 @@ static void check_device(struct walk *w, struct vidmm_device *d)
     hold(w, asking == d->asking, 17, "a queued MakeResident is not counted");
     check_admission(w, d);
     check_pins(w, d);
+    check_offers(w, d);
     check_references(w, d);
     check_holds(w, d);
 }
@@ -762,6 +778,7 @@ static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
         h = hash_u64(h, (uint64_t)op->locks << 8 | op->dying);
         h = hash_u64(h, (uint64_t)op->holds << 1 | (op->pool != NULL));
         h = hash_u64(h, op->refs);
+        h = hash_u64(h, (uint64_t)op->offer << 8 | (uint64_t)op->offered << 1 | op->dropped);
         h = hash_u64(h, op->al->id << 1 | op->read_only);
     }
     LIST_FOREACH(it, &d->fences) {

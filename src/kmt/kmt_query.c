@@ -339,7 +339,7 @@ NTSTATUS kmt_escape(struct kmt_call *c)
 
 /* ---- trim notification ------------------------------------------------------------------------- */
 
-/* Budgets do not change in this release, so nobody is ever told to trim; registration is bookkeeping. */
+/* The core's trim events are not passed on to callbacks in this release; registration is bookkeeping. */
 NTSTATUS kmt_register_trim(struct kmt_call *c)
 {
     D3DKMT_REGISTERTRIMNOTIFICATION *a = c->args;

@@ -307,6 +307,7 @@ struct model_alloc *model_alloc_opened(struct model_device *d, const struct mode
                                        struct vidmm_open *handle)
 {
     struct model_alloc *al = model_take(sizeof(*al));
+    model_offer_opened(from);
     *al = (struct model_alloc){.dev = d, .body = from->body, .handle = handle, .bytes = from->bytes,
                                .align = from->align, .id = ++d->proc->model->next_id,
                                .segments = from->segments, .local = from->local, .physical = from->physical,
@@ -351,6 +352,7 @@ struct model_answer model_lock(const struct model_alloc *al)
     struct model_answer a = {0, true};
     if (al->dev->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (al->body->creator != al->dev->proc->id) model_refuse(&a, VIDMM_INVALID); /* ALC-39 */
+    if (al->offer != 0) model_refuse(&a, VIDMM_INVALID);                         /* ALC-45 */
     /* Only in memory the CPU cannot see, and wanted there: busy, unless it is not there at the moment. */
     if ((al->segments & 1u) == 0 && wanted_by_any(al->dev->proc->model, al->body) && al->locks == 0)
         a.errors |= MODEL_BIT(VIDMM_BUSY);

@@ -78,6 +78,10 @@ struct model_alloc {
     bool physical;                  /* accessed physically */
     bool read_only;
     bool dying, in_use, imported, keep; /* keep: the simulator's own */
+    uint32_t offer;                 /* vidmm_offer_priority; 0: not offered */
+    bool decommit;                  /* offered so */
+    bool droppable;                 /* since then its content may have been dropped */
+    int owes;                       /* of model_offer.c: a drop that another open was told of */
     struct model_queue *queue;      /* resident when it has reached `value` */
     uint64_t value;
     uint64_t pages;
@@ -187,6 +191,16 @@ struct model_answer model_evict(const struct model_device *, struct model_alloc 
                                 uint32_t flags);
 uint64_t model_evicted(struct model_device *, struct model_alloc *const *, uint32_t n, uint32_t flags);
 uint64_t model_over_budget(const struct model_process *);
+
+/* ---- offer and reclaim: model_offer.c ----------------------------------------------------------- */
+
+struct model_answer model_offer(const struct model_device *, struct model_alloc *const *, uint32_t n,
+                                uint32_t priority, uint32_t flags);
+void model_offered(struct model_alloc *const *, uint32_t n, uint32_t priority, uint32_t flags);
+struct model_answer model_reclaim(const struct model_queue *, struct model_alloc *const *, uint32_t n);
+const char *model_reclaimed(struct model_queue *, struct model_alloc *const *, uint32_t n,
+                            const uint32_t *results, uint64_t value);
+const char *model_budget_told(const struct model_process *, bool told, const struct vidmm_trim *);
 
 /* ---- physical mode: model_phys.c --------------------------------------------------------------- */
 

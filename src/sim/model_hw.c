@@ -107,7 +107,7 @@ struct model_answer model_door_create(const struct model_hwqueue *q, const struc
 {
     struct model_answer a = {0, true};
     if (q->dev->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
-    if (!q->user || has_one || al->dev != q->dev || al->dying || al->count == 0)
+    if (!q->user || has_one || al->dev != q->dev || al->dying || al->count == 0 || al->offer != 0)
         model_refuse(&a, VIDMM_INVALID);
     else if (!model_reached(al->queue, al->value)) a.errors |= MODEL_BIT(VIDMM_INVALID);
     return a;

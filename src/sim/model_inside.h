@@ -15,6 +15,8 @@ void model_pieces_release(struct model_alloc *);
 void model_show(struct model_process *, struct model_piece *); /* the pages show something new */
 void model_updates_voided(struct model_alloc *); /* is closed: what names it may happen or not */
 void model_pieces_settled(struct model_process *);
+/* model_offer.c: another open is going to be there. */
+void model_offer_opened(const struct model_alloc *from);
 /* model_phys.c: what being accessed physically adds to an answer. set: segments; bit 0 = system memory. */
 void model_physical_create(const struct model *, const struct model_alloc_in *, uint32_t set, uint64_t bytes,
                            struct model_answer *);

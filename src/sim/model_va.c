@@ -550,7 +550,8 @@ enum model_access model_gpu(const struct model_device *d, uint64_t va, bool writ
     }
     if (x->alloc->dying || x->alloc->dev != d) return MODEL_OPEN;
     if (!x->alloc->body->touched) return MODEL_FAULTS; /* never resident */
-    if (x->alloc->count == 0 || !model_reached(x->alloc->queue, x->alloc->value)) return MODEL_OPEN;
+    bool needed = x->alloc->count > 0 && x->alloc->offer == 0;
+    if (!needed || !model_reached(x->alloc->queue, x->alloc->value)) return MODEL_OPEN;
     bool denied = write && p->model->config.read_only &&
                   ((x->prot & VIDMM_PROT_WRITE) == 0 || x->alloc->read_only);
     return denied ? MODEL_FAULTS : MODEL_WORKS;

@@ -485,6 +485,25 @@ vidmm_status vidmm_evict(struct vidmm_device *d, struct vidmm_open *const *p, ui
         if (use(p[i], OPEN)->resident != 0) use(p[i], OPEN)->resident--;
     return VIDMM_OK;
 }
+vidmm_status vidmm_offer(struct vidmm_device *d, struct vidmm_open *const *p, uint32_t n, uint32_t priority,
+                         uint32_t flags)
+{
+    use(d, DEVICE);
+    (void)priority;
+    (void)flags;
+    for (uint32_t i = 0; i < n; i++) check(use(p[i], OPEN)->parent == use(d, DEVICE), "foreign open");
+    return fails();
+}
+vidmm_status vidmm_reclaim(struct vidmm_queue *q, struct vidmm_open *const *p, uint32_t n, uint32_t *result,
+                           uint64_t *value)
+{
+    struct object *queue = use(q, QUEUE);
+    for (uint32_t i = 0; i < n; i++) check(use(p[i], OPEN)->parent == queue->parent, "foreign open");
+    vidmm_status st = fails();
+    if (st != VIDMM_OK) return st;
+    for (uint32_t i = 0; i < n; i++) result[i] = VIDMM_RECLAIM_OK;
+    return queued(queue, value);
+}
 vidmm_status vidmm_va_map(struct vidmm_queue *q, const struct vidmm_map *in, uint64_t *va, uint64_t *value)
 {
     if (in->open != NULL) check(use(in->open, OPEN)->parent == use(q, QUEUE)->parent, "foreign open");

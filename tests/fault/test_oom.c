@@ -175,6 +175,27 @@ static vidmm_status run_resident(struct oom *o)
     return vidmm_make_resident(o->c.queue, both, 3, 0, &value, &trim);
 }
 
+static vidmm_status run_offer(struct oom *o)
+{
+    struct vidmm_open *both[] = { o->open, o->second };
+    return vidmm_offer(o->c.device, both, 2, VIDMM_OFFER_LOW, VIDMM_OFFER_ALLOW_DECOMMIT);
+}
+
+static void make_offered(struct oom *o)
+{
+    make_open(o);
+    client_resident(&o->c, o->open);
+    assert_int_equal(run_offer(o), VIDMM_OK);
+}
+
+static vidmm_status run_reclaim(struct oom *o)
+{
+    struct vidmm_open *both[] = { o->open, o->second };
+    uint32_t result[2];
+    uint64_t value;
+    return vidmm_reclaim(o->c.queue, both, 2, result, &value);
+}
+
 static vidmm_status run_submit(struct oom *o)
 {
     uint64_t words[8];
@@ -341,6 +362,8 @@ static const struct operation operations[] = {
     { "va_update, again", run_update, make_updates },
     { "va_free, over queued updates", run_free_updates, make_updates },
     { "make_resident", run_resident, make_open },
+    { "offer", run_offer, make_open },
+    { "reclaim", run_reclaim, make_offered },
     { "context_submit", run_submit, NULL },
     { "context_wait", run_wait, NULL },
     { "hwcontext_create", run_hwcontext, NULL },

@@ -267,6 +267,8 @@ static void instances_live_together(void **state)
     struct vidmm_device *d;
     assert_int_equal(vidmm_device_create(l.c.process, &d), VIDMM_OK);
     assert_int_equal(vidmm_alloc_open(d, op, 0, &shared), VIDMM_NOT_SUPPORTED);
+    vidmm_status offered = vidmm_offer(l.c.device, &op, 1, VIDMM_OFFER_LOW, 0);
+    assert_int_equal(offered, VIDMM_NOT_SUPPORTED);
     fx_verify(l.fx);
     vidmm_open_close(op, 0);
     fx_settle(l.fx);

@@ -185,8 +185,8 @@ static bool usable(struct making *k, uint64_t va, bool write, struct model_page 
     *to = NULL;
     if (x == NULL || x->open || x->internal || x->blurred) return false;
     if (x->content == MODEL_ZERO) return model_gpu(d, va, write) == MODEL_WORKS;
-    if (x->content != MODEL_ALLOC || x->alloc->dev != d || x->alloc->dying || x->alloc->count == 0)
-        return false;
+    if (x->content != MODEL_ALLOC || x->alloc->dev != d || x->alloc->dying) return false;
+    if (x->alloc->count == 0 || x->alloc->offer != 0) return false;
     bool denied = d->proc->model->config.read_only &&
                   ((x->prot & VIDMM_PROT_WRITE) == 0 || x->alloc->read_only);
     if ((write && denied) || (x->alloc->keep && !k->own)) return false;

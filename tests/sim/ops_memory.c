@@ -259,6 +259,9 @@ static void op_budget(struct sim *s)
     p->budget = sim_chance(s, 2) ? s->model->budget : sim_below(s, 2 * s->model->budget);
     sim_say(s, "process %u: budget %llu", p->id, (unsigned long long)p->budget);
     vidmm_process_set_budget(p->handle, p->budget);
+    struct vidmm_trim trim;
+    bool told = vidmm_process_take_trim(p->handle, &trim);
+    sim_check(s, model_budget_told(p, told, &trim));
 }
 
 /* ---- CPU access -------------------------------------------------------------------------------- */

@@ -112,7 +112,8 @@ static void name_allocations(struct rendering *r, const struct model_device *d)
 {
     for (uint32_t i = 0; i < d->alloc_count && r->count < LIST_MAX; i++) {
         struct model_alloc *al = d->alloc[i];
-        if (!al->physical || al->dying || al->count == 0 || al->locks > 0 || sim_chance(r->s, 3)) continue;
+        if (!al->physical || al->dying || al->count == 0 || al->locks > 0 || al->offer != 0) continue;
+        if (sim_chance(r->s, 3)) continue;
         if (al->read_only && !sim_chance(r->s, 16)) continue;
         r->alloc[r->count] = al;
         r->list[r->count++] = (struct vidmm_render_reference){al->handle, true};

@@ -96,7 +96,7 @@ bool sim_status(struct sim *s, struct model_answer a, vidmm_status st)
 static void make_menu(struct sim *s, struct menu *m)
 {
     const struct sim_op *const tables[] = {ops_object, ops_memory, ops_va, ops_gpu, ops_fault, ops_sync,
-                                           ops_phys, ops_tile, ops_hw, ops_share, ops_shared};
+                                           ops_phys, ops_tile, ops_hw, ops_share, ops_shared, ops_offer};
     memset(m, 0, sizeof(*m));
     for (uint32_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
         for (const struct sim_op *op = tables[t]; op->name != NULL; op++) {
@@ -200,6 +200,7 @@ static void add_up(struct sim *s, struct sim_totals *t)
     t->rings += s->totals.rings;
     t->victims += s->totals.victims;
     t->hw_ended += s->totals.hw_ended;
+    t->discards += s->totals.discards;
     t->suspends += c->suspends;
     t->root_resizes += c->root_resizes;
     t->tables += c->tables_created;

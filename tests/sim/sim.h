@@ -123,7 +123,7 @@ struct sim_totals {
         demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read,
         timeouts, adapter_resets, removals, preemptions, updates, updates_waiting,
         tile_packets, tile_packets_elsewhere, tile_packets_cut,
-        hw_commands, hw_waits, hw_signals, rings, victims, hw_ended;
+        hw_commands, hw_waits, hw_signals, rings, victims, hw_ended, discards;
 };
 
 struct sim {
@@ -185,7 +185,7 @@ const struct vidmm_kmd_ops *spy_ops(struct sim *); /* until the next call */
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
 /* Ended by name NULL. */
 extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[], ops_sync[],
-    ops_phys[], ops_tile[], ops_hw[], ops_share[], ops_shared[];
+    ops_phys[], ops_tile[], ops_hw[], ops_share[], ops_shared[], ops_offer[];
 
 struct model_process *pick_process(struct sim *);
 struct model_device *pick_device(struct sim *);             /* any; NULL: none */

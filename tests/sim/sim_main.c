@@ -67,7 +67,7 @@ static void tell(const struct sim_totals *t)
         {"commands in hardware queues", t->hw_commands}, {"... waits", t->hw_waits},
         {"... signals", t->hw_signals}, {"commands in rings", t->rings},
         {"doorbells that made way", t->victims}, {"hardware queues of lost devices", t->hw_ended},
-        {"timeouts", t->timeouts},
+        {"reclaims of dropped content", t->discards}, {"timeouts", t->timeouts},
         {"preemptions", t->preemptions}, {"adapter resets", t->adapter_resets}, {"removals", t->removals},
         {"pages read and compared at rest", t->pages_read}};
     for (uint32_t i = 0; i < sizeof(line) / sizeof(line[0]); i++)

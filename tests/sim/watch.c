@@ -299,8 +299,8 @@ static void check_placement(struct sim *s, struct model_alloc *al)
     if (info.resident_count != al->count + al->pins)
         sim_fail(s, "allocation %u: count %u, expected %u", al->id, info.resident_count,
                  al->count + al->pins);
-    /* It may have made way, until its device has work again. */
-    bool idle = (al->segments & 1u) == 0 || al->physical;
+    /* It may have made way, until its device has work again; what is offered, until it is reclaimed. */
+    bool idle = (al->segments & 1u) == 0 || al->physical || al->offer != 0;
     if (al->count + al->pins > 0 && !info.resident && !idle)
         sim_fail(s, "allocation %u is required, but not resident", al->id);
     if (info.resident && (al->segments >> info.segment & 1u) == 0)
