@@ -107,6 +107,16 @@ static int do_run(int argc, char **argv)
     return status != 0 ? status : run_program(&o);
 }
 
+static int do_compare(int argc, char **argv)
+{
+#if CLI_COMPARE
+    return compare_command(argc, argv);
+#else
+    (void)argc, (void)argv;
+    return complain(EXIT_OWN_FAILURE, "compare is left out of builds with the thread sanitizer");
+#endif
+}
+
 static int do_adapters(int argc, char **argv)
 {
     struct run_options o;
@@ -126,7 +136,7 @@ int main(int argc, char **argv)
     if (strcmp(word, "run") == 0) return do_run(argc, argv);
     if (strcmp(word, "adapters") == 0) return do_adapters(argc, argv);
     if (strcmp(word, "profiles") == 0) return print_alone(profiles_text, argc, argv);
-    if (strcmp(word, "compare") == 0) return compare_command(argc, argv);
+    if (strcmp(word, "compare") == 0) return do_compare(argc, argv);
     return complain(EXIT_WRONG_USE, "no such command: %s; there are run, adapters, profiles and compare",
                     word);
 }
