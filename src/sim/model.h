@@ -26,6 +26,7 @@ struct model_config {
     bool zero_pages, read_only, no_execute;
     bool physical;                  /* a node is */
     bool narrow;                    /* fences are 32 bits wide */
+    bool tile_packets;              /* the GPU updates tiles: their privileged space shows page tables */
     uint32_t node_count, hw_nodes, user_nodes, doorbells; /* nodes: bits */
     struct model_segment segment[VIDMM_SEGMENTS_MAX + 1]; /* by id; 0 is not used */
 };
@@ -114,6 +115,7 @@ struct model_process {
     struct vidmm_process *handle;
     uint32_t id, device_count, piece_count, piece_room;
     uint64_t budget, removed;       /* removed: epoch of the newest free */
+    bool tiled;                     /* an update was accepted: its privileged space has tables */
     struct model_piece *piece;      /* sorted */
     struct model_device *device[MODEL_OBJECTS_MAX];
 };

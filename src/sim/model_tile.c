@@ -112,9 +112,9 @@ static uint64_t parts_of(const struct model_config *c, const struct vidmm_tile_o
 }
 
 /* Page tables may be short beyond what is kept free: those of the ranges and those that show the pools. */
-static bool tables_tight(const struct model *m, const struct model_update *u)
+static bool tables_tight(const struct model_process *p, const struct model_update *u)
 {
-    const struct model_config *c = &m->config;
+    const struct model_config *c = &p->model->config;
     uint64_t need[VIDMM_SEGMENTS_MAX + 1] = {0};
     uint32_t shift = 12;
     for (uint32_t l = 0; l < c->level_count; l++) {
@@ -126,8 +126,8 @@ static bool tables_tight(const struct model *m, const struct model_update *u)
         }
         need[c->table_segment[l]] += tables * bytes;
         bool root = c->level_count == 2 && l == 1 && c->table_segment[l] != 0;
-        if (root && u->op[0].base >> (shift - c->index_bits[l]) > 1024)
-            return true; /* a larger root has to be contiguous */
+        bool large = u->op[0].base >> (shift - c->index_bits[l]) > 1024 || (c->tile_packets && !p->tiled);
+        if (root && large) return true; /* a larger root has to be contiguous */
     }
     for (uint32_t id = 1; id <= c->segment_count; id++)
         if (need[id] > 0 && c->segment[id].tables + need[id] > c->segment[id].table_reserve) return true;
@@ -154,7 +154,7 @@ struct model_answer model_update(const struct model_device *d, const struct mode
     if (!a.success) return a;
     bool cut = was_cut(d->proc, &target) || was_cut(d->proc, &source);
     if (unique || cut) a.errors |= MODEL_BIT(VIDMM_INVALID);
-    if (tables_tight(d->proc->model, u)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
+    if (tables_tight(d->proc, u)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
     return a;
 }
 
@@ -212,6 +212,7 @@ static void copy(struct model_queue *q, const struct vidmm_tile_op *op, uint64_t
 void model_updated(struct model_queue *q, const struct model_update *u, uint64_t value)
 {
     q->issued = value;
+    q->dev->proc->tiled = true;
     for (uint32_t i = 0; i < u->n; i++) {
         const struct vidmm_tile_op *op = &u->op[i];
         if (op->type == VIDMM_TILE_COPY) copy(q, op, value);

@@ -672,7 +672,8 @@ static bool read_pages(struct sim *s, struct sim_context *c, struct reading *r)
     }
     k.p.touched = 0;
     if (!submit(&k)) return false;
-    if (!world_until(s->world, 400000, idle, c)) sim_fail(s, "liveness: a packet of context %u stays", c->id);
+    if (!world_until(s->world, SIM_TURNS_MAX, idle, c))
+        sim_fail(s, "liveness: a packet of context %u stays", c->id);
     sim_poll(s);
     if (c->dev->lost) return false;
     compare(&k, r);

@@ -16,11 +16,16 @@ bool content_in_use(const struct sim *s, const struct model_alloc *al)
     return false;
 }
 
-/* The device ends: its packets may have been executed, or not. After a reset of the adapter, what memory
- * segments held is lost. */
+/* The adapter was reset since: what memory segments held for this device is lost. */
+static bool before_reset(const struct sim *s, const struct model_device *d)
+{
+    return vidmm_adapter_counters(s->ad)->adapter_resets != sim_of(d)->born;
+}
+
+/* The device ends: its packets may have been executed, or not. */
 void content_cut_off(struct sim *s, const struct model_device *d)
 {
-    bool reset = vidmm_adapter_counters(s->ad)->adapter_resets != sim_of(d)->born;
+    bool reset = before_reset(s, d);
     for (uint32_t i = 0; i < d->alloc_count; i++)
         for (uint64_t k = 0; k < d->alloc[i]->pages; k++)
             if (reset || busy(s, &d->alloc[i]->page[k])) d->alloc[i]->page[k].unknown = true;
@@ -36,6 +41,7 @@ static struct model_alloc *open_it(struct sim *s, struct model_device *d, const 
     if (!sim_status(s, a, vidmm_alloc_open(d->handle, from->handle, flags, &handle))) return NULL;
     struct model_alloc *al = model_alloc_opened(d, from, flags, handle);
     sim_say(s, "  it is allocation %u there", al->id);
+    for (uint64_t i = 0; i < al->pages && before_reset(s, from->dev); i++) al->page[i].unknown = true;
     if (vidmm_open_bytes(handle) != al->bytes) sim_fail(s, "another size");
     return al;
 }

@@ -419,7 +419,7 @@ void sync_settle(struct sim *s)
     if (w->lanes == 0 && w->objects == 0) return;
     for (uint32_t i = 0; i < w->lanes; i++)
         if (w->lane[i]->owed_count > 0 && room(w->lane[i], 1)) give(s, w->lane[i]);
-    do if (!rest_now(s, 400000)) sim_fail(s, "no rest with lanes");
+    do if (!rest_now(s, SIM_TURNS_MAX)) sim_fail(s, "no rest with lanes");
     while (unblock(s));
     for (uint32_t i = 0; i < w->lanes; i++)
         if (w->lane[i]->model.count > 0)

@@ -32,6 +32,7 @@
 #define COPIES_MAX 4u             /* unfinished copies of mappings of a context */
 #define FENCES_MAX 6u
 #define HISTORY 24u
+#define SIM_TURNS_MAX 4000000u     /* until all rests; paging engines that write tables take many */
 
 struct sim_options {
     uint64_t seed, ops;

@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-#define TURNS_MAX 400000u
-
 void sim_turns(struct sim *s, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i++) {
@@ -174,7 +172,7 @@ void sim_verify(struct sim *s)
 
 static void rest(struct sim *s)
 {
-    if (!world_settle(s->world, TURNS_MAX)) sim_fail(s, "no rest after %u turns", TURNS_MAX);
+    if (!world_settle(s->world, SIM_TURNS_MAX)) sim_fail(s, "no rest after %u turns", SIM_TURNS_MAX);
     sim_poll(s);
 }
 

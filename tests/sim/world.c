@@ -95,6 +95,7 @@ static void make_model(struct sim *s)
     struct model_config c = {.va_bits = info->va_bits, .level_count = info->level_count,
                              .segment_count = info->segment_count};
     c.physical = s->ro.physical;
+    c.tile_packets = s->ro.update_mode != VIDMM_UPDATE_CPU_VIRTUAL;
     c.narrow = (info->sched_flags & VIDMM_SCHED_NO_64BIT_ATOMICS) != 0;
     c.node_count = info->node_count;
     c.doorbells = ref_ops()->hw->doorbells;
