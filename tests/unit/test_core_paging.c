@@ -440,6 +440,46 @@ static void value_zero_means_done(void **state)
     fx_close(&f);
 }
 
+static bool wrote(const struct fx *f, const struct vidmm_process *p, uint64_t va, uint64_t value)
+{
+    const struct event *e;
+    uint32_t at = 0;
+    while ((e = fx_next(f, EV_UPDATE, &at)) != NULL)
+        if (e->object == p->space.kmd_process && e->update.first_va == va) return e->fence_value < value;
+    return false;
+}
+
+/* The caller gets its pages and a value, and goes on: nothing of the work is done in its call. Done are then
+ * the entries of every mapping and the zeros of what is new in local memory, and last the value is told. */
+static void make_resident_only_queues(void **state)
+{
+    struct fx f;
+    uint64_t value = 0, trim;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct vidmm_open *op = fx_alloc(f.d, MIB, SEG1 | SYS, 1);
+    uint64_t one = fx_map_all(f.q, op), other = fx_map_all(f.q, op);
+    fx_run(&f);
+    fx_forget(&f);
+    uint64_t before = fx_done(f.q);
+    assert_int_equal(vidmm_make_resident(f.q, &op, 1, 0, &value, &trim), VIDMM_PENDING);
+    assert_true(value > before && value == vidmm_queue_issued(f.q));
+    assert_int_equal(f.log.count, 0); /* the driver heard nothing of it yet */
+    assert_int_equal(fx_done(f.q), before);
+    uint64_t frames = f.world.live_frames, asked = f.world.asked;
+    fx_run(&f);
+    assert_int_equal(f.world.live_frames, frames); /* all there since the call */
+    assert_int_equal(f.world.asked, asked);
+    assert_true(wrote(&f, f.p, one, value));
+    assert_true(wrote(&f, f.p, other, value));
+    uint32_t at = 0;
+    const struct event *fill = fx_next_op(&f, VIDMM_OP_VIRTUAL_FILL, &at);
+    assert_int_equal(fx_count_ops(&f, VIDMM_OP_VIRTUAL_FILL), 1);
+    assert_true(fill->fence_value < value && submit_after(&f, fill)->fence_value < value);
+    assert_int_equal(fx_done(f.q), value);
+    fx_close(&f);
+}
+
 /* The paging fence is a monitored fence like others: GPU waits on it hold packets. */
 static void gpu_waits_on_a_paging_fence(void **state)
 {
@@ -564,6 +604,7 @@ int main(int argc, char **argv)
         VT_TEST(values_grow_and_are_reached_in_order, "PAG-03 PAG-11", NULL),
         VT_TEST(later_requests_wait_behind_earlier_ones, "PAG-11", NULL),
         VT_TEST(value_zero_means_done, "PAG-04", NULL),
+        VT_TEST(make_resident_only_queues, "PAG-23", NULL),
         VT_TEST(gpu_waits_on_a_paging_fence, "PAG-05", NULL),
         VT_TEST(queue_priorities, "PAG-10", NULL),
         VT_TEST(a_destroyed_queue_finishes_first, "PAG-12", NULL),

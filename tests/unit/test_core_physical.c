@@ -454,6 +454,32 @@ static void evicted_behind_a_queued_buffer(void **state)
     fx_close(&r.f);
 }
 
+/* A buffer that names an allocation neither brings it in nor keeps it: who counted on that would lose memory
+ * that is on a list to memory that is not. */
+static void references_do_not_hold_memory(void **state)
+{
+    struct rig r;
+    (void)state;
+    rig_start(&r);
+    struct vidmm_open *listed = rig_alloc(r.f.d, 6 * MIB, SEG1 | SYS);
+    struct vidmm_open *named = rig_alloc(r.f.d, 6 * MIB, SEG1 | SYS);
+    fx_resident(r.f.q, listed);
+    fx_resident(r.f.q, named);
+    fx_run(&r.f);
+    for (uint32_t i = 0; i < 8; i++) rig_fill(&r, named, i * 64, i, 64);
+    assert_int_equal(fx_place(named).resident_count, 1);
+    fx_run(&r.f);
+    fx_evict(r.f.d, named, 0);
+    assert_int_equal(fx_place(named).resident_count, 0);
+    struct vidmm_open *more = fx_alloc(r.f.d, 8 * MIB, SEG1, 1);
+    fx_resident(r.f.q, more);
+    fx_run(&r.f);
+    assert_int_equal(fx_place(more).segment, 1);
+    assert_int_equal(fx_place(listed).segment, 1); /* no buffer ever named it */
+    assert_false(fx_place(named).resident);        /* the buffers of a moment ago do not matter */
+    fx_close(&r.f);
+}
+
 /* Client data decides what is patched where: nothing outside the lists and the buffer may be reached. */
 static void bad_lists_are_refused(void **state)
 {
@@ -704,8 +730,9 @@ int main(int argc, char **argv)
         VT_TEST(services_do_not_cross, "SUB-07 ADP-03", NULL),
         VT_TEST(bring_up_checks_physical_nodes, "ADP-03", NULL),
         VT_TEST(scattered_allocations_are_refused, "PHY-05 SEG-14", NULL),
-        VT_TEST(not_resident_ends_the_device, "PHY-04", NULL),
+        VT_TEST(not_resident_ends_the_device, "PHY-04 RES-04", NULL),
         VT_TEST(evicted_behind_a_queued_buffer, "PHY-04", NULL),
+        VT_TEST(references_do_not_hold_memory, "RES-04", NULL),
         VT_TEST(bad_lists_are_refused, "PHY-09", NULL),
         VT_TEST(the_drivers_verdicts, "PHY-12", NULL),
         VT_TEST(the_driver_fails_to_patch, "PHY-10", NULL),
