@@ -60,6 +60,20 @@ static uint64_t derive_runs(const struct vmm_binding *b, uint64_t va, uint64_t e
     return va;
 }
 
+uint64_t vmm_bind_paging_protection(const struct vmm_alloc *al, uint64_t offset, uint64_t *end)
+{
+    uint64_t dp = 0;
+    if (al->unique == 0) return 0;
+    LIST_FOREACH(it, &al->bindings) {
+        const struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
+        uint64_t stop = b->offset + (b->end - b->node.key);
+        if (b->driver_protection >> 63 == 0 || stop <= offset) continue;
+        if (b->offset <= offset) dp = b->driver_protection;
+        *end = min_u64(*end, b->offset <= offset ? stop : b->offset);
+    }
+    return dp;
+}
+
 /* Handle that the driver gave to the allocation behind a binding; NULL for implicit ones. */
 static void describe(struct vmm_binding *b, uint64_t va, struct vidmm_update_page_table *u)
 {

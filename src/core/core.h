@@ -338,6 +338,9 @@ void vmm_bind_clear(struct vmm_space *, struct range, struct vmm_binding **spare
 void vmm_bind_remove(struct vmm_binding *);   /* unlinks, entries invalid (or zero in a ZERO reservation) */
 void vmm_bind_write(struct vmm_binding *, struct range);  /* entries as derived from the placement now */
 void vmm_bind_invalidate(struct vmm_binding *);           /* entries invalid, binding stays */
+/* VA-39: the driver protection with which the paging process maps the page at `offset`: that of its unique
+ * mappings, else 0. Lowers *end to where another one may begin. */
+uint64_t vmm_bind_paging_protection(const struct vmm_alloc *, uint64_t offset, uint64_t *end);
 /* What the entries from va on are to be now, in at most VMM_RUNS runs, and whose they are. Gives where the
  * runs end: at `end`, or where another binding or a gap begins. */
 uint64_t vmm_bind_derive(struct vmm_space *, uint64_t va, uint64_t end, struct vidmm_update_page_table *,
@@ -422,14 +425,13 @@ vidmm_status vmm_paging_init(struct vidmm_adapter *, const char **why);
 bool vmm_paging_reaches_root(const struct vidmm_adapter *); /* also the largest of a two-level space */
 void vmm_paging_fini(struct vidmm_adapter *);
 void vmm_paging_rebuild(struct vidmm_adapter *); /* after the content of memory segments was lost */
-/* Points a scratch window (0 source, 1 destination) at bytes of an allocation; returns its address. */
-uint64_t vmm_scratch_map(struct vidmm_adapter *, uint32_t window, struct vmm_alloc *, uint32_t segment,
-                         uint64_t offset, uint64_t bytes);
+/* Points a scratch window (0 source, 1 destination) at something; returns its address. */
+uint64_t vmm_scratch_map(struct vidmm_adapter *, uint32_t window, const struct vmm_window *);
 void vmm_scratch_forget(struct vidmm_adapter *); /* the windows show nothing any more */
 void vmm_scratch_show_tables(struct vidmm_adapter *); /* the slots of the tables window */
 /* As vmm_bind_derive, for the paging space. */
-uint64_t vmm_scratch_derive(struct vidmm_adapter *, uint64_t va, uint64_t end, struct vidmm_pte_run *,
-                            uint32_t *n);
+uint64_t vmm_scratch_derive(struct vidmm_adapter *, uint64_t va, uint64_t end,
+                            struct vidmm_update_page_table *, struct vidmm_pte_run *);
 uint64_t vmm_paging_table_va(const struct vidmm_adapter *, const struct vmm_table *); /* of a scratch leaf */
 
 #endif

@@ -82,9 +82,12 @@ static void build_chunk(struct vidmm_adapter *ad)
 {
     struct vmm_move *m = &ad->move;
     uint64_t total = vmm_alloc_bytes(m->al);
-    m->chunk = min_u64(total - m->done, VMM_SCRATCH_WINDOW);
-    uint64_t src = m->fill ? 0 : vmm_scratch_map(ad, 0, m->al, m->al->segment, m->done, m->chunk);
-    uint64_t dst = vmm_scratch_map(ad, 1, m->al, m->to, m->done, m->chunk);
+    uint64_t end = m->done + min_u64(total - m->done, VMM_SCRATCH_WINDOW);
+    uint64_t dp = vmm_bind_paging_protection(m->al, m->done, &end);
+    m->chunk = end - m->done;
+    struct vmm_window from = { m->al, m->al->segment, m->done, m->chunk, dp }, to = from;
+    to.segment = m->to;
+    uint64_t src = m->fill ? 0 : vmm_scratch_map(ad, 0, &from), dst = vmm_scratch_map(ad, 1, &to);
     if (m->fill) {
         m->op = (struct vidmm_op){ .code = VIDMM_OP_VIRTUAL_FILL };
         m->op.fill.allocation = m->al->kmd_allocation;

@@ -551,8 +551,8 @@ struct vmm_emission {
     bool active;
 };
 
-/* What a scratch window of the paging process shows: bytes of an allocation at a place. */
-struct vmm_window { struct vmm_alloc *al; uint32_t segment; uint64_t offset, bytes; }; /* al NULL: nothing */
+/* What a scratch window of the paging process shows: bytes of an allocation at a place. al NULL: nothing. */
+struct vmm_window { struct vmm_alloc *al; uint32_t segment; uint64_t offset, bytes, driver_protection; };
 
 /* Where the paging process finds a table that is written next. */
 struct vmm_slot { struct vmm_table *table; uint64_t va; };

@@ -160,7 +160,7 @@ static void derive_pages(struct vmm_space *sp, const struct vmm_table *t, struct
     uint64_t start = vmm_table_start(sp, t), va = start + ((uint64_t)u->start_index << VIDMM_PAGE_SHIFT);
     uint64_t end = va + ((uint64_t)u->count << VIDMM_PAGE_SHIFT);
     u->run_count = 1;
-    if (sp->proc == NULL) end = vmm_scratch_derive(sp->ad, va, end, runs, &u->run_count);
+    if (sp->proc == NULL) end = vmm_scratch_derive(sp->ad, va, end, u, runs);
     else if (!vmm_privileged_derive(sp, va, &end, runs)) end = vmm_bind_derive(sp, va, end, u, runs);
     u->first_va = va;
     u->count = (uint32_t)((end - va) >> VIDMM_PAGE_SHIFT);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* test_core_paging.c - paging operations: their order, how they are cut, and how paging queues tell of
  * them. */
+#include <string.h>
+
 #include "core/core.h"
 
 #include "core_fixture.h"
@@ -480,6 +482,62 @@ static void make_resident_only_queues(void **state)
     fx_close(&f);
 }
 
+/* Updates by the GPU that carry a protection, in the chunk that ends with `end`. */
+static uint32_t updates_with(const struct fx *f, uint32_t from, const struct event *end, uint64_t protection)
+{
+    const struct event *e;
+    uint32_t n = 0;
+    while ((e = fx_next_op(f, VIDMM_OP_UPDATE_PAGE_TABLE, &from)) != NULL && e < end)
+        n += e->op.update.driver_protection == protection;
+    return n;
+}
+
+/* Pages that a client maps with a protection of their own are reached with it by the paging process, too: a
+ * format that encrypts by it would copy rubbish. The rest is reached with 0. */
+static void unique_protections_hold_for_transfers(void **state)
+{
+    static const uint64_t want[5] = {0, 1ull << 63 | 0x11, 0, 1ull << 63 | 0x44, 0};
+    const uint64_t part = 64 * KIB;
+    (void)state;
+    for (int mode = VIDMM_UPDATE_CPU_VIRTUAL; mode <= VIDMM_UPDATE_GPU_VIRTUAL; mode++) {
+        struct fx f;
+        void *cpu;
+        uint64_t va, value;
+        fx_init(&f, REF_FORMAT_A);
+        f.opt.update_mode = (uint32_t)mode;
+        fx_start(&f);
+        struct vidmm_open *op = fx_alloc(f.d, 5 * part, SEG1 | SYS, 1);
+        for (uint32_t i = 1; i < 5; i += 2) {
+            struct vidmm_map in = {.open = op, .offset = i * part, .bytes = part};
+            in.driver_protection = want[i];
+            assert_true(vidmm_va_map(f.q, &in, &va, &value) >= 0);
+        }
+        uint64_t all = fx_map(f.q, op, 0, 0, part);
+        assert_int_equal(vidmm_open_lock(op, &cpu), VIDMM_OK);
+        memset(cpu, 0x5e, 5 * part);
+        assert_int_equal(vidmm_open_unlock(op), VIDMM_OK);
+        fx_run(&f);
+        fx_forget(&f);
+        fx_resident(f.q, op);
+        fx_run(&f);
+        uint32_t at = 0;
+        for (uint32_t i = 0; i < 5; i++) {
+            uint32_t from = at;
+            const struct event *copy = fx_next_op(&f, VIDMM_OP_VIRTUAL_TRANSFER, &at);
+            assert_non_null(copy);
+            if (mode == VIDMM_UPDATE_GPU_VIRTUAL) assert_true(updates_with(&f, from, copy, want[i]) >= 2);
+            assert_int_equal(copy->op.transfer.allocation_offset, i * part);
+            assert_int_equal(copy->op.transfer.bytes, part);
+            for (uint32_t w = 0; w < 2 && mode == VIDMM_UPDATE_CPU_VIRTUAL; w++)
+                assert_true(window_write(&f, copy, w, false)->update.driver_protection == want[i]);
+        }
+        assert_null(fx_next_op(&f, VIDMM_OP_VIRTUAL_TRANSFER, &at));
+        assert_int_equal(fx_gpu_read(&f, all + part - 8), 0x5e5e5e5e5e5e5e5eull);
+        assert_int_equal(fx_gpu_read(&f, va + part - 8), 0x5e5e5e5e5e5e5e5eull);
+        fx_close(&f);
+    }
+}
+
 /* The paging fence is a monitored fence like others: GPU waits on it hold packets. */
 static void gpu_waits_on_a_paging_fence(void **state)
 {
@@ -605,6 +663,7 @@ int main(int argc, char **argv)
         VT_TEST(later_requests_wait_behind_earlier_ones, "PAG-11", NULL),
         VT_TEST(value_zero_means_done, "PAG-04", NULL),
         VT_TEST(make_resident_only_queues, "PAG-23", NULL),
+        VT_TEST(unique_protections_hold_for_transfers, "VA-39", NULL),
         VT_TEST(gpu_waits_on_a_paging_fence, "PAG-05", NULL),
         VT_TEST(queue_priorities, "PAG-10", NULL),
         VT_TEST(a_destroyed_queue_finishes_first, "PAG-12", NULL),
