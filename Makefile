@@ -8,7 +8,7 @@
 #   make demo-iommu    the GPU uses the program's own pointers, also into memory that goes away
 #   make compare       GpuMmu, IoMmu and physical addresses: figures and picture, written to docs/compare
 #   make bench         measure; writes build/bench.json and prints a table
-#   make requirements  which rows of docs/requirements.tsv are proven; MISSING=1 the rest, BREAK=1 breaks each
+#   make requirements  which rows of docs/requirements.tsv are proven; MISSING=1 the rest and why, BREAK=1 breaks each
 #   make sanitize      only the sanitizer builds of the suite
 #   make install       DESTDIR, PREFIX;   make clean
 #   NO_INSTALL=1       with any of these: only check for missing packages, install nothing

@@ -3,7 +3,7 @@
 """requirements.py - which rows of docs/requirements.tsv the tests of the last run prove.
 
 Reads build/tests.log. A row is proven if a case that names it ran and passed and none that names it failed.
-  --missing   lists the rows that are not proven
+  --missing   lists the rows that are not proven with the reason, which docs/unproven.tsv has for each
   --break     for each case with a break switch: runs it plain (must pass) and broken (must fail)
 """
 import argparse
@@ -45,13 +45,22 @@ def print_counts(catalogue, invariants, proven):
 
 
 def print_missing(catalogue, invariants, proven):
+    """Gives how many rows are not proven without a reason, or have one although they are proven."""
+    reasons, wrong = suites.load_reasons(), 0
     print()
     for name, (ring, sentence) in catalogue.items():
         if name not in proven:
-            print('%s %s %s' % (name, ring, sentence))
+            why = reasons.get(name, 'WRONG: no reason is given')
+            print('%s %s %s\n        %s' % (name, ring, sentence, why))
+            wrong += name not in reasons
     for name in invariants:
         if name not in proven:
             print('%s - invariant without a passing test' % name)
+    for name in reasons:
+        if name in proven or name not in catalogue:
+            print('WRONG: docs/unproven.tsv names %s, which is proven or no row' % name)
+            wrong += 1
+    return wrong
 
 
 def breakable_cases():
@@ -114,9 +123,8 @@ def main():
         sys.exit('requirements.py: no build/tests.log yet: run "make requirements" or "make test"')
     catalogue, invariants, proven = suites.load_catalogue(), suites.load_invariants(), proven_ids()
     print_counts(catalogue, invariants, proven)
-    if args.missing:
-        print_missing(catalogue, invariants, proven)
-    wrong = print_breaks(catalogue, proven) if args.breaks else 0
+    wrong = print_missing(catalogue, invariants, proven) if args.missing else 0
+    wrong += print_breaks(catalogue, proven) if args.breaks else 0
     return 1 if wrong else 0
 
 

@@ -31,6 +31,12 @@ def load_catalogue():
     return rows
 
 
+def load_reasons():
+    """ID -> why no test proves it."""
+    with open(os.path.join(ROOT, 'docs', 'unproven.tsv'), encoding='utf-8') as f:
+        return dict(line.rstrip('\n').split('\t') for line in f if not line.startswith('#'))
+
+
 def load_invariants():
     """The IDs INV-nn of docs/invariants.md, whose numbered lines are '12. text'."""
     found = []
