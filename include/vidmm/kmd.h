@@ -344,7 +344,8 @@ struct vidmm_kmd_ops {
     void (*set_root_page_table)(void *kmd, void *context, struct vidmm_gpu_address root, uint32_t entries);
 
     /* Appends one operation. VIDMM_BUFFER_FULL: *multipass holds the driver's progress (0 at first);
-     * the core submits what there is and repeats the operation with it. Other failures are fatal. */
+     * the core submits what there is and repeats the operation with it. Other failures are fatal. A buffer is
+     * executed once and from its beginning: operations change entries that later ones of it work through. */
     vidmm_status (*build_paging_buffer)(void *kmd, struct vidmm_paging_buffer *, const struct vidmm_op *,
                                         uint64_t *multipass);
     /* VIDMM_INVALID: the device is put in error; other failures are fatal. */
