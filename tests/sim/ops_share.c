@@ -20,7 +20,7 @@ bool content_in_use(const struct sim *s, const struct model_alloc *al)
  * segments held is lost. */
 void content_cut_off(struct sim *s, const struct model_device *d)
 {
-    bool reset = vidmm_adapter_counters(s->ad)->adapter_resets != sim_of(d)->born;
+    bool reset = sim_resets(s) != sim_of(d)->born || s->model->lost;
     for (uint32_t i = 0; i < d->alloc_count; i++)
         for (uint64_t k = 0; k < d->alloc[i]->pages; k++)
             if (reset || busy(s, &d->alloc[i]->page[k])) d->alloc[i]->page[k].unknown = true;
@@ -35,6 +35,7 @@ static struct model_alloc *open_it(struct sim *s, struct model_device *d, const 
     struct model_answer a = model_alloc_open(d, from, flags);
     if (!sim_status(s, a, vidmm_alloc_open(d->handle, from->handle, flags, &handle))) return NULL;
     struct model_alloc *al = model_alloc_opened(d, from, flags, handle);
+    sim_of(d)->used |= 1u << al->gpu;
     sim_say(s, "  it is allocation %u there", al->id);
     if (vidmm_open_bytes(handle) != al->bytes) sim_fail(s, "another size");
     return al;
@@ -50,7 +51,8 @@ static void op_share(struct sim *s)
     if (from == NULL || d == NULL || d->alloc_count >= s->temper.allocs + 8) return;
     if (d->alloc_count >= MODEL_OBJECTS_MAX || (al = open_it(s, d, from)) == NULL) return;
     if (q == NULL || sim_chance(s, 4)) return;
-    struct vidmm_map map = {.bytes = al->bytes, .protection = al->read_only ? 0 : VIDMM_PROT_WRITE};
+    struct vidmm_map map = {.protection = al->read_only ? 0 : VIDMM_PROT_WRITE};
+    choose_whole(s, al, q->gpu, &map);
     make_resident(s, q, &al, 1, sim_chance(s, 4) ? 0 : VIDMM_RESIDENT_CANT_TRIM_FURTHER);
     if (vidmm_device_state(d->handle) == VIDMM_DEVICE_ACTIVE) (void)map_range(s, q, &map, al, &va);
 }
