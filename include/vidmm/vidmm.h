@@ -443,7 +443,8 @@ vidmm_status vidmm_va_update(struct vidmm_context *, const struct vidmm_tile_op 
 /* Updates accepted and not yet signalled. */
 uint32_t vidmm_context_updates(const struct vidmm_context *);
 
-/* What a range is now, for tools and tests: the claim that contains va. */
+/* What a range is now, for tools and tests: the claim that contains va, and what a gpu shows there, in the
+ * words of the map: of an allocation with instances its open, and an offset that selects the instance. */
 struct vidmm_va_info {
     uint64_t start, end;
     bool reserved;
@@ -451,7 +452,8 @@ struct vidmm_va_info {
     struct vidmm_open *open;
     uint64_t offset;
 };
-/* VIDMM_INVALID: nobody owns va. */
-vidmm_status vidmm_va_query(struct vidmm_process *, uint64_t va, struct vidmm_va_info *);
+/* VIDMM_INVALID: nobody owns va; no such gpu. */
+vidmm_status vidmm_va_query_on(struct vidmm_process *, uint32_t gpu, uint64_t va, struct vidmm_va_info *);
+vidmm_status vidmm_va_query(struct vidmm_process *, uint64_t va, struct vidmm_va_info *); /* on GPU 0 */
 
 #endif

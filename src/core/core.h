@@ -197,7 +197,7 @@ struct vmm_packet *vmm_node_front(const struct vmm_node *);                   /*
 struct vmm_packet *vmm_node_find(const struct vmm_node *, uint64_t fence_id); /* NULL: not on it */
 void vmm_node_give_back(struct vidmm_adapter *, uint32_t node, uint64_t guilty);
 void vmm_node_drop(struct vidmm_adapter *, uint32_t node); /* adapter reset: forgets what is on the node */
-bool vmm_contexts_idle(struct vmm_space *);   /* no context of the space is on an engine */
+bool vmm_contexts_idle(const struct vmm_space *);   /* none of the space is on an engine of its gpu */
 struct vmm_packet *vmm_packet_new(struct vidmm_context *, enum vmm_packet_kind, uint32_t extra_bytes);
 void vmm_packet_free(struct vidmm_adapter *, struct vmm_packet *);
 void vmm_packet_queue(struct vidmm_context *, struct vmm_packet *);

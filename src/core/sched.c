@@ -276,10 +276,27 @@ void vmm_node_drop(struct vidmm_adapter *ad, uint32_t node)
 
 /* ---- questions ---- */
 
-bool vmm_contexts_idle(struct vmm_space *sp)
+static bool runs_on(const struct vidmm_device *d, const struct vidmm_adapter *ad)
 {
+    LIST_FOREACH(it, &d->contexts) {
+        const struct vidmm_context *c = list_entry(it, struct vidmm_context, on_device);
+        if (c->ad == ad && c->running > 0) return true;
+    }
+    LIST_FOREACH(hi, &d->hwcontexts) {
+        const struct vidmm_hwcontext *c = list_entry(hi, struct vidmm_hwcontext, on_device);
+        if (c->ad == ad && c->state != HW_SUSPENDED) return true;
+    }
+    return false;
+}
+
+/* Those of the gpu: what other gpus of the link run goes on, and nobody would stop it. */
+bool vmm_contexts_idle(const struct vmm_space *sp)
+{
+    const struct vidmm_adapter *ad = sp->ad;
+    if (ad->updating != NULL && ad->updating->ctx->dev->proc == sp->proc) return false;
     LIST_FOREACH(it, &sp->proc->devices) {
-        if (list_entry(it, struct vidmm_device, on_process)->running > 0) return false;
+        const struct vidmm_device *d = list_entry(it, struct vidmm_device, on_process);
+        if (d->running > 0 && runs_on(d, ad)) return false;
     }
     return true;
 }

@@ -779,18 +779,40 @@ void vmm_map_cancel(struct vmm_request *r)
         release_unbound(sp, p);
 }
 
-vidmm_status vidmm_va_query(struct vidmm_process *p, uint64_t va, struct vidmm_va_info *out)
+/* The client knows the first instance only. After a close that may be gone before the others. */
+static struct vidmm_open *known_open(struct vidmm_open *op)
+{
+    LIST_FOREACH(it, &op->dev->opens) {
+        struct vidmm_open *other = list_entry(it, struct vidmm_open, on_device);
+        if (other->al->block == op->al->block) return other;
+    }
+    return op;
+}
+
+static void describe(const struct vmm_binding *b, uint64_t va, struct vidmm_va_info *out)
+{
+    out->bound = true;
+    out->open = b->open;
+    out->offset = b->offset + (b->target == TARGET_ALLOC ? va - b->node.key : 0);
+    if (b->open == NULL || b->open->al->block == NULL) return;
+    out->open = known_open(b->open);
+    out->offset += b->open->al->ad->gpu * vmm_alloc_bytes(b->open->al);
+}
+
+vidmm_status vidmm_va_query_on(struct vidmm_process *p, uint32_t gpu, uint64_t va, struct vidmm_va_info *out)
 {
     const struct span *c = span_find(p->space.claims, va);
-    if (c == NULL || (c->kind & CLAIM_KIND) == CLAIM_INTERNAL) return VIDMM_INVALID;
-    struct tree_node *n = tree_floor(&p->space.bindings, va);
+    if (gpu >= p->ad->gpu_count || c == NULL || (c->kind & CLAIM_KIND) == CLAIM_INTERNAL)
+        return VIDMM_INVALID;
+    struct tree_node *n = tree_floor(&p->on[gpu]->bindings, va);
     const struct vmm_binding *b = n != NULL ? tree_entry(n, struct vmm_binding, node) : NULL;
-    bool bound = b != NULL && b->end > va;
     *out = (struct vidmm_va_info){ .start = c->start, .end = c->end,
-                                   .reserved = (c->kind & CLAIM_KIND) == CLAIM_RESERVE, .bound = bound };
-    if (bound) {
-        out->open = b->open;
-        out->offset = b->offset + (b->target == TARGET_ALLOC ? va - b->node.key : 0);
-    }
+                                   .reserved = (c->kind & CLAIM_KIND) == CLAIM_RESERVE };
+    if (b != NULL && b->end > va) describe(b, va, out);
     return VIDMM_OK;
+}
+
+vidmm_status vidmm_va_query(struct vidmm_process *p, uint64_t va, struct vidmm_va_info *out)
+{
+    return vidmm_va_query_on(p, 0, va, out);
 }

@@ -24,8 +24,11 @@ struct model *model_create(const struct model_config *c)
     struct model *m = model_take(sizeof(*m));
     m->config = *c;
     m->epoch = 1;
-    for (uint32_t id = 1; id <= c->segment_count; id++)
-        if (c->segment[id].application && !c->segment[id].aperture) m->budget += c->segment[id].bytes;
+    for (uint32_t i = 0; i < c->gpus; i++)
+        for (uint32_t id = 1; id <= c->gpu[i].segment_count; id++) {
+            const struct model_segment *s = &c->gpu[i].segment[id];
+            if (s->application && !s->aperture) m->budget += s->bytes;
+        }
     return m;
 }
 
@@ -77,7 +80,7 @@ void model_process_gone(struct model_process *p)
     }
     for (uint32_t i = 0; i < m->process_count; i++)
         if (m->process[i] == p) m->process[i] = m->process[--m->process_count];
-    free(p->piece);
+    EACH_SPACE(sp, p) free(sp->piece);
     free(p);
 }
 
@@ -94,7 +97,7 @@ struct model_answer model_process_create(const struct model *m)
 {
     struct model_answer a = {0, true};
     if (m->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
-    if (model_tables_tight(m, 0, 0)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
+    if (model_tables_tight_somewhere(m, 0, 0)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
     return a;
 }
 
@@ -105,8 +108,12 @@ struct model_process *model_process_new(struct model *m, struct vidmm_process *h
     p->handle = handle;
     p->id = ++m->next_id;
     p->budget = m->budget;
-    p->piece_room = 64;
-    p->piece = model_take(p->piece_room * sizeof(*p->piece));
+    EACH_SPACE(sp, p) {
+        sp->proc = p;
+        sp->gpu = (uint32_t)(sp - p->on);
+        sp->piece_room = 64;
+        sp->piece = model_take(sp->piece_room * sizeof(*sp->piece));
+    }
     m->process[m->process_count++] = p;
     return p;
 }
@@ -145,10 +152,21 @@ void model_device_destroyed(struct model_device *d)
     p->model->dead_device[p->model->dead_devices++] = d;
 }
 
-struct model_queue *model_queue_new(struct model_device *d, struct vidmm_queue *handle)
+/* It has a fence. */
+struct model_answer model_queue_create(const struct model_device *d, uint32_t gpu, int32_t priority)
+{
+    const struct model *m = d->proc->model;
+    struct model_answer a = model_fence_create(d, 0);
+    if (priority < -1 || priority > 1 || gpu >= m->config.gpus) model_refuse(&a, VIDMM_INVALID);
+    else if (m->gone >> gpu & 1u) model_refuse(&a, VIDMM_DEVICE_LOST);
+    return a;
+}
+
+struct model_queue *model_queue_new(struct model_device *d, struct vidmm_queue *handle, uint32_t gpu)
 {
     struct model_queue *q = model_take(sizeof(*q));
     q->dev = d;
+    q->gpu = gpu;
     q->handle = handle;
     q->id = ++d->proc->model->next_id;
     d->queue[d->queue_count++] = q;
@@ -194,7 +212,7 @@ struct model_answer model_fence_create(const struct model_device *d, uint32_t fl
     uint32_t both = VIDMM_FENCE_NO_SIGNAL | VIDMM_FENCE_NO_WAIT;
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if ((flags & ~0xf0u) != 0 || (flags & both) == both) model_refuse(&a, VIDMM_INVALID);
-    if (model_tables_tight(d->proc->model, 1, 0)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
+    if (model_tables_tight_somewhere(d->proc->model, 1, 0)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
     if (model_no_room_inside(d->proc)) a.errors |= MODEL_BIT(VIDMM_NO_VIDEO_MEMORY);
     return a;
 }
@@ -219,14 +237,22 @@ struct model_answer model_sync(const struct model_device *d, uint32_t all_flags,
     return a;
 }
 
+/* Exactly one bit, or none: GPU 0. */
+bool model_engine(const struct model *m, uint32_t affinity, uint32_t *gpu)
+{
+    for (*gpu = 0; *gpu < m->config.gpus; ++*gpu)
+        if (affinity == 1u << *gpu || affinity == 0) return true;
+    return false;
+}
+
 /* ---- allocations ------------------------------------------------------------------------------- */
 
 /* Its segments: bit id; bit 0 = system memory, for which the aperture stands. */
-static uint32_t segments_of(const struct model *m, uint32_t supported, bool *any_64k)
+static uint32_t segments_of(const struct model_gpu *g, uint32_t supported, bool *any_64k)
 {
     uint32_t set = 0;
-    for (uint32_t id = 1; id <= m->config.segment_count; id++) {
-        const struct model_segment *s = &m->config.segment[id];
+    for (uint32_t id = 1; id <= g->segment_count; id++) {
+        const struct model_segment *s = &g->segment[id];
         if ((supported >> (id - 1) & 1u) == 0) continue;
         set |= s->aperture ? 1u : 1u << id;
         *any_64k |= !s->aperture && s->pages_64k;
@@ -236,29 +262,40 @@ static uint32_t segments_of(const struct model *m, uint32_t supported, bool *any
 
 static uint64_t round_up(uint64_t v, uint64_t unit) { return (v + unit - 1) / unit * unit; }
 
+/* What one gpu says to it: adds to the answer. */
+static void create_on(const struct model *m, uint32_t gpu, const struct model_alloc_in *in,
+                      struct model_answer *a)
+{
+    const struct model_gpu *g = &m->config.gpu[gpu];
+    bool any_64k = false, fits;
+    uint32_t supported = in->supported;
+    for (uint32_t id = 1; supported == 0 && id <= g->segment_count; id++)
+        if (g->segment[id].aperture) supported |= 1u << (id - 1); /* the driver's default */
+    uint32_t set = segments_of(g, supported, &any_64k);
+    uint64_t bytes = round_up(in->bytes, any_64k ? VIDMM_PAGE_64K : VIDMM_PAGE_SIZE);
+    bool existing = in->client != NULL || in->existing_bytes != 0;
+    if (m->gone >> gpu & 1u) model_refuse(a, VIDMM_DEVICE_LOST);
+    if (any_64k && in->alignment % VIDMM_PAGE_64K != 0) model_refuse(a, VIDMM_INVALID);
+    if (existing && (in->client == NULL || in->existing_bytes == 0 || in->instanced ||
+                     in->existing_bytes % VIDMM_PAGE_SIZE != 0 || set != 1u || bytes > in->existing_bytes))
+        model_refuse(a, VIDMM_INVALID);
+    fits = (set & 1u) != 0;
+    for (uint32_t id = 1; id <= g->segment_count; id++) {
+        const struct model_segment *s = &g->segment[id];
+        if ((set >> id & 1u) != 0 && bytes <= s->bytes - s->table_reserve) fits = true;
+    }
+    if (!fits) model_refuse(a, VIDMM_NO_VIDEO_MEMORY);
+    model_physical_create(m, in, set, bytes, a);
+}
+
 struct model_answer model_alloc_create(const struct model_device *d, const struct model_alloc_in *in)
 {
     const struct model *m = d->proc->model;
     struct model_answer a = {0, true};
-    bool any_64k = false, fits;
-    uint32_t supported = in->supported;
-    for (uint32_t id = 1; supported == 0 && id <= m->config.segment_count; id++)
-        if (m->config.segment[id].aperture) supported |= 1u << (id - 1); /* the driver's default */
-    uint32_t set = segments_of(m, supported, &any_64k);
-    uint64_t bytes = round_up(in->bytes, any_64k ? VIDMM_PAGE_64K : VIDMM_PAGE_SIZE);
-    bool existing = in->client != NULL || in->existing_bytes != 0;
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
-    if (in->refused || (any_64k && in->alignment % VIDMM_PAGE_64K != 0)) model_refuse(&a, VIDMM_INVALID);
-    if (existing && (in->client == NULL || in->existing_bytes == 0 ||
-                     in->existing_bytes % VIDMM_PAGE_SIZE != 0 || set != 1u || bytes > in->existing_bytes))
-        model_refuse(&a, VIDMM_INVALID);
-    fits = (set & 1u) != 0;
-    for (uint32_t id = 1; id <= m->config.segment_count; id++) {
-        const struct model_segment *s = &m->config.segment[id];
-        if ((set >> id & 1u) != 0 && bytes <= s->bytes - s->table_reserve) fits = true;
-    }
-    if (!fits) model_refuse(&a, VIDMM_NO_VIDEO_MEMORY);
-    model_physical_create(m, in, set, bytes, &a);
+    if (in->refused || in->gpu >= m->config.gpus) model_refuse(&a, VIDMM_INVALID);
+    for (uint32_t g = 0; g < m->config.gpus; g++)
+        if (in->instanced || g == in->gpu) create_on(m, g, in, &a);
     return a;
 }
 
@@ -268,12 +305,16 @@ const char *model_alloc_created(struct model_device *d, const struct model_alloc
     struct model *m = d->proc->model;
     struct model_alloc *al = model_take(sizeof(*al));
     bool any_64k = false;
-    al->segments = in->supported == 0 ? 1u : segments_of(m, in->supported, &any_64k);
+    const struct model_gpu *g = &m->config.gpu[in->gpu];
+    al->gpu = in->gpu;
+    al->instances = in->instanced ? m->config.gpus : 1;
+    al->segments = in->supported == 0 ? 1u : segments_of(g, in->supported, &any_64k);
     al->align = any_64k ? VIDMM_PAGE_64K : VIDMM_PAGE_SIZE;
     al->bytes = bytes;
-    bool size_ok = bytes == round_up(in->bytes, al->align);
+    al->unit = bytes / al->instances;
+    bool size_ok = bytes == al->instances * round_up(in->bytes, al->align);
     if (in->alignment > al->align) al->align = in->alignment;
-    bool in_memory = in->preferred != 0 && !m->config.segment[in->preferred].aperture;
+    bool in_memory = in->preferred != 0 && !g->segment[in->preferred].aperture;
     al->local = in_memory || (al->segments & 1u) == 0;
     al->dev = d;
     al->handle = handle;
@@ -298,6 +339,8 @@ struct model_answer model_alloc_open(const struct model_device *d, const struct 
     struct model_answer a = {0, true};
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (from->dying || (flags & ~1u) != 0) model_refuse(&a, VIDMM_INVALID);
+    if (from->instances > 1) model_refuse(&a, VIDMM_NOT_SUPPORTED);
+    if (d->proc->model->gone >> from->gpu & 1u) model_refuse(&a, VIDMM_DEVICE_LOST);
     for (uint32_t i = 0; i < d->alloc_count; i++)
         if (d->alloc[i]->body == from->body && !d->alloc[i]->dying) model_refuse(&a, VIDMM_INVALID);
     return a;
@@ -309,7 +352,8 @@ struct model_alloc *model_alloc_opened(struct model_device *d, const struct mode
     struct model_alloc *al = model_take(sizeof(*al));
     model_offer_opened(from);
     *al = (struct model_alloc){.dev = d, .body = from->body, .handle = handle, .bytes = from->bytes,
-                               .align = from->align, .id = ++d->proc->model->next_id,
+                               .align = from->align, .unit = from->unit, .gpu = from->gpu,
+                               .instances = from->instances, .id = ++d->proc->model->next_id,
                                .segments = from->segments, .local = from->local, .physical = from->physical,
                                .imported = from->imported, .pages = from->pages, .page = from->page};
     al->read_only = (flags & VIDMM_OPEN_READ_ONLY) != 0;
@@ -327,10 +371,12 @@ void model_alloc_close(struct model_alloc *al, bool in_use, uint64_t seq)
     model_updates_voided(al);
 }
 
-void model_alloc_gone(struct model_alloc *al)
+void model_instance_gone(struct model_alloc *al, uint32_t instance)
 {
     struct model_device *d = al->dev;
-    model_pieces_release(al);
+    model_pieces_release(al, instance);
+    al->gone |= 1u << instance;
+    if (al->gone != (1u << al->instances) - 1) return;
     for (uint32_t i = 0; i < d->alloc_count; i++)
         if (d->alloc[i] == al) d->alloc[i] = d->alloc[--d->alloc_count];
     bury(d->proc->model, al);
@@ -386,47 +432,68 @@ static bool named_before(struct model_alloc *const *al, uint32_t i)
 
 struct demand { uint64_t only[VIDMM_SEGMENTS_MAX + 1], several, all; uint32_t common; };
 
-static void demand_add(struct demand *d, const struct model_alloc *al)
+static void demand_add(struct demand *d, uint32_t gpu, const struct model_alloc *al)
 {
     bool one = (al->segments & (al->segments - 1)) == 0;
-    if (al->segments & 1u) return;
-    d->all += al->bytes;
+    if ((al->segments & 1u) != 0 || (al->instances == 1 && al->gpu != gpu)) return;
+    d->all += al->unit;
     if (one) {
-        d->only[__builtin_ctz(al->segments)] += al->bytes;
+        d->only[__builtin_ctz(al->segments)] += al->unit;
         return;
     }
-    d->several += al->bytes;
+    d->several += al->unit;
     d->common &= al->segments;
 }
 
-static struct demand demand_of(const struct model_device *dev, struct model_alloc *const *al, uint32_t n,
-                               bool dying)
+/* Of the memory of one gpu. */
+static struct demand demand_of(const struct model_device *dev, uint32_t gpu, struct model_alloc *const *al,
+                               uint32_t n, bool dying)
 {
     struct demand d = {.common = UINT32_MAX};
     for (uint32_t i = 0; i < dev->alloc_count; i++)
         if (dev->alloc[i]->count > 0 ? dying || !dev->alloc[i]->dying : dying && dev->alloc[i]->lingers)
-            demand_add(&d, dev->alloc[i]);
+            demand_add(&d, gpu, dev->alloc[i]);
     for (uint32_t i = 0; i < n; i++)
-        if (al[i]->count == 0 && !(dying && al[i]->lingers) && !named_before(al, i)) demand_add(&d, al[i]);
+        if (al[i]->count == 0 && !(dying && al[i]->lingers) && !named_before(al, i))
+            demand_add(&d, gpu, al[i]);
     return d;
 }
 
 /* Has everything that can only be in memory segments a place there? Certain both ways where one segment
  * decides; between the two bounds it is a packing problem, and both answers are accepted. */
-static bool surely_fits(const struct model *m, const struct demand *d, bool *surely_not)
+static bool surely_fits(const struct model_gpu *g, const struct demand *d, bool *surely_not)
 {
     uint64_t room = 0;
     bool fits = true, several = d->several == 0;
-    for (uint32_t id = 1; id <= m->config.segment_count; id++) {
-        const struct model_segment *s = &m->config.segment[id];
+    *surely_not = false;
+    for (uint32_t id = 1; id <= g->segment_count; id++) {
+        const struct model_segment *s = &g->segment[id];
         if (s->aperture) continue;
         uint64_t cap = s->bytes - (s->tables > s->table_reserve ? s->tables : s->table_reserve);
-        room += cap;
+        uint64_t most = s->bytes - (s->tables_least > s->table_reserve ? s->tables_least : s->table_reserve);
+        room += most;
         if (d->only[id] > cap) fits = false;
+        if (d->only[id] > most) *surely_not = true;
         if ((d->common >> id & 1u) != 0 && d->only[id] + d->several <= cap) several = true;
     }
-    *surely_not = !fits || d->all > room;
+    *surely_not |= d->all > room;
     return fits && several;
+}
+
+/* The same for what a call adds to a device's list; the two ways in which closed ones may count. */
+static bool all_fit(const struct model_device *dev, struct model_alloc *const *al, uint32_t n,
+                    bool *not_ever)
+{
+    const struct model_config *c = &dev->proc->model->config;
+    bool fits = true, not_now, never;
+    *not_ever = false;
+    for (uint32_t gpu = 0; gpu < c->gpus; gpu++) {
+        struct demand least = demand_of(dev, gpu, al, n, false), most = demand_of(dev, gpu, al, n, true);
+        fits &= surely_fits(&c->gpu[gpu], &most, &not_now);
+        (void)surely_fits(&c->gpu[gpu], &least, &never);
+        *not_ever |= never;
+    }
+    return fits;
 }
 
 struct model_answer model_make_resident(const struct model_queue *q, struct model_alloc *const *al,
@@ -434,7 +501,7 @@ struct model_answer model_make_resident(const struct model_queue *q, struct mode
 {
     const struct model_process *p = q->dev->proc;
     struct model_answer a = {0, true};
-    bool forced = (flags & VIDMM_RESIDENT_CANT_TRIM_FURTHER) != 0, memory_only = false, not_now, not_ever;
+    bool forced = (flags & VIDMM_RESIDENT_CANT_TRIM_FURTHER) != 0, memory_only = false, not_ever;
     uint64_t new_bytes = 0;
     *least_trim = 0;
     if (q->dev->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
@@ -446,10 +513,8 @@ struct model_answer model_make_resident(const struct model_queue *q, struct mode
         if (al[i]->local && al[i]->count == 0 && !named_before(al, i)) new_bytes += al[i]->bytes;
         memory_only |= (al[i]->segments & 1u) == 0;
     }
-    struct demand least = demand_of(q->dev, al, n, false), most = demand_of(q->dev, al, n, true);
     uint64_t over = above(local_used(p, false) + new_bytes, p->budget);
-    bool fits = surely_fits(p->model, &most, &not_now);
-    (void)surely_fits(p->model, &least, &not_ever);
+    bool fits = all_fit(q->dev, al, n, &not_ever);
     *least_trim = over;
     if ((over > 0 && !forced) || (memory_only && not_ever)) model_refuse(&a, VIDMM_NO_MEMORY);
     if (memory_only && !fits) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
@@ -499,8 +564,11 @@ uint64_t model_evicted(struct model_device *d, struct model_alloc *const *al, ui
 
 static void gone_dying(struct model_device *d)
 {
-    for (uint32_t i = d->alloc_count; i-- > 0;)
-        if (d->alloc[i]->dying) model_alloc_gone(d->alloc[i]);
+    for (uint32_t i = d->alloc_count; i-- > 0;) {
+        struct model_alloc *al = d->alloc[i];
+        for (uint32_t k = 0; al->dying && k < al->instances; k++)
+            if ((al->gone >> k & 1u) == 0) model_instance_gone(al, k);
+    }
 }
 
 void model_settled(struct model *m)

@@ -16,19 +16,25 @@
 
 struct model_segment {
     uint64_t bytes, table_reserve;  /* reserve: kept free for page tables whatever is resident */
-    uint64_t tables;                /* bytes of page tables there now: observed */
+    uint64_t tables_least, tables;  /* bytes of page tables there now, at least and at most: observed */
     bool pages_64k, aperture, application;
 };
 
-struct model_config {
-    uint32_t va_bits, level_count, segment_count;
+struct model_gpu {
+    uint32_t level_count, segment_count;
     uint32_t index_bits[VIDMM_LEVELS_MAX], table_bytes[VIDMM_LEVELS_MAX], table_segment[VIDMM_LEVELS_MAX];
     bool zero_pages, read_only, no_execute;
+    bool tile_packets;              /* it updates tiles: their privileged space shows page tables */
+    uint32_t hw_nodes, user_nodes;  /* bits */
+    struct model_segment segment[VIDMM_SEGMENTS_MAX + 1]; /* by id; 0 is not used */
+};
+
+struct model_config {
+    uint32_t va_bits, gpus;
     bool physical;                  /* a node is */
     bool narrow;                    /* fences are 32 bits wide */
-    bool tile_packets;              /* the GPU updates tiles: their privileged space shows page tables */
-    uint32_t node_count, hw_nodes, user_nodes, doorbells; /* nodes: bits */
-    struct model_segment segment[VIDMM_SEGMENTS_MAX + 1]; /* by id; 0 is not used */
+    uint32_t node_count, doorbells;
+    struct model_gpu gpu[VIDMM_GPUS_MAX];
 };
 
 /* What a call may answer: any of `errors` (bits, see MODEL_BIT), or success if `success`. */
@@ -65,12 +71,15 @@ struct model_body {
     bool unique;                    /* was mapped with a unique driver protection once */
 };
 
-/* An allocation as one device has it open. */
+/* An allocation as one device has it open. One with instances has them one behind the other (Q29). */
 struct model_alloc {
     struct model_device *dev;
     struct model_body *body;
     struct vidmm_open *handle;
     uint64_t bytes, align, close_seq;
+    uint64_t unit;                  /* bytes of an instance */
+    uint32_t gpu;                   /* whose segments it may be in; of one with instances: the first's */
+    uint32_t instances, gone;       /* 1, or one on each gpu; bits: of which the destruction was seen */
     uint32_t id, segments, count, locks, in_flight; /* segments: bit id; bit 0 = system memory */
     uint32_t in_rings, pins;        /* used by work that nobody but the device sees; doorbells that read it */
     bool local;                     /* counts for the local budget */
@@ -95,6 +104,7 @@ struct model_queue {
     struct model_device *dev;
     struct vidmm_queue *handle;
     struct vidmm_fence *fence;      /* a stream of tile updates has this instead of a handle */
+    uint32_t gpu;                   /* whose tables it changes */
     uint64_t issued, reached, delay_from; /* delay_from: newest value when the delay began */
     uint32_t id;
     bool dead, delayed;
@@ -110,13 +120,21 @@ struct model_device {
     void *user;
 };
 
+/* The addresses of a process as one gpu sees them. Who owns what is the same for all gpus (LDA-01), so their
+ * pieces have the same ranges; what pages show is each gpu's own. */
+struct model_space {
+    struct model_process *proc;
+    uint32_t gpu, piece_count, piece_room;
+    struct model_piece *piece;      /* sorted */
+};
+
 struct model_process {
     struct model *model;
     struct vidmm_process *handle;
-    uint32_t id, device_count, piece_count, piece_room;
+    uint32_t id, device_count;
     uint64_t budget, removed;       /* removed: epoch of the newest free */
     bool tiled;                     /* an update was accepted: its privileged space has tables */
-    struct model_piece *piece;      /* sorted */
+    struct model_space on[VIDMM_GPUS_MAX]; /* by gpu */
     struct model_device *device[MODEL_OBJECTS_MAX];
 };
 
@@ -126,8 +144,9 @@ struct model {
     uint32_t process_count, next_id;
     uint64_t next_range, epoch, budget;
     bool lost;                      /* the adapter is: nothing can be made any more */
+    uint32_t gone;                  /* bits: gpus that are lost */
     struct model_alloc *graveyard;
-    struct model_door *door;        /* connected ones, the one used longest ago first */
+    struct model_door *door[VIDMM_GPUS_MAX]; /* connected ones, the one used longest ago first */
     struct model_queue *dead_queue[256];
     struct model_device *dead_device[256];
     uint32_t dead_queues, dead_devices;
@@ -146,12 +165,16 @@ struct model_device *model_device_new(struct model_process *, struct vidmm_devic
  * model_open_page). */
 void model_device_lost(struct model_device *);
 void model_device_destroyed(struct model_device *);
-struct model_queue *model_queue_new(struct model_device *, struct vidmm_queue *);
+struct model_answer model_queue_create(const struct model_device *, uint32_t gpu, int32_t priority);
+struct model_queue *model_queue_new(struct model_device *, struct vidmm_queue *, uint32_t gpu);
 void model_queue_destroyed(struct model_queue *);
 const char *model_queue_seen(struct model_queue *, uint64_t fence_value);
 bool model_reached(const struct model_queue *, uint64_t value);
 /* The value that an accepted call gave back: strictly growing, 0 only if nothing is outstanding. */
 const char *model_queue_issue(struct model_queue *, uint64_t value);
+
+/* The gpu that an engine affinity names; false: none. */
+bool model_engine(const struct model *, uint32_t affinity, uint32_t *gpu);
 
 /* A fence was made; gpu_va 0: none. Takes the page it lies in. */
 const char *model_fence_made(struct model_process *, uint64_t gpu_va);
@@ -168,6 +191,8 @@ struct model_alloc_in {
     uint32_t alignment, supported, preferred; /* supported: bit n = segment n + 1 */
     bool refused;                             /* the driver must refuse it */
     bool physical;                            /* accessed physically */
+    uint32_t gpu;                             /* whose segments these are */
+    bool instanced;                           /* or each gpu's */
     void *client;
 };
 struct model_answer model_alloc_create(const struct model_device *, const struct model_alloc_in *);
@@ -179,10 +204,13 @@ struct model_answer model_alloc_open(const struct model_device *, const struct m
 struct model_alloc *model_alloc_opened(struct model_device *, const struct model_alloc *from, uint32_t flags,
                                        struct vidmm_open *);
 void model_alloc_close(struct model_alloc *, bool in_use, uint64_t seq);
-/* The deferred destruction has happened: its pages are released. */
-void model_alloc_gone(struct model_alloc *);
-/* A piece by which to see whether it has happened. NULL: none. */
-const struct model_piece *model_alloc_trace(const struct model_alloc *);
+/* The deferred destruction of an instance has happened: its pages are released. */
+void model_instance_gone(struct model_alloc *, uint32_t instance);
+/* The next piece by which to see whether it has happened, of gpu at->gpu; begins with zeros. NULL: none. Any
+ * of them tells that it has; none by itself that it has not: others of the link may keep the range. */
+struct model_trace { uint32_t gpu, next; };
+const struct model_piece *model_alloc_trace(const struct model_alloc *, uint32_t instance,
+                                            struct model_trace *at);
 bool model_is_gone(const struct model_piece *, bool owned, const struct vidmm_va_info *);
 
 struct model_answer model_lock(const struct model_alloc *);
@@ -211,9 +239,15 @@ struct model_answer model_render(const struct model_device *, struct model_alloc
 
 /* ---- hardware queues: model_hw.c ---------------------------------------------------------------- */
 
-struct model_hwqueue { struct model_device *dev; uint64_t issued; bool user; }; /* issued: progress id */
+struct model_hwqueue {
+    struct model_device *dev;
+    uint32_t gpu;
+    uint64_t issued;                /* progress id */
+    bool user;
+};
 struct model_answer model_hwcontext_create(const struct model_device *, uint32_t node, uint32_t affinity);
-struct model_answer model_hwqueue_create(const struct model_device *, uint32_t node, uint32_t flags);
+struct model_answer model_hwqueue_create(const struct model_device *, uint32_t gpu, uint32_t node,
+                                         uint32_t flags);
 struct model_answer model_hwqueue_submit(const struct model_hwqueue *, uint64_t va, uint32_t bytes,
                                          uint64_t progress);
 struct model_answer model_hwqueue_sync(const struct model_hwqueue *, uint32_t all_flags, uint32_t forbidden,
@@ -221,7 +255,7 @@ struct model_answer model_hwqueue_sync(const struct model_hwqueue *, uint32_t al
 /* done: id of the newest commands that have retired. */
 const char *model_hwqueue_seen(const struct model_hwqueue *, uint64_t value, uint64_t done);
 
-struct model_door { struct model_door *next; bool connected; };
+struct model_door { struct model_door *next; uint32_t gpu; bool connected; };
 struct model_answer model_door_create(const struct model_hwqueue *, const struct model_alloc *ring,
                                       bool has_one);
 /* It was not; true: another one is no more. */
@@ -247,30 +281,30 @@ void model_freed(struct model_process *, uint64_t base, uint64_t bytes);
 struct model_update {
     const struct vidmm_tile_op *op;
     struct model_alloc *const *al;  /* by operation; NULL where there is none */
-    uint32_t n, queued;             /* queued: updates of the stream not yet signalled */
+    uint32_t n, queued, gpu;        /* of the context; queued: updates of the stream not yet signalled */
     bool fence, no_wait;
 };
-struct model_queue *model_stream_new(struct model_device *, struct vidmm_fence *);
+struct model_queue *model_stream_new(struct model_device *, uint32_t gpu, struct vidmm_fence *);
 void model_stream_gone(struct model_queue *);
 const char *model_stream_seen(struct model_queue *, uint64_t fence_value);
 struct model_answer model_update(const struct model_device *, const struct model_update *);
 /* Accepted: what the ranges show is valid when the stream has reached `value`. */
 void model_updated(struct model_queue *stream, const struct model_update *, uint64_t value);
 /* Would two queues race for what [start, end) shows? */
-bool model_race(const struct model_process *, const struct model_queue *, uint64_t start, uint64_t end);
-const struct model_piece *model_find(const struct model_process *, uint64_t va); /* NULL: nobody's */
+bool model_race(const struct model_space *, const struct model_queue *, uint64_t start, uint64_t end);
+const struct model_piece *model_find(const struct model_space *, uint64_t va); /* NULL: nobody's */
 bool model_ready(const struct model_piece *);
 /* Next page at or after `from` whose content only observation can tell (a queue was cut off); false: none. */
-bool model_open_page(const struct model_process *, uint64_t from, uint64_t *va);
-const char *model_observe_page(struct model_process *, uint64_t va, bool owned, const struct vidmm_va_info *);
-/* Compares an answer of vidmm_va_query; only when everything is settled. */
-const char *model_check_query(const struct model_process *, uint64_t va, bool owned,
+bool model_open_page(const struct model_space *, uint64_t from, uint64_t *va);
+const char *model_observe_page(struct model_space *, uint64_t va, bool owned, const struct vidmm_va_info *);
+/* Compares an answer of vidmm_va_query_on; only when everything is settled. */
+const char *model_check_query(const struct model_space *, uint64_t va, bool owned,
                               const struct vidmm_va_info *);
 
 /* ---- what a GPU access meets ------------------------------------------------------------------- */
 
 enum model_access { MODEL_WORKS, MODEL_FAULTS, MODEL_OPEN /* not decided */ };
-enum model_access model_gpu(const struct model_device *, uint64_t va, bool write);
+enum model_access model_gpu(const struct model_device *, uint32_t gpu, uint64_t va, bool write);
 /* Page behind va of a piece that shows an allocation. */
 struct model_page *model_page(const struct model_piece *, uint64_t va);
 

@@ -9,21 +9,25 @@
 
 struct model_answer model_hwcontext_create(const struct model_device *d, uint32_t node, uint32_t affinity)
 {
-    const struct model_config *c = &d->proc->model->config;
+    const struct model *m = d->proc->model;
+    const struct model_config *c = &m->config;
     struct model_answer a = {0, true};
+    uint32_t gpu;
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
-    if (node >= c->node_count || affinity > 1) model_refuse(&a, VIDMM_INVALID);
-    else if (c->narrow || (c->hw_nodes >> node & 1u) == 0) model_refuse(&a, VIDMM_NOT_SUPPORTED);
+    if (!model_engine(m, affinity, &gpu) || node >= c->node_count) model_refuse(&a, VIDMM_INVALID);
+    else if (m->gone >> gpu & 1u) model_refuse(&a, VIDMM_DEVICE_LOST);
+    else if (c->narrow || (c->gpu[gpu].hw_nodes >> node & 1u) == 0) model_refuse(&a, VIDMM_NOT_SUPPORTED);
     return a;
 }
 
 /* It has a fence of its own. */
-struct model_answer model_hwqueue_create(const struct model_device *d, uint32_t node, uint32_t flags)
+struct model_answer model_hwqueue_create(const struct model_device *d, uint32_t gpu, uint32_t node,
+                                         uint32_t flags)
 {
     struct model_answer a = model_fence_create(d, 0);
     bool user = (flags & VIDMM_HWQUEUE_USER_SUBMISSION) != 0;
     if ((flags & ~(uint32_t)VIDMM_HWQUEUE_USER_SUBMISSION) != 0) model_refuse(&a, VIDMM_INVALID);
-    if (user && (d->proc->model->config.user_nodes >> node & 1u) == 0) /* SUB-27 */
+    if (user && (d->proc->model->config.gpu[gpu].user_nodes >> node & 1u) == 0) /* SUB-27 */
         model_refuse(&a, VIDMM_NOT_SUPPORTED);
     return a;
 }
@@ -58,9 +62,10 @@ const char *model_hwqueue_seen(const struct model_hwqueue *q, uint64_t value, ui
 
 /* ---- doorbells ----------------------------------------------------------------------------------- */
 
+/* Where it is among those of its gpu; if it is not, behind all others. */
 static struct model_door **place_of(struct model *m, const struct model_door *d)
 {
-    struct model_door **at = &m->door;
+    struct model_door **at = &m->door[d->gpu];
     while (*at != NULL && *at != d) at = &(*at)->next;
     return at;
 }
@@ -76,7 +81,7 @@ void model_door_disconnected(struct model *m, struct model_door *d)
 void model_door_used(struct model *m, struct model_door *d)
 {
     model_door_disconnected(m, d);
-    *place_of(m, NULL) = d; /* behind all others */
+    *place_of(m, d) = d;
     d->connected = true;
 }
 
@@ -84,9 +89,9 @@ void model_door_used(struct model *m, struct model_door *d)
 bool model_door_connected(struct model *m, struct model_door *d)
 {
     uint32_t n = 0;
-    for (const struct model_door *it = m->door; it != NULL; it = it->next) n++;
+    for (const struct model_door *it = m->door[d->gpu]; it != NULL; it = it->next) n++;
     bool full = n == m->config.doorbells;
-    if (full) model_door_disconnected(m, m->door);
+    if (full) model_door_disconnected(m, m->door[d->gpu]);
     model_door_used(m, d);
     return full;
 }

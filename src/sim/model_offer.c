@@ -63,6 +63,7 @@ struct model_answer model_offer(const struct model_device *d, struct model_alloc
     for (uint32_t i = 0; i < n; i++) {
         bool used = al[i]->offer != 0 || al[i]->locks > 0 || al[i]->pins > 0;
         if (al[i]->dev != d || al[i]->dying || used || twice(al, i)) model_refuse(&a, VIDMM_INVALID);
+        if (al[i]->instances > 1) model_refuse(&a, VIDMM_NOT_SUPPORTED);
     }
     return a;
 }

@@ -7,8 +7,9 @@
 
 static uint64_t aperture_bytes(const struct model *m)
 {
-    for (uint32_t id = 1; id <= m->config.segment_count; id++)
-        if (m->config.segment[id].aperture) return m->config.segment[id].bytes;
+    const struct model_gpu *g = &m->config.gpu[0]; /* of a link none is physical */
+    for (uint32_t id = 1; id <= g->segment_count; id++)
+        if (g->segment[id].aperture) return g->segment[id].bytes;
     return 0;
 }
 

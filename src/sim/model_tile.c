@@ -6,10 +6,11 @@
 
 #include <stdlib.h>
 
-struct model_queue *model_stream_new(struct model_device *d, struct vidmm_fence *fence)
+struct model_queue *model_stream_new(struct model_device *d, uint32_t gpu, struct vidmm_fence *fence)
 {
     struct model_queue *q = model_take(sizeof(*q));
     q->dev = d;
+    q->gpu = gpu;
     q->fence = fence;
     q->id = ++d->proc->model->next_id;
     return q;
@@ -34,12 +35,12 @@ const char *model_stream_seen(struct model_queue *q, uint64_t v)
 /* ---- what a call may answer -------------------------------------------------------------------- */
 
 /* The range that a whole interval lies in, if it is one that was reserved; 0: no. */
-static uint64_t reservation_of(const struct model_process *p, uint64_t base, uint64_t bytes)
+static uint64_t reservation_of(const struct model_space *sp, uint64_t base, uint64_t bytes)
 {
     uint64_t at = base, end = base + bytes, range = 0;
     if (end <= base) return 0;
     while (at < end) {
-        const struct model_piece *x = model_find(p, at);
+        const struct model_piece *x = model_find(sp, at);
         if (x == NULL || !x->reserved || (range != 0 && x->range != range)) return 0;
         range = x->range;
         at = x->end;
@@ -50,9 +51,9 @@ static uint64_t reservation_of(const struct model_process *p, uint64_t base, uin
 /* What the operations of a call touch so far, on one side. */
 struct side { uint64_t range, lo, hi; };
 
-static bool in_side(const struct model_process *p, struct side *s, uint64_t base, uint64_t bytes)
+static bool in_side(const struct model_space *sp, struct side *s, uint64_t base, uint64_t bytes)
 {
-    uint64_t range = reservation_of(p, base, bytes);
+    uint64_t range = reservation_of(sp, base, bytes);
     if (bytes == 0 || ((base | bytes) & (VIDMM_PAGE_SIZE - 1)) != 0) return false;
     if (range == 0 || (s->range != 0 && s->range != range)) return false;
     if (s->range == 0) *s = (struct side){range, base, base + bytes};
@@ -66,14 +67,14 @@ static bool map_ok(const struct model_device *d, const struct vidmm_tile_op *op,
     uint64_t shown = op->open_bytes != 0 ? op->open_bytes : op->bytes, mask = VIDMM_PAGE_SIZE - 1;
     if (al == NULL || al->dev != d || ((op->offset | shown) & mask) != 0) return false;
     if (shown > op->bytes || op->bytes % shown != 0) return false;
-    if (op->offset + shown < shown || op->offset + shown > al->bytes) return false;
+    if (op->offset + shown < shown || op->offset + shown > al->unit) return false;
     if (op->type == VIDMM_TILE_MAP) return op->protection == 0 && op->driver_protection == 0;
     return (op->protection & ~(uint64_t)(VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE)) == 0;
 }
 
-static bool unmap_ok(const struct model *m, const struct vidmm_tile_op *op)
+static bool unmap_ok(const struct model_gpu *g, const struct vidmm_tile_op *op)
 {
-    if (op->protection == VIDMM_PROT_ZERO) return m->config.zero_pages;
+    if (op->protection == VIDMM_PROT_ZERO) return g->zero_pages;
     return op->protection == VIDMM_PROT_NO_ACCESS;
 }
 
@@ -81,20 +82,21 @@ static bool op_ok(const struct model_device *d, const struct model_update *u, ui
                   struct side *source)
 {
     const struct vidmm_tile_op *op = &u->op[i];
-    if (!in_side(d->proc, target, op->base, op->bytes)) return false;
+    const struct model_space *sp = &d->proc->on[u->gpu];
+    if (!in_side(sp, target, op->base, op->bytes)) return false;
     switch (op->type) {
     case VIDMM_TILE_MAP:
     case VIDMM_TILE_MAP_PROTECT: return map_ok(d, op, u->al[i]);
-    case VIDMM_TILE_UNMAP: return unmap_ok(d->proc->model, op);
-    case VIDMM_TILE_COPY: return in_side(d->proc, source, op->source, op->bytes);
+    case VIDMM_TILE_UNMAP: return unmap_ok(&d->proc->model->config.gpu[u->gpu], op);
+    case VIDMM_TILE_COPY: return in_side(sp, source, op->source, op->bytes);
     default: return false;
     }
 }
 
 /* A reservation that was cut in two by a free may count as one range or as two. */
-static bool was_cut(const struct model_process *p, const struct side *s)
+static bool was_cut(const struct model_space *sp, const struct side *s)
 {
-    return s->range != 0 && reservation_of(p, s->lo, s->hi - s->lo) == 0;
+    return s->range != 0 && reservation_of(sp, s->lo, s->hi - s->lo) == 0;
 }
 
 /* Mappings that an operation is made of, as far as the call alone tells. */
@@ -105,7 +107,7 @@ static uint64_t mappings_of(const struct vidmm_tile_op *op)
 }
 
 /* Beyond what a two-level root covers each of them brings its own tables; a copy may have one per page. */
-static uint64_t parts_of(const struct model_config *c, const struct vidmm_tile_op *op)
+static uint64_t parts_of(const struct model_gpu *c, const struct vidmm_tile_op *op)
 {
     if (c->level_count != 2) return 1;
     return op->type == VIDMM_TILE_COPY ? op->bytes / VIDMM_PAGE_SIZE : mappings_of(op);
@@ -114,7 +116,7 @@ static uint64_t parts_of(const struct model_config *c, const struct vidmm_tile_o
 /* Page tables may be short beyond what is kept free: those of the ranges and those that show the pools. */
 static bool tables_tight(const struct model_process *p, const struct model_update *u)
 {
-    const struct model_config *c = &p->model->config;
+    const struct model_gpu *c = &p->model->config.gpu[u->gpu];
     uint64_t need[VIDMM_SEGMENTS_MAX + 1] = {0};
     uint32_t shift = 12;
     for (uint32_t l = 0; l < c->level_count; l++) {
@@ -141,6 +143,7 @@ struct model_answer model_update(const struct model_device *d, const struct mode
     uint64_t copied = 0, mappings = 0; /* of the call: pages of all copies, mappings */
     bool unique = false;
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
+    if (u->gpu != 0) model_refuse(&a, VIDMM_NOT_SUPPORTED); /* docs/deviations.md */
     if (u->n == 0 || (!u->fence && !u->no_wait)) model_refuse(&a, VIDMM_INVALID);
     for (uint32_t i = 0; i < u->n; i++) {
         if (!op_ok(d, u, i, &target, &source)) model_refuse(&a, VIDMM_INVALID);
@@ -152,7 +155,8 @@ struct model_answer model_update(const struct model_device *d, const struct mode
     if (copied > VIDMM_COPY_PAGES_MAX || mappings > VIDMM_LIST_MAX) model_refuse(&a, VIDMM_LIMIT);
     if (u->queued >= VIDMM_UPDATES_MAX) model_refuse(&a, VIDMM_BUSY);
     if (!a.success) return a;
-    bool cut = was_cut(d->proc, &target) || was_cut(d->proc, &source);
+    const struct model_space *sp = &d->proc->on[u->gpu];
+    bool cut = was_cut(sp, &target) || was_cut(sp, &source);
     if (unique || cut) a.errors |= MODEL_BIT(VIDMM_INVALID);
     if (tables_tight(d->proc, u)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
     return a;
@@ -177,7 +181,7 @@ static void map(struct model_queue *q, const struct vidmm_tile_op *op, struct mo
         x.prot = op->type == VIDMM_TILE_MAP ? VIDMM_PROT_WRITE : (uint8_t)op->protection;
         x.driver_protection = op->driver_protection;
         if (op->driver_protection >> 63 != 0) al->body->unique = true;
-        model_show(q->dev->proc, &x);
+        model_show(&q->dev->proc->on[q->gpu], &x);
     }
 }
 
@@ -185,7 +189,7 @@ static void unmap(struct model_queue *q, const struct vidmm_tile_op *op, uint64_
 {
     struct model_piece x = blank(q, value, op->base, op->bytes);
     if (op->protection == VIDMM_PROT_ZERO) x.content = MODEL_ZERO;
-    model_show(q->dev->proc, &x);
+    model_show(&q->dev->proc->on[q->gpu], &x);
 }
 
 /* All of the source is read, then the target written. */
@@ -194,7 +198,7 @@ static void copy(struct model_queue *q, const struct vidmm_tile_op *op, uint64_t
     uint64_t pages = op->bytes / VIDMM_PAGE_SIZE, n = 0, at = op->source;
     struct model_piece *part = model_take(pages * sizeof(*part));
     while (at < op->source + op->bytes) {
-        const struct model_piece *x = model_find(q->dev->proc, at);
+        const struct model_piece *x = model_find(&q->dev->proc->on[q->gpu], at);
         uint64_t end = x->end < op->source + op->bytes ? x->end : op->source + op->bytes;
         part[n] = blank(q, value, op->base + (at - op->source), end - at);
         part[n].content = x->content;
@@ -205,7 +209,7 @@ static void copy(struct model_queue *q, const struct vidmm_tile_op *op, uint64_t
         part[n++].driver_protection = x->driver_protection;
         at = end;
     }
-    for (uint64_t i = 0; i < n; i++) model_show(q->dev->proc, &part[i]);
+    for (uint64_t i = 0; i < n; i++) model_show(&q->dev->proc->on[q->gpu], &part[i]);
     free(part);
 }
 
@@ -223,11 +227,11 @@ void model_updated(struct model_queue *q, const struct model_update *u, uint64_t
 
 void model_updates_voided(struct model_alloc *al)
 {
-    struct model_process *p = al->dev->proc;
-    for (uint32_t i = 0; i < p->piece_count; i++) {
-        struct model_piece *x = &p->piece[i];
-        if (x->alloc != al || x->queue == NULL || x->queue->fence == NULL || model_ready(x)) continue;
-        x->content = MODEL_UNKNOWN; /* TIL-28: mapped and gone again, or never touched */
-        x->alloc = NULL;
-    }
+    EACH_SPACE(sp, al->dev->proc)
+        for (uint32_t i = 0; i < sp->piece_count; i++) {
+            struct model_piece *x = &sp->piece[i];
+            if (x->alloc != al || x->queue == NULL || x->queue->fence == NULL || model_ready(x)) continue;
+            x->content = MODEL_UNKNOWN; /* TIL-28: mapped and gone again, or never touched */
+            x->alloc = NULL;
+        }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* model_va.c - addresses of the reference model: a sorted array of pieces per process, searched and rebuilt
- * by plain copying. Owns: process->piece. Calls: malloc and friends only. */
+/* model_va.c - addresses of the reference model: per process and gpu a sorted array of pieces, searched and
+ * rebuilt by plain copying. Owns: space->piece. Calls: malloc and friends only. Who owns a page is in all
+ * arrays of a process the same; it is asked of the first. */
 #include "sim/model_inside.h"
 
 #include <stdlib.h>
@@ -20,63 +21,67 @@ bool model_has_process(const struct model *m, const struct model_process *p)
 /* ---- the array --------------------------------------------------------------------------------- */
 
 /* Index of the first piece with end > va. */
-static uint32_t first_from(const struct model_process *p, uint64_t va)
+static uint32_t first_from(const struct model_space *sp, uint64_t va)
 {
-    uint32_t lo = 0, hi = p->piece_count;
+    uint32_t lo = 0, hi = sp->piece_count;
     while (lo < hi) {
         uint32_t mid = (lo + hi) / 2;
-        if (p->piece[mid].end > va) hi = mid;
+        if (sp->piece[mid].end > va) hi = mid;
         else lo = mid + 1;
     }
     return lo;
 }
 
-const struct model_piece *model_find(const struct model_process *p, uint64_t va)
+const struct model_piece *model_find(const struct model_space *sp, uint64_t va)
 {
-    uint32_t i = first_from(p, va);
-    return i < p->piece_count && p->piece[i].start <= va ? &p->piece[i] : NULL;
+    uint32_t i = first_from(sp, va);
+    return i < sp->piece_count && sp->piece[i].start <= va ? &sp->piece[i] : NULL;
 }
 
-static void open_gap(struct model_process *p, uint32_t at)
+static void open_gap(struct model_space *sp, uint32_t at)
 {
-    if (p->piece_count == p->piece_room) {
-        p->piece_room *= 2;
-        p->piece = realloc(p->piece, p->piece_room * sizeof(*p->piece));
-        if (p->piece == NULL) abort();
+    if (sp->piece_count == sp->piece_room) {
+        sp->piece_room *= 2;
+        sp->piece = realloc(sp->piece, sp->piece_room * sizeof(*sp->piece));
+        if (sp->piece == NULL) abort();
     }
-    memmove(&p->piece[at + 1], &p->piece[at], (p->piece_count - at) * sizeof(*p->piece));
-    p->piece_count++;
+    memmove(&sp->piece[at + 1], &sp->piece[at], (sp->piece_count - at) * sizeof(*sp->piece));
+    sp->piece_count++;
 }
 
-static void split(struct model_process *p, uint64_t va)
+static void split(struct model_space *sp, uint64_t va)
 {
-    uint32_t i = first_from(p, va);
-    if (i == p->piece_count || p->piece[i].start >= va) return;
-    open_gap(p, i);
-    p->piece[i].end = va;
-    p->piece[i + 1].start = va;
-    if (p->piece[i].content == MODEL_ALLOC) p->piece[i + 1].offset += va - p->piece[i].start;
+    uint32_t i = first_from(sp, va);
+    if (i == sp->piece_count || sp->piece[i].start >= va) return;
+    open_gap(sp, i);
+    sp->piece[i].end = va;
+    sp->piece[i + 1].start = va;
+    if (sp->piece[i].content == MODEL_ALLOC) sp->piece[i + 1].offset += va - sp->piece[i].start;
 }
 
+static void cut_out(struct model_space *sp, uint64_t start, uint64_t end)
+{
+    split(sp, start);
+    split(sp, end);
+    uint32_t from = first_from(sp, start), to = from;
+    while (to < sp->piece_count && sp->piece[to].start < end) to++;
+    memmove(&sp->piece[from], &sp->piece[to], (sp->piece_count - to) * sizeof(*sp->piece));
+    sp->piece_count -= to - from;
+}
+
+/* The pages are nobody's. */
 static void remove_range(struct model_process *p, uint64_t start, uint64_t end)
 {
-    split(p, start);
-    split(p, end);
-    uint32_t from = first_from(p, start), to = from;
-    while (to < p->piece_count && p->piece[to].start < end) to++;
-    memmove(&p->piece[from], &p->piece[to], (p->piece_count - to) * sizeof(*p->piece));
-    p->piece_count -= to - from;
+    EACH_SPACE(sp, p) cut_out(sp, start, end);
     p->removed = p->model->epoch;
 }
 
-static void put(struct model_process *p, const struct model_piece *piece)
+static void put(struct model_space *sp, const struct model_piece *piece)
 {
-    uint64_t removed = p->removed;
-    remove_range(p, piece->start, piece->end);
-    p->removed = removed;
-    uint32_t at = first_from(p, piece->start);
-    open_gap(p, at);
-    p->piece[at] = *piece;
+    cut_out(sp, piece->start, piece->end);
+    uint32_t at = first_from(sp, piece->start);
+    open_gap(sp, at);
+    sp->piece[at] = *piece;
 }
 
 /* ---- who owns a range -------------------------------------------------------------------------- */
@@ -86,15 +91,16 @@ enum owned { OWNED_NONE, OWNED_BY_ONE, OWNED_ALL, OWNED_PARTLY };
 /* Nobody's; inside one range; all of it somebody's; or a mix with free pages. */
 static enum owned who_owns(const struct model_process *p, uint64_t start, uint64_t end)
 {
-    uint32_t i = first_from(p, start);
+    const struct model_space *sp = &p->on[0];
+    uint32_t i = first_from(sp, start);
     uint64_t at = start;
     bool one = true, any = false;
-    for (; i < p->piece_count && p->piece[i].start < end; i++) {
+    for (; i < sp->piece_count && sp->piece[i].start < end; i++) {
         any = true;
-        if (p->piece[i].start > at) return OWNED_PARTLY;
-        if (p->piece[i].internal) return OWNED_PARTLY;
-        if (at > start && p->piece[i].range != p->piece[i - 1].range) one = false;
-        at = p->piece[i].end;
+        if (sp->piece[i].start > at) return OWNED_PARTLY;
+        if (sp->piece[i].internal) return OWNED_PARTLY;
+        if (at > start && sp->piece[i].range != sp->piece[i - 1].range) one = false;
+        at = sp->piece[i].end;
     }
     if (!any) return OWNED_NONE;
     if (at < end) return OWNED_PARTLY;
@@ -129,10 +135,11 @@ static bool gap_fits(uint64_t lo, uint64_t hi, uint64_t bytes, uint64_t align, u
 static bool room_for(const struct model_process *p, struct window w, uint64_t bytes, uint64_t align,
                      uint64_t skew)
 {
+    const struct model_space *sp = &p->on[0];
     uint64_t at = w.lo;
-    for (uint32_t i = first_from(p, w.lo); i < p->piece_count && p->piece[i].start < w.hi; i++) {
-        if (p->piece[i].start > at && gap_fits(at, p->piece[i].start, bytes, align, skew)) return true;
-        at = p->piece[i].end;
+    for (uint32_t i = first_from(sp, w.lo); i < sp->piece_count && sp->piece[i].start < w.hi; i++) {
+        if (sp->piece[i].start > at && gap_fits(at, sp->piece[i].start, bytes, align, skew)) return true;
+        at = sp->piece[i].end;
     }
     return at < w.hi && gap_fits(at, w.hi, bytes, align, skew);
 }
@@ -146,9 +153,8 @@ static const char *check_choice(const struct model_process *p, struct window w, 
     return NULL;
 }
 
-bool model_tables_tight(const struct model *m, uint64_t bytes, uint64_t end)
+bool model_tables_tight(const struct model_gpu *c, uint64_t bytes, uint64_t end)
 {
-    const struct model_config *c = &m->config;
     uint64_t need[VIDMM_SEGMENTS_MAX + 1] = {0};
     uint32_t shift = 12;
     for (uint32_t l = 0; l + 1 < c->level_count; l++) {
@@ -165,21 +171,37 @@ bool model_tables_tight(const struct model *m, uint64_t bytes, uint64_t end)
     return false;
 }
 
-/* VidMm keeps its own pages in the upper half of what a resizable root covers: at least 512 MiB. */
+bool model_tables_tight_somewhere(const struct model *m, uint64_t bytes, uint64_t end)
+{
+    for (uint32_t g = 0; g < m->config.gpus; g++)
+        if (model_tables_tight(&m->config.gpu[g], bytes, end)) return true;
+    return false;
+}
+
+/* VidMm keeps its own pages in the upper half of what every resizable root covers: at least 512 MiB. */
 bool model_no_room_inside(const struct model_process *p)
 {
+    const struct model_space *sp = &p->on[0];
+    const struct model_config *c = &p->model->config;
     uint64_t owned = 0;
-    for (uint32_t i = 0; i < p->piece_count; i++) owned += p->piece[i].end - p->piece[i].start;
-    return p->model->config.level_count == 2 && owned >= 512ull << 20;
+    bool resizable = false;
+    for (uint32_t i = 0; i < sp->piece_count; i++) owned += sp->piece[i].end - sp->piece[i].start;
+    for (uint32_t g = 0; g < c->gpus; g++) resizable |= c->gpu[g].level_count == 2;
+    return resizable && owned >= 512ull << 20;
+}
+
+static const struct model_gpu *gpu_of(const struct model_queue *q)
+{
+    return &q->dev->proc->model->config.gpu[q->gpu];
 }
 
 /* ---- map --------------------------------------------------------------------------------------- */
 
-static bool protection_valid(const struct model *m, uint64_t prot, bool has_alloc)
+static bool protection_valid(const struct model_gpu *g, uint64_t prot, bool has_alloc)
 {
     bool zero = (prot & VIDMM_PROT_ZERO) != 0, none = (prot & VIDMM_PROT_NO_ACCESS) != 0;
     if (prot & ~0xfull) return false; /* SystemUseOnly included */
-    if (zero && (none || !m->config.zero_pages)) return false;
+    if (zero && (none || !g->zero_pages)) return false;
     if (zero || none) return !has_alloc && (prot & 3u) == 0;
     return has_alloc;
 }
@@ -187,10 +209,12 @@ static bool protection_valid(const struct model *m, uint64_t prot, bool has_allo
 static bool map_valid(const struct model_queue *q, const struct vidmm_map *in, const struct model_alloc *al)
 {
     uint64_t mask = VIDMM_PAGE_SIZE - 1;
-    if (!protection_valid(q->dev->proc->model, in->protection, al != NULL)) return false;
+    if (!protection_valid(gpu_of(q), in->protection, al != NULL)) return false;
     if (in->bytes == 0 || ((in->bytes | in->offset) & mask) != 0 || in->offset + in->bytes < in->bytes)
         return false;
-    return al == NULL || (al->dev == q->dev && in->offset + in->bytes <= al->bytes);
+    if (al == NULL) return true;
+    uint64_t of = in->offset / al->unit; /* LDA-06, Q29: all of it in one instance */
+    return al->dev == q->dev && of < al->instances && in->offset + in->bytes <= (of + 1) * al->unit;
 }
 
 static bool base_valid(const struct model_process *p, const struct vidmm_map *in, bool has_alloc)
@@ -198,16 +222,17 @@ static bool base_valid(const struct model_process *p, const struct vidmm_map *in
     if ((in->base & (VIDMM_PAGE_SIZE - 1)) != 0 || !in_space(p->model, in->base, in->bytes)) return false;
     enum owned o = who_owns(p, in->base, in->base + in->bytes);
     if (o == OWNED_NONE) return true;
-    return o == OWNED_BY_ONE && (has_alloc || model_find(p, in->base)->reserved);
+    return o == OWNED_BY_ONE && (has_alloc || model_find(&p->on[0], in->base)->reserved);
 }
 
-/* Unique driver protection: 0 no conflict, 1 conflict, 2 depends on what has been executed. */
-static int conflict_in(const struct model_process *p, const struct vidmm_map *in,
-                       const struct model_alloc *al)
+/* Unique driver protection: 0 no conflict, 1 conflict, 2 depends on what has been executed. target: where
+ * the map is to be. */
+static int conflict_in(const struct model_space *sp, const struct model_space *target,
+                       const struct vidmm_map *in, const struct model_alloc *al)
 {
     int found = 0;
-    for (uint32_t i = 0; i < p->piece_count; i++) {
-        const struct model_piece *x = &p->piece[i];
+    for (uint32_t i = 0; i < sp->piece_count; i++) {
+        const struct model_piece *x = &sp->piece[i];
         if (!model_ready(x) || x->open) found = found == 1 ? 1 : 2;
         if (x->content != MODEL_ALLOC || x->alloc->body != al->body) continue;
         if (x->blurred) found = found == 1 ? 1 : 2; /* left by a map that its device's loss made void */
@@ -218,8 +243,7 @@ static int conflict_in(const struct model_process *p, const struct vidmm_map *in
         uint64_t hi = x_end < in_end ? x_end : in_end;
         if (lo >= hi) continue;
         uint64_t va = x->start + (lo - x->offset), va_end = va + (hi - lo);
-        bool own = p == al->dev->proc;
-        bool replaced = own && in->base != 0 && va >= in->base && va_end <= in->base + in->bytes;
+        bool replaced = sp == target && in->base != 0 && va >= in->base && va_end <= in->base + in->bytes;
         if (replaced && (x->driver_protection & UNIQUE) == 0) continue;
         if (x->alloc->dying) found = found == 1 ? 1 : 2; /* may be gone */
         else if (model_ready(x)) found = 1;
@@ -228,18 +252,27 @@ static int conflict_in(const struct model_process *p, const struct vidmm_map *in
 }
 
 /* In all processes: what was mapped by one that is gone may be there until its flush is done. */
-static int unique_conflict(const struct model *m, const struct vidmm_map *in, const struct model_alloc *al)
+static int unique_conflict(const struct model_queue *q, const struct vidmm_map *in,
+                           const struct model_alloc *al)
 {
+    const struct model *m = q->dev->proc->model;
     int found = 0;
     if (al == NULL || !(al->body->unique || (in->driver_protection & UNIQUE) != 0)) return 0;
-    for (uint32_t i = 0; i < m->process_count; i++) {
-        int here = conflict_in(m->process[i], in, al);
-        if (here != 0) found = found == 1 ? 1 : here;
-    }
+    for (uint32_t i = 0; i < m->process_count; i++)
+        EACH_SPACE(sp, m->process[i]) {
+            int here = conflict_in(sp, &q->dev->proc->on[q->gpu], in, al);
+            if (here != 0) found = found == 1 ? 1 : here;
+        }
     return found == 0 && al->body->users > 1 ? 2 : found;
 }
 
 static uint64_t map_align(const struct model_alloc *al) { return al != NULL ? al->align : VIDMM_PAGE_SIZE; }
+
+/* How far it begins off alignment: counted from the beginning of its instance. */
+static uint64_t map_skew(const struct vidmm_map *in, const struct model_alloc *al)
+{
+    return al != NULL ? in->offset % al->unit % al->align : 0;
+}
 
 struct model_answer model_map(const struct model_queue *q, const struct vidmm_map *in,
                               const struct model_alloc *al)
@@ -253,29 +286,45 @@ struct model_answer model_map(const struct model_queue *q, const struct vidmm_ma
     if (!a.success) return a;
     struct window w = window_of(m, in->min, in->max, VIDMM_PAGE_SIZE);
     if (in->base != 0 && !base_valid(p, in, al != NULL)) model_refuse(&a, VIDMM_INVALID);
-    if (in->base == 0 && !room_for(p, w, in->bytes, align, in->offset % align))
+    if (in->base == 0 && !room_for(p, w, in->bytes, align, map_skew(in, al)))
         model_refuse(&a, VIDMM_NO_VIDEO_MEMORY);
     if (al != NULL && al->read_only && (in->protection & VIDMM_PROT_WRITE))
         model_refuse(&a, VIDMM_ACCESS_DENIED);
-    int conflict = a.success ? unique_conflict(m, in, al) : 0;
+    int conflict = a.success ? unique_conflict(q, in, al) : 0;
     if (conflict == 1) model_refuse(&a, VIDMM_INVALID);
     if (conflict == 2) a.errors |= MODEL_BIT(VIDMM_INVALID);
     uint64_t end = in->base != 0 ? in->base + in->bytes : w.hi;
-    if (!(in->protection & VIDMM_PROT_NO_ACCESS) && model_tables_tight(m, in->bytes, end))
+    if (!(in->protection & VIDMM_PROT_NO_ACCESS) && model_tables_tight(gpu_of(q), in->bytes, end))
         a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
     return a;
 }
 
-/* The pages of [start, end) show something new; who owns them stays, or a new range takes them. */
-void model_show(struct model_process *p, struct model_piece *x)
+/* A new range of the process, which shows something on one gpu. */
+static void claim(struct model_space *of, struct model_piece *x)
 {
-    const struct model_piece *old = model_find(p, x->start);
-    x->range = old != NULL ? old->range : ++p->model->next_range;
-    if (old != NULL) {
-        x->reserved = old->reserved;
-        x->reserved_zero = old->reserved_zero;
+    struct model_process *p = of->proc;
+    x->range = ++p->model->next_range;
+    struct model_piece nothing = {.start = x->start, .end = x->end, .range = x->range,
+                                  .reserved = x->reserved, .internal = x->internal, .epoch = p->removed};
+    EACH_SPACE(sp, p) put(sp, sp == of || x->internal ? x : &nothing);
+}
+
+/* The pages of [start, end) show something new; who owns them stays, or a new range takes them. */
+void model_show(struct model_space *sp, struct model_piece *x)
+{
+    const struct model_piece *old = model_find(sp, x->start);
+    if (old == NULL) {
+        claim(sp, x);
+        return;
     }
-    put(p, x);
+    x->range = old->range;
+    x->reserved = old->reserved;
+    x->reserved_zero = old->reserved_zero;
+    EACH_SPACE(other, sp->proc) { /* so that of each piece all pages have the same owner, now and later */
+        split(other, x->start);
+        split(other, x->end);
+    }
+    put(sp, x);
 }
 
 const char *model_mapped(struct model_queue *q, const struct vidmm_map *in, struct model_alloc *al,
@@ -286,7 +335,7 @@ const char *model_mapped(struct model_queue *q, const struct vidmm_map *in, stru
     uint64_t align = map_align(al);
     const char *why = NULL;
     if (in->base != 0 && va != in->base) return "the address is not the one that was asked for";
-    if (in->base == 0) why = check_choice(p, w, va, in->bytes, align, in->offset % align);
+    if (in->base == 0) why = check_choice(p, w, va, in->bytes, align, map_skew(in, al));
     if (why == NULL) why = model_queue_issue(q, value);
     if (why != NULL) return why;
     struct model_piece x = {.start = va, .end = va + in->bytes, .prot = (uint8_t)in->protection, .alloc = al,
@@ -296,7 +345,7 @@ const char *model_mapped(struct model_queue *q, const struct vidmm_map *in, stru
     if (in->protection & VIDMM_PROT_ZERO) x.content = MODEL_ZERO;
     if (in->protection & VIDMM_PROT_NO_ACCESS) x.content = MODEL_NOTHING;
     if (al != NULL && (in->driver_protection & UNIQUE) != 0) al->body->unique = true;
-    model_show(p, &x);
+    model_show(&p->on[q->gpu], &x);
     return NULL;
 }
 
@@ -310,7 +359,7 @@ struct model_answer model_reserve(const struct model_process *p, const struct mo
     bool zero = in->type == VIDMM_RESERVE_ZERO;
     if (p->model->lost || (q != NULL && q->dev->lost)) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (q != NULL && q->dev->proc != p) model_refuse(&a, VIDMM_INVALID);
-    if (in->type > VIDMM_RESERVE_ZERO || (zero && (q == NULL || !p->model->config.zero_pages)))
+    if (in->type > VIDMM_RESERVE_ZERO || (zero && (q == NULL || !gpu_of(q)->zero_pages)))
         model_refuse(&a, VIDMM_INVALID);
     if (in->bytes == 0 || ((in->bytes | in->base) & mask) != 0) model_refuse(&a, VIDMM_INVALID);
     if (!a.success) return a;
@@ -321,7 +370,8 @@ struct model_answer model_reserve(const struct model_process *p, const struct mo
     if (in->base == 0 && !room_for(p, w, in->bytes, VIDMM_PAGE_64K, 0))
         model_refuse(&a, VIDMM_NO_VIDEO_MEMORY);
     uint64_t end = in->base != 0 ? in->base + in->bytes : w.hi;
-    if (zero && model_tables_tight(p->model, in->bytes, end)) a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
+    if (zero && q != NULL && model_tables_tight(gpu_of(q), in->bytes, end))
+        a.errors |= MODEL_BIT(VIDMM_NO_MEMORY);
     return a;
 }
 
@@ -340,7 +390,7 @@ const char *model_reserved(struct model_process *p, struct model_queue *q, const
                             .queue = zero ? q : NULL, .value = value, .epoch = p->model->epoch,
                             .content = zero ? MODEL_ZERO : MODEL_NOTHING};
     if (zero) x.epoch = 0;
-    model_show(p, &x);
+    model_show(&p->on[zero ? q->gpu : 0], &x);
     return NULL;
 }
 
@@ -367,20 +417,19 @@ void model_freed(struct model_process *p, uint64_t base, uint64_t bytes)
 const char *model_fence_made(struct model_process *p, uint64_t gpu_va)
 {
     uint64_t page = gpu_va & ~(VIDMM_PAGE_SIZE - 1);
-    const struct model_piece *at = model_find(p, page);
+    const struct model_piece *at = model_find(&p->on[0], page);
     if (gpu_va == 0 || (at != NULL && at->internal)) return NULL;
     if (at != NULL) return "a fence lies in a range of the client";
     if (!in_space(p->model, page, VIDMM_PAGE_SIZE)) return "a fence lies outside the space";
-    struct model_piece x = {.start = page, .end = page + VIDMM_PAGE_SIZE, .internal = true,
-                            .range = ++p->model->next_range};
-    put(p, &x);
+    struct model_piece x = {.start = page, .end = page + VIDMM_PAGE_SIZE, .internal = true};
+    claim(&p->on[0], &x);
     return NULL;
 }
 
-bool model_race(const struct model_process *p, const struct model_queue *q, uint64_t start, uint64_t end)
+bool model_race(const struct model_space *sp, const struct model_queue *q, uint64_t start, uint64_t end)
 {
-    for (uint32_t i = first_from(p, start); i < p->piece_count && p->piece[i].start < end; i++) {
-        const struct model_piece *x = &p->piece[i];
+    for (uint32_t i = first_from(sp, start); i < sp->piece_count && sp->piece[i].start < end; i++) {
+        const struct model_piece *x = &sp->piece[i];
         if (x->open || (!model_ready(x) && (x->queue != q || q->dead))) return true;
     }
     return false;
@@ -388,44 +437,80 @@ bool model_race(const struct model_process *p, const struct model_queue *q, uint
 
 bool model_ready(const struct model_piece *x) { return !x->open && model_reached(x->queue, x->value); }
 
-/* Pages of a destroyed allocation: free in mapped ranges, back to what was reserved in the others. */
-void model_pieces_release(struct model_alloc *al)
+enum kept { KEPT_NOT, KEPT_PERHAPS, KEPT };
+
+/* Does another gpu keep the page, and those up to *end? A map that shows nothing does while it is queued. */
+static enum kept kept_by_others(const struct model_space *of, uint64_t at, uint64_t *end)
 {
-    struct model_process *p = al->dev->proc;
-    for (uint32_t i = p->piece_count; i-- > 0;) {
-        struct model_piece *x = &p->piece[i];
-        if (x->alloc != al) continue;
-        if (!x->reserved) {
-            remove_range(p, x->start, x->end);
-            continue;
-        }
-        x->alloc = NULL;
-        x->queue = NULL;
-        x->value = x->offset = 0;
-        x->content = x->reserved_zero ? MODEL_ZERO : MODEL_NOTHING;
-        x->epoch = p->model->epoch;
+    enum kept kept = KEPT_NOT;
+    EACH_SPACE(sp, of->proc) {
+        const struct model_piece *x = model_find(sp, at);
+        if (sp == of || x == NULL) continue;
+        if (x->end < *end) *end = x->end;
+        bool perhaps = x->open || (x->content == MODEL_NOTHING && !model_ready(x));
+        if (perhaps && kept == KEPT_NOT) kept = KEPT_PERHAPS;
+        if (!perhaps && x->content != MODEL_NOTHING) kept = KEPT;
     }
+    return kept;
+}
+
+static void must_be_seen(struct model_space *sp, uint64_t start, uint64_t end)
+{
+    split(sp, start);
+    split(sp, end);
+    for (uint32_t i = first_from(sp, start); i < sp->piece_count && sp->piece[i].start < end; i++) {
+        sp->piece[i].open = true;
+        sp->piece[i].content = MODEL_UNKNOWN;
+    }
+}
+
+/* One gpu shows nothing there any more: the pages are free where no other one does (LDA-11). */
+static void release_range(struct model_space *sp, uint64_t start, uint64_t end)
+{
+    for (uint64_t at = start, to; at < end; at = to) {
+        to = end;
+        enum kept kept = kept_by_others(sp, at, &to);
+        if (kept == KEPT_NOT) remove_range(sp->proc, at, to);
+        else if (kept == KEPT_PERHAPS) must_be_seen(sp, at, to);
+    }
+}
+
+/* Pages of a destroyed allocation: free in mapped ranges, back to what was reserved in the others. */
+void model_pieces_release(struct model_alloc *al, uint32_t instance)
+{
+    EACH_SPACE(sp, al->dev->proc)
+        for (uint32_t i = sp->piece_count; i-- > 0;) {
+            struct model_piece *x = &sp->piece[i];
+            if (x->alloc != al || x->offset / al->unit != instance) continue;
+            uint64_t start = x->start, end = x->end;
+            x->alloc = NULL;
+            x->queue = NULL;
+            x->value = x->offset = 0;
+            x->content = x->reserved_zero ? MODEL_ZERO : MODEL_NOTHING;
+            x->epoch = sp->proc->model->epoch;
+            if (!x->reserved) release_range(sp, start, end);
+        }
 }
 
 /* What a queue had not finished when its device went may have happened or not. */
 void model_pieces_cut_off(struct model_device *d)
 {
-    struct model_process *p = d->proc;
-    for (uint32_t i = 0; i < p->piece_count; i++) {
-        struct model_piece *x = &p->piece[i];
-        if (x->queue == NULL || x->queue->dev != d || model_ready(x)) continue;
-        x->open = true;
-        x->content = MODEL_UNKNOWN;
-        x->queue = NULL;
-        x->value = 0;
-    }
+    EACH_SPACE(sp, d->proc)
+        for (uint32_t i = 0; i < sp->piece_count; i++) {
+            struct model_piece *x = &sp->piece[i];
+            if (x->queue == NULL || x->queue->dev != d || model_ready(x)) continue;
+            x->open = true;
+            x->content = MODEL_UNKNOWN;
+            x->queue = NULL;
+            x->value = 0;
+        }
 }
 
-bool model_open_page(const struct model_process *p, uint64_t from, uint64_t *va)
+bool model_open_page(const struct model_space *sp, uint64_t from, uint64_t *va)
 {
-    for (uint32_t i = first_from(p, from); i < p->piece_count; i++) {
-        if (!p->piece[i].open) continue;
-        *va = p->piece[i].start > from ? p->piece[i].start : from;
+    for (uint32_t i = first_from(sp, from); i < sp->piece_count; i++) {
+        if (!sp->piece[i].open) continue;
+        *va = sp->piece[i].start > from ? sp->piece[i].start : from;
         return true;
     }
     return false;
@@ -455,72 +540,78 @@ static struct model_alloc *find_alloc(const struct model_process *p, const struc
     return al;
 }
 
-const char *model_observe_page(struct model_process *p, uint64_t va, bool owned,
+const char *model_observe_page(struct model_space *sp, uint64_t va, bool owned,
                                const struct vidmm_va_info *info)
 {
-    split(p, va);
-    split(p, va + VIDMM_PAGE_SIZE);
-    struct model_piece *x = &p->piece[first_from(p, va)];
+    split(sp, va);
+    split(sp, va + VIDMM_PAGE_SIZE);
+    struct model_piece *x = &sp->piece[first_from(sp, va)];
     if (!owned) {
-        remove_range(p, va, va + VIDMM_PAGE_SIZE);
+        remove_range(sp->proc, va, va + VIDMM_PAGE_SIZE);
         return NULL;
     }
     if (info->reserved != x->reserved) return "a range has become one of the other kind";
     x->open = false;
     x->content = MODEL_NOTHING;
-    x->epoch = p->model->epoch;
+    x->epoch = sp->proc->model->epoch;
     x->offset = 0;
     x->alloc = NULL;
     if (!info->bound) return NULL;
     x->blurred = true;
     x->content = info->open != NULL ? MODEL_ALLOC : MODEL_ZERO;
-    if (info->open != NULL) x->alloc = find_alloc(p, info->open);
+    if (info->open != NULL) x->alloc = find_alloc(sp->proc, info->open);
     x->offset = info->offset & ~(VIDMM_PAGE_SIZE - 1);
     return x->content == MODEL_ALLOC && x->alloc == NULL ? "a page shows an unknown allocation" : NULL;
 }
 
 /* ---- seeing a deferred destruction ------------------------------------------------------------- */
 
-const struct model_piece *model_alloc_trace(const struct model_alloc *al)
+const struct model_piece *model_alloc_trace(const struct model_alloc *al, uint32_t instance,
+                                            struct model_trace *at)
 {
-    const struct model_process *p = al->dev->proc;
-    const struct model_piece *pending = NULL;
-    for (uint32_t i = 0; i < p->piece_count; i++) {
-        const struct model_piece *x = &p->piece[i];
-        if (x->alloc != al || x->content != MODEL_ALLOC) continue;
-        if (model_ready(x)) return x;
-        if (!x->reserved) pending = x;
+    for (; at->gpu < al->dev->proc->model->config.gpus; at->gpu++, at->next = 0) {
+        const struct model_space *sp = &al->dev->proc->on[at->gpu];
+        while (at->next < sp->piece_count) {
+            const struct model_piece *x = &sp->piece[at->next++];
+            if (x->alloc != al || x->content != MODEL_ALLOC || x->offset / al->unit != instance) continue;
+            if (model_ready(x) || !x->reserved) return x;
+        }
     }
-    return pending;
+    return NULL;
 }
 
+/* What is bound where an instance was shown last is that instance: it may outlive the first one, by which
+ * the client knows them all. */
 bool model_is_gone(const struct model_piece *x, bool owned, const struct vidmm_va_info *info)
 {
+    const struct model_alloc *al = x->alloc;
     if (!owned) return true;
-    return model_ready(x) && !(info->bound && info->open == x->alloc->handle);
+    bool it = info->open == al->handle || (al->instances > 1 && info->open != NULL);
+    return model_ready(x) && !(info->bound && it);
 }
 
 /* ---- settled ----------------------------------------------------------------------------------- */
 
 void model_pieces_settled(struct model_process *p)
 {
-    for (uint32_t i = 0; i < p->piece_count; i++) {
-        p->piece[i].queue = NULL;
-        p->piece[i].value = 0;
-    }
+    EACH_SPACE(sp, p)
+        for (uint32_t i = 0; i < sp->piece_count; i++) {
+            sp->piece[i].queue = NULL;
+            sp->piece[i].value = 0;
+        }
 }
 
-const char *model_check_query(const struct model_process *p, uint64_t va, bool owned,
+const char *model_check_query(const struct model_space *sp, uint64_t va, bool owned,
                               const struct vidmm_va_info *info)
 {
-    uint32_t i = first_from(p, va), lo = i, hi = i;
-    const struct model_piece *x = model_find(p, va);
+    const struct model_piece *at = sp->piece;
+    uint32_t i = first_from(sp, va), lo = i, hi = i;
+    const struct model_piece *x = model_find(sp, va);
     if (x == NULL || x->internal) return owned ? "a free page has an owner" : NULL;
     if (!owned) return "an owned page is free";
-    while (lo > 0 && p->piece[lo - 1].range == x->range && p->piece[lo - 1].end == p->piece[lo].start) lo--;
-    while (hi + 1 < p->piece_count && p->piece[hi + 1].range == x->range &&
-           p->piece[hi + 1].start == p->piece[hi].end) hi++;
-    if (info->start != p->piece[lo].start || info->end != p->piece[hi].end)
+    while (lo > 0 && at[lo - 1].range == x->range && at[lo - 1].end == at[lo].start) lo--;
+    while (hi + 1 < sp->piece_count && at[hi + 1].range == x->range && at[hi + 1].start == at[hi].end) hi++;
+    if (info->start != at[lo].start || info->end != at[hi].end)
         return "the bounds of a range differ";
     if (info->reserved != x->reserved) return "a range is of the other kind";
     if (x->content == MODEL_UNKNOWN) return NULL;
@@ -538,10 +629,10 @@ struct model_page *model_page(const struct model_piece *x, uint64_t va)
     return &x->alloc->page[(x->offset + (va - x->start)) / VIDMM_PAGE_SIZE];
 }
 
-enum model_access model_gpu(const struct model_device *d, uint64_t va, bool write)
+enum model_access model_gpu(const struct model_device *d, uint32_t gpu, uint64_t va, bool write)
 {
     const struct model_process *p = d->proc;
-    const struct model_piece *x = model_find(p, va);
+    const struct model_piece *x = model_find(&p->on[gpu], va);
     if (x == NULL) return p->removed < p->model->epoch ? MODEL_FAULTS : MODEL_OPEN;
     if (x->internal || x->blurred || x->content == MODEL_UNKNOWN || !model_ready(x)) return MODEL_OPEN;
     if (x->content != MODEL_ALLOC) {
@@ -552,7 +643,7 @@ enum model_access model_gpu(const struct model_device *d, uint64_t va, bool writ
     if (!x->alloc->body->touched) return MODEL_FAULTS; /* never resident */
     bool needed = x->alloc->count > 0 && x->alloc->offer == 0;
     if (!needed || !model_reached(x->alloc->queue, x->alloc->value)) return MODEL_OPEN;
-    bool denied = write && p->model->config.read_only &&
+    bool denied = write && p->model->config.gpu[gpu].read_only &&
                   ((x->prot & VIDMM_PROT_WRITE) == 0 || x->alloc->read_only);
     return denied ? MODEL_FAULTS : MODEL_WORKS;
 }

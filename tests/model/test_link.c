@@ -278,6 +278,60 @@ static void instances_live_together(void **state)
     fx_close(l.fx);
 }
 
+/* A larger root of one gpu waits for that gpu's engines: what another one executes may go on for ever. */
+static void a_root_grows_beside_work_on_another_gpu(void **state)
+{
+    struct link l;
+    struct vidmm_hwcontext_desc cd = {.node = REF_NODE_COMPUTE, .engine_affinity = 1};
+    struct vidmm_hwqueue_desc qd = {.flags = 0};
+    struct vidmm_hwcontext *context;
+    struct vidmm_hwqueue *queue;
+    uint64_t value = 1;
+    (void)state;
+    link_open(&l, 2);
+    struct vidmm_open *a = link_memory(&l, 0, KIB(256));
+    assert_int_equal(vidmm_hwcontext_create(l.c.device, &cd, &context), VIDMM_OK);
+    assert_int_equal(vidmm_hwqueue_create(context, &qd, &queue), VIDMM_OK);
+    assert_int_equal(vidmm_hwqueue_wait(queue, &l.c.fence, &value, 1), VIDMM_OK);
+    fx_settle(l.fx);
+    assert_int_equal(vidmm_hwqueue_pending(queue), 1);
+    uint64_t resizes = vidmm_adapter_counters(l.fx->ad)->root_resizes;
+    assert_int_equal(link_map(&l, 1, a, 8 * X), 8 * X);
+    assert_int_equal(vidmm_adapter_counters(l.fx->ad)->root_resizes, resizes + 1);
+    assert_int_equal(vidmm_hwqueue_pending(queue), 1);
+    assert_int_equal(vidmm_fence_signal(l.c.fence, value), VIDMM_OK);
+    fx_settle(l.fx);
+    assert_int_equal(vidmm_hwqueue_pending(queue), 0);
+    fx_verify(l.fx);
+    fx_close(l.fx);
+}
+
+/* What a gpu shows is told in the words of the map, instance by instance. */
+static void a_query_answers_for_each_gpu(void **state)
+{
+    struct link l;
+    struct vidmm_va_info info;
+    uint64_t va;
+    (void)state;
+    link_open(&l, 2);
+    struct vidmm_open *op = client_alloc(&l.c, &(struct fx_alloc){
+        .bytes = EACH, .set = SET_64K | SET_SYSTEM, .preferred = 1,
+        .flags = VIDMM_ALLOCATION_LINK_INSTANCED});
+    for (uint32_t g = 0; g < 2; g++) {
+        struct vidmm_map m = {.base = X, .open = op, .offset = g * EACH + KIB(64), .bytes = KIB(128)};
+        assert_int_equal(vidmm_va_query_on(l.c.process, g, X, &info), g == 0 ? VIDMM_INVALID : VIDMM_OK);
+        assert_true(g == 0 || !info.bound);
+        assert_int_equal(link_try_map(&l, g, &m, &va), VIDMM_OK);
+        assert_int_equal(vidmm_va_query_on(l.c.process, g, X + PAGE, &info), VIDMM_OK);
+        assert_true(info.bound);
+        assert_ptr_equal(info.open, op);
+        assert_int_equal(info.offset, g * EACH + KIB(64) + PAGE);
+        assert_int_equal(info.end - info.start, KIB(128));
+    }
+    assert_int_equal(vidmm_va_query_on(l.c.process, 2, X, &info), VIDMM_INVALID);
+    fx_close(l.fx);
+}
+
 /* ---- what moves ---------------------------------------------------------------------------------- */
 
 /* No byte is copied before every gpu whose tables named it has flushed, and its entries follow. */
@@ -736,6 +790,8 @@ int main(int argc, char **argv)
         VT_TEST(a_move_waits_for_the_flush_of_every_gpu, "INV-05 INV-12", NULL),
         VT_TEST(a_move_waits_for_freed_mappings_too, "INV-05", NULL),
         VT_TEST(residency_is_complete_on_every_gpu, "", NULL),
+        VT_TEST(a_root_grows_beside_work_on_another_gpu, "", NULL),
+        VT_TEST(a_query_answers_for_each_gpu, "LDA-03", NULL),
         VT_TEST(four_gpus_pass_an_allocation_around, "LDA-05", NULL),
         VT_TEST(each_gpu_updates_tables_in_its_own_way, "LDA-07", NULL),
         VT_TEST(a_fault_on_one_gpu, "", NULL),

@@ -15,12 +15,21 @@ static bool reset_explained(const struct sim *s)
     return s->losing || (s->hung_nodes >> REF_NODE_PAGING & 1u) != 0 || often;
 }
 
+/* By gpu: one that is reset too often is lost alone, as one that is pulled out. */
 static void check_removed(struct sim *s)
 {
     const struct vidmm_counters *c = vidmm_adapter_counters(s->ad);
-    if (s->model->lost || !vidmm_adapter_removed(s->ad)) return;
     bool often = s->tdr_limit != VIDMM_TDR_NO_LIMIT && c->adapter_resets > s->tdr_limit;
-    if (!s->removing && !often) sim_fail(s, "the adapter is gone, which nothing explains");
+    for (uint32_t g = 0; g < s->gpus; g++) {
+        if (s->gpu[g].lost || !vidmm_gpu_removed(s->ad, g)) continue;
+        if (!s->removing && !s->gpu[g].removing && !often)
+            sim_fail(s, "gpu %u is gone, which nothing explains", g);
+        sim_say(s, "  gpu %u is gone", g);
+        s->gpu[g].lost = true;
+        s->model->gone |= 1u << g;
+    }
+    if (s->model->lost || !vidmm_adapter_removed(s->ad)) return;
+    if (s->model->gone != (1u << s->gpus) - 1) sim_fail(s, "the adapter is gone, and not all of its gpus");
     sim_say(s, "  the adapter is gone");
     s->model->lost = true;
 }
@@ -28,12 +37,23 @@ static void check_removed(struct sim *s)
 /* After a reset the driver may be well again, so that the next fault ends in an engine reset. */
 static void heal(struct sim *s)
 {
-    struct softgpu_knobs k;
     if (!sim_chance(s, 2)) return;
-    softgpu_get_knobs(s->gpu, &k);
-    k.fail_reset = false;
-    softgpu_set_knobs(s->gpu, &k);
-    s->losing = k.fault_in > 0 && k.fault_node == REF_NODE_PAGING; /* such a fault ends in one all the same */
+    s->losing = false;
+    for (uint32_t g = 0; g < s->gpus; g++) {
+        struct softgpu_knobs k = sim_knobs(s, g);
+        k.fail_reset = false;
+        sim_set_knobs(s, g, &k);
+        s->losing |= k.fault_in > 0 && k.fault_node == REF_NODE_PAGING; /* ends in one all the same */
+    }
+}
+
+/* A gpu that is not lost is stopped for each of them. */
+uint64_t sim_resets(const struct sim *s)
+{
+    uint64_t most = 0;
+    for (uint32_t g = 0; g < s->gpus; g++)
+        if (s->gpu[g].stops > most) most = s->gpu[g].stops;
+    return most;
 }
 
 void sim_watch_adapter(struct sim *s)
@@ -48,14 +68,33 @@ void sim_watch_adapter(struct sim *s)
     heal(s);
 }
 
-/* Whoever was there at a reset or a removal is told; and only they are. */
+/* Bits: gpus on which the device has something now. Nothing comes to a gpu that is lost: what is there was
+ * there when it went. */
+static uint32_t gpus_of(const struct sim *s, const struct model_device *d)
+{
+    const struct sim_device *sd = sim_of(d);
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < d->queue_count; i++) bits |= 1u << d->queue[i]->gpu;
+    for (uint32_t i = 0; i < sd->context_count; i++) bits |= 1u << sd->context[i]->gpu;
+    for (uint32_t i = 0; i < sd->hwcontext_count; i++) bits |= 1u << sd->hwcontext[i]->gpu;
+    for (uint32_t i = 0; i < d->alloc_count; i++) {
+        const struct model_alloc *al = d->alloc[i];
+        if (!al->dying) bits |= al->instances > 1 ? (1u << s->gpus) - 1 : 1u << al->gpu;
+    }
+    return bits;
+}
+
+/* Whoever was there at a reset or a removal is told, or had something on a gpu that was lost; and only they
+ * are. What is on its way out may count, and may not. */
 void sim_check_reset(struct sim *s, const struct model_device *d)
 {
     const struct sim_device *sd = sim_of(d);
-    bool reset = sd->born < s->resets || s->model->lost;
+    bool reset = sd->born < sim_resets(s) || s->model->lost;
+    bool must = (gpus_of(s, d) & s->model->gone) != 0, may = (sd->used & s->model->gone) != 0;
     enum vidmm_device_state state = vidmm_device_state(d->handle);
     if (reset && state == VIDMM_DEVICE_ACTIVE) sim_fail(s, "device %u survived an adapter reset", d->id);
-    if (!reset && state == VIDMM_DEVICE_RESET) sim_fail(s, "device %u was reset alone", d->id);
+    if (must && state == VIDMM_DEVICE_ACTIVE) sim_fail(s, "device %u survived the loss of a gpu", d->id);
+    if (!reset && !may && state == VIDMM_DEVICE_RESET) sim_fail(s, "device %u was reset alone", d->id);
 }
 
 /* ---- operations --------------------------------------------------------------------------------- */
@@ -71,20 +110,20 @@ static void op_hang(struct sim *s)
 /* The node hangs that the packets of companions are on, and time passes. */
 void hang_companions(struct sim *s)
 {
-    uint32_t node = s->ro.companion_node != 0 ? s->ro.companion_node - 1 : REF_NODE_PAGING;
-    struct softgpu_knobs k;
+    const struct ref_options *ro = &s->gpu[0].ro;
+    uint32_t node = ro->companion_node != 0 ? ro->companion_node - 1 : REF_NODE_PAGING;
     if (!s->temper.hangs || !sim_chance(s, node == REF_NODE_PAGING ? 12 : 4)) return;
     sim_say(s, "node %u hangs", node);
     sim_turns(s, sim_below(s, 12));
-    softgpu_get_knobs(s->gpu, &k);
+    struct softgpu_knobs k = sim_knobs(s, 0);
     uint32_t had = k.hang_nodes;
     k.hang_nodes |= 1u << node;
     s->hung_nodes |= k.hang_nodes;
-    softgpu_set_knobs(s->gpu, &k);
+    sim_set_knobs(s, 0, &k);
     sim_turns(s, 3000);
-    softgpu_get_knobs(s->gpu, &k); /* a fault that was to come may have come */
+    k = sim_knobs(s, 0); /* a fault that was to come may have come */
     k.hang_nodes = had;
-    softgpu_set_knobs(s->gpu, &k);
+    sim_set_knobs(s, 0, &k);
 }
 
 static void op_remove(struct sim *s)
@@ -92,8 +131,9 @@ static void op_remove(struct sim *s)
     if (!s->temper.faults || s->model->lost || !sim_chance(s, 120)) return;
     sim_say(s, "the adapter is removed");
     s->removing = true;
-    if (sim_chance(s, 2)) vidmm_adapter_remove(s->ad);
-    else vidmm_notify_removed(s->ad);
+    bool told = sim_chance(s, 2);
+    for (uint32_t g = 0; told && g < s->gpus; g++) vidmm_notify_removed(s->gpu[g].core);
+    if (!told) vidmm_adapter_remove(s->ad);
     sim_turns(s, 1 + sim_below(s, 4));
 }
 

@@ -181,13 +181,13 @@ static bool page_is_ours(const struct making *k, const struct model_page *m)
 static bool usable(struct making *k, uint64_t va, bool write, struct model_page **to)
 {
     const struct model_device *d = k->c->dev;
-    const struct model_piece *x = model_find(d->proc, va);
+    const struct model_piece *x = model_find(context_space(k->c), va);
     *to = NULL;
     if (x == NULL || x->open || x->internal || x->blurred) return false;
-    if (x->content == MODEL_ZERO) return model_gpu(d, va, write) == MODEL_WORKS;
+    if (x->content == MODEL_ZERO) return model_gpu(d, k->c->gpu, va, write) == MODEL_WORKS;
     if (x->content != MODEL_ALLOC || x->alloc->dev != d || x->alloc->dying) return false;
     if (x->alloc->count == 0 || x->alloc->offer != 0) return false;
-    bool denied = d->proc->model->config.read_only &&
+    bool denied = d->proc->model->config.gpu[k->c->gpu].read_only &&
                   ((x->prot & VIDMM_PROT_WRITE) == 0 || x->alloc->read_only);
     if ((write && denied) || (x->alloc->keep && !k->own)) return false;
     *to = model_page(x, va);
@@ -239,9 +239,9 @@ static uint64_t run_of(struct making *k, uint64_t va, uint64_t most, bool write)
 
 static bool pick_va(struct making *k, uint64_t *va)
 {
-    const struct model_process *p = k->c->dev->proc;
+    const struct model_space *sp = context_space(k->c);
     for (int i = 0; i < 12; i++) {
-        const struct model_piece *x = &p->piece[sim_below(k->s, p->piece_count)];
+        const struct model_piece *x = &sp->piece[sim_below(k->s, sp->piece_count)];
         bool other = x->content == MODEL_ALLOC && (x->alloc->dev != k->c->dev || x->alloc->keep);
         if (x->internal || other || (x->content != MODEL_ALLOC && x->content != MODEL_ZERO)) continue;
         *va = x->start + sim_below(k->s, (x->end - x->start) / PAGE) * PAGE;
@@ -252,13 +252,13 @@ static bool pick_va(struct making *k, uint64_t *va)
 
 static struct model_page *content_at(const struct making *k, uint64_t va)
 {
-    const struct model_piece *x = model_find(k->c->dev->proc, va);
+    const struct model_piece *x = model_find(context_space(k->c), va);
     return x->content == MODEL_ALLOC ? model_page(x, va) : NULL;
 }
 
 static void set_content(struct making *k, uint64_t va, struct model_page content)
 {
-    const struct model_piece *x = model_find(k->c->dev->proc, va);
+    const struct model_piece *x = model_find(context_space(k->c), va);
     struct model_page *m = content_at(k, va);
     if (m != NULL && k->changes < CHANGES_MAX) {
         k->change[k->changes].old = *m;
@@ -464,6 +464,15 @@ struct sim_context *virtual_context(const struct model_device *d)
     return NULL;
 }
 
+struct sim_context *virtual_context_on(const struct model_device *d, uint32_t gpu)
+{
+    for (uint32_t i = 0; i < sim_of(d)->context_count; i++) {
+        struct sim_context *c = sim_of(d)->context[i];
+        if (!c->physical && c->core != NULL && c->gpu == gpu) return c;
+    }
+    return NULL;
+}
+
 struct sim_context *pick_worker(struct sim *s, struct model_device *d)
 {
     if (d == NULL || d->lost || sim_of(d)->context_count == 0) return NULL;
@@ -563,12 +572,12 @@ static void op_sync_nasty(struct sim *s)
 
 /* ---- deliberate ends --------------------------------------------------------------------------- */
 
-static uint64_t doom_address(struct sim *s, const struct model_process *p)
+static uint64_t doom_address(struct sim *s, const struct model_space *sp)
 {
-    const struct model_piece *x = &p->piece[sim_below(s, p->piece_count)];
+    const struct model_piece *x = &sp->piece[sim_below(s, sp->piece_count)];
     switch (sim_below(s, 3)) {
     case 0: return x->end;
-    case 1: return sim_below(s, 1ull << (p->model->config.va_bits - 12)) * PAGE;
+    case 1: return sim_below(s, 1ull << (s->model->config.va_bits - 12)) * PAGE;
     default: return x->start + sim_below(s, (x->end - x->start) / PAGE) * PAGE;
     }
 }
@@ -577,11 +586,11 @@ static uint64_t doom_address(struct sim *s, const struct model_process *p)
 static bool doom_at(struct making *k, uint64_t va, bool *write)
 {
     const struct model_device *d = k->c->dev;
-    const struct model_piece *x = model_find(d->proc, va);
+    const struct model_piece *x = model_find(context_space(k->c), va);
     struct model_page *unused;
     *write = false;
-    if (model_gpu(d, va, false) == MODEL_FAULTS) return true;
-    *write = model_gpu(d, va, true) == MODEL_FAULTS && usable(k, va, false, &unused);
+    if (model_gpu(d, k->c->gpu, va, false) == MODEL_FAULTS) return true;
+    *write = model_gpu(d, k->c->gpu, va, true) == MODEL_FAULTS && usable(k, va, false, &unused);
     return *write && x->content == MODEL_ALLOC;
 }
 
@@ -594,10 +603,10 @@ static void op_doom(struct sim *s)
     if (!s->temper.faults || !sim_chance(s, 3) || c == NULL || sim_of(d)->doomed || !begin(&k, s, c)) return;
     add_commands(&k, (uint32_t)sim_below(s, 3));
     struct sim_device *sd = sim_of(d);
-    uint64_t va = doom_address(s, d->proc);
+    uint64_t va = doom_address(s, context_space(c));
     doomed = va != 0 && doom_at(&k, va, &write);
     if (doomed) {
-        const struct model_piece *x = model_find(d->proc, va);
+        const struct model_piece *x = model_find(context_space(c), va);
         sim_say(s, "  %s %llx, which must fault", write ? "write" : "read", ull(va));
         if (write) k.words += ref_emit_write64(k.word + k.words, va, 1);
         else k.words += ref_emit_copy(k.word + k.words, slot_va(&k) + SLOT_BYTES - 8, va, 8);
@@ -646,13 +655,14 @@ static void compare(struct making *k, const struct reading *r)
     const uint8_t *result = sim_of(k->c->dev)->buffer_cpu + SLOTS * SLOT_BYTES;
     for (uint32_t i = 0; i < r->n; i++) {
         struct model_page *m = content_at(k, r->va[i]), zero = {0};
-        const struct model_piece *x = model_find(k->c->dev->proc, r->va[i]);
+        const struct model_piece *x = model_find(context_space(k->c), r->va[i]);
         const struct model_page *want = m != NULL ? m : &zero;
         uint64_t got[2];
         memcpy(got, result + i * PAGE, sizeof(got));
         if (page_equals(result + i * PAGE, want)) continue;
-        sim_fail(k->s, "device %u, address %llx (allocation %u + %llx): holds %llx %llx, expected %llx %x",
-                 k->c->dev->id, ull(r->va[i]), x->alloc != NULL ? x->alloc->id : 0,
+        sim_fail(k->s,
+                 "device %u, gpu %u, address %llx (allocation %u + %llx): holds %llx %llx, expected %llx %x",
+                 k->c->dev->id, k->c->gpu, ull(r->va[i]), x->alloc != NULL ? x->alloc->id : 0,
                  ull(x->offset + (r->va[i] - x->start)), ull(got[0]), ull(got[1]), ull(want->head),
                  want->pattern);
     }
@@ -682,28 +692,36 @@ static bool read_pages(struct sim *s, struct sim_context *c, struct reading *r)
     return true;
 }
 
-static bool readable(const struct model_device *d, const struct model_piece *x)
+static bool readable(const struct model_device *d, uint32_t gpu, const struct model_piece *x)
 {
-    if (x->internal || model_gpu(d, x->start, false) != MODEL_WORKS) return false;
+    if (x->internal || model_gpu(d, gpu, x->start, false) != MODEL_WORKS) return false;
     return x->content != MODEL_ALLOC || !x->alloc->keep;
 }
 
-/* Every page that is mapped and resident; of large zero ranges some. */
-void read_everything(struct sim *s, struct model_device *d)
+/* Who reads for the device on a gpu; NULL: nobody can. */
+static struct sim_context *pick_reader(struct sim *s, struct model_device *d, uint32_t gpu)
 {
-    struct reading r = {.n = 0};
     struct sim_context *c = NULL;
-    if (d->lost || sim_of(d)->buffer_va == 0 || sim_of(d)->buffer->count == 0) return;
-    uint32_t runs = 0;
     if (sim_chance(s, 2)) c = pick_worker(s, d);
-    if (c == NULL || !hw_ready(c)) c = virtual_context(d);
-    if (c == NULL && context_room(d)) c = context_new(s, d);
-    if (c == NULL) return;
-    for (uint32_t i = 0; i < d->proc->piece_count; i++) {
-        struct model_piece x = d->proc->piece[i];
+    if (c == NULL || c->gpu != gpu || !hw_ready(c)) c = virtual_context_on(d, gpu);
+    if (c == NULL && context_room(s, d)) c = context_new_on(s, d, gpu, (uint32_t)sim_below(s, 2), false);
+    return c == NULL || c->gpu != gpu ? NULL : c;
+}
+
+/* Whatever the context's gpu shows: every page that is mapped and resident; of large zero ranges some. */
+static void read_all_by(struct sim *s, struct sim_context *c)
+{
+    struct model_device *d = c->dev;
+    struct model_space *sp = context_space(c);
+    struct reading r = {.n = 0};
+    uint32_t runs = 0;
+    for (uint32_t i = 0; i < sp->piece_count; i++) {
+        struct model_piece x = sp->piece[i];
         uint64_t pages = (x.end - x.start) / PAGE;
-        if (!readable(d, &x)) continue;
+        if (!readable(d, c->gpu, &x)) continue;
         if (x.content == MODEL_ZERO && pages > 8) x.start = x.end - 8 * PAGE;
+        if (x.content == MODEL_ALLOC && x.alloc->instances == 1 && x.alloc->gpu != c->gpu)
+            s->totals.peer_pages_read += pages;
         if (++runs % 16 == 0 && !read_pages(s, c, &r)) return;
         for (uint64_t va = x.start; va < x.end; va += PAGE) {
             r.va[r.n++] = va;
@@ -711,6 +729,23 @@ void read_everything(struct sim *s, struct model_device *d)
         }
     }
     (void)read_pages(s, c, &r);
+}
+
+static bool has_buffer_on(const struct model_device *d, uint32_t gpu)
+{
+    const struct model_piece *x = model_find(&d->proc->on[gpu], sim_of(d)->buffer_va);
+    return x != NULL && x->content == MODEL_ALLOC && x->alloc == sim_of(d)->buffer && !x->open;
+}
+
+/* Through the tables of each gpu that the device works on. */
+void read_everything(struct sim *s, struct model_device *d)
+{
+    for (uint32_t gpu = 0; gpu < s->gpus; gpu++) {
+        if (d->lost || sim_of(d)->buffer_va == 0 || sim_of(d)->buffer->count == 0) return;
+        if (!has_buffer_on(d, gpu)) continue;
+        struct sim_context *c = pick_reader(s, d, gpu);
+        if (c != NULL) read_all_by(s, c);
+    }
 }
 
 const struct sim_op ops_gpu[] = {

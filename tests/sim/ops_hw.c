@@ -114,7 +114,7 @@ bool hw_ready(const struct sim_context *c)
 {
     if (c->ring == NULL) return true;
     if (c->ring->core == NULL || c->count == RING_ENTRIES) return false;
-    const struct model_piece *x = model_find(c->dev->proc, c->ring->va);
+    const struct model_piece *x = model_find(context_space(c), c->ring->va);
     return x != NULL && !x->open && model_reached(x->queue, x->value);
 }
 
@@ -193,15 +193,18 @@ static void hwcontext_new(struct sim *s, struct model_device *d)
 {
     struct vidmm_hwcontext_desc in = {.node = sim_chance(s, 3) ? REF_NODE_COPY : REF_NODE_COMPUTE};
     struct vidmm_hwcontext *core = NULL;
+    uint32_t gpu;
     if (sim_chance(s, 12)) in.node = (uint32_t)sim_below(s, 6);
-    if (sim_chance(s, 12)) in.engine_affinity = (uint32_t)sim_below(s, 4);
+    in.engine_affinity = affinity_of(s, pick_gpu(s, d));
     sim_say(s, "device %u: create hardware context on node %u, affinity %u", d->id, in.node,
             in.engine_affinity);
     struct model_answer a = model_hwcontext_create(d, in.node, in.engine_affinity);
     if (!sim_status(s, a, vidmm_hwcontext_create(d->handle, &in, &core))) return;
     struct sim_hwcontext *hw = calloc(1, sizeof(*hw));
     if (hw == NULL) abort();
-    *hw = (struct sim_hwcontext){.core = core, .node = in.node, .id = ++s->model->next_id};
+    (void)model_engine(s->model, in.engine_affinity, &gpu);
+    *hw = (struct sim_hwcontext){.core = core, .gpu = gpu, .node = in.node, .id = ++s->model->next_id};
+    sim_of(d)->used |= 1u << gpu;
     sim_of(d)->hwcontext[sim_of(d)->hwcontext_count++] = hw;
 }
 
@@ -209,10 +212,11 @@ static void hwcontext_new(struct sim *s, struct model_device *d)
 static void make_ring(struct sim *s, struct sim_context *c, struct model_queue *q)
 {
     struct sim_ring *r = calloc(1, sizeof(*r));
-    struct model_alloc_in in = {.bytes = 2 * PAGE};
+    struct model_alloc_in in = {.bytes = 2 * PAGE, .gpu = c->gpu};
     struct vidmm_map map = {.bytes = 2 * PAGE, .protection = VIDMM_PROT_WRITE};
     if (r == NULL) abort();
     c->ring = r;
+    r->door.gpu = c->gpu;
     if (q == NULL) return;
     alloc_make(s, c->dev, &in, 0, &r->memory);
     if (r->memory == NULL) return;
@@ -253,14 +257,15 @@ static void hwqueue_new(struct sim *s, struct model_device *d, struct sim_hwcont
     if (sim_chance(s, 30)) in.flags |= 1u << sim_below(s, 32);
     sim_say(s, "device %u: create hardware queue on node %u, flags %x", d->id, hw->node, in.flags);
     sim_observe_tables(s);
-    struct model_answer a = model_hwqueue_create(d, hw->node, in.flags);
+    struct model_answer a = model_hwqueue_create(d, hw->gpu, hw->node, in.flags);
     if (!sim_status(s, a, vidmm_hwqueue_create(hw->core, &in, &core))) return;
     sim_check(s, model_fence_made(d->proc, vidmm_fence_gpu_address(vidmm_hwqueue_progress(core))));
     struct sim_context *c = calloc(1, sizeof(*c));
     if (c == NULL) abort();
-    *c = (struct sim_context){.queue = core, .hw = hw, .dev = d, .node = hw->node, .id = context_id_new(s)};
-    c->hwq = (struct model_hwqueue){.dev = d, .user = in.flags != 0};
-    if (c->hwq.user) make_ring(s, c, pick_queue(s, d));
+    *c = (struct sim_context){.queue = core, .hw = hw, .dev = d, .gpu = hw->gpu, .node = hw->node};
+    c->id = context_id_new(s);
+    c->hwq = (struct model_hwqueue){.dev = d, .gpu = hw->gpu, .user = in.flags != 0};
+    if (c->hwq.user) make_ring(s, c, pick_queue_on(s, d, c->gpu));
     if (!queue_fence(s, c)) {
         vidmm_hwqueue_destroy(core);
         free(c);
@@ -280,7 +285,7 @@ static void op_hwqueue(struct sim *s)
 /* Some devices work by hardware queues from the beginning. */
 void hw_new(struct sim *s, struct model_device *d)
 {
-    if (s->ro.no_64bit_atomics || !sim_chance(s, 2)) return;
+    if (s->model->config.narrow || !sim_chance(s, 2)) return;
     hwcontext_new(s, d);
     for (int i = 0; i < 3 && sim_of(d)->hwcontext_count > 0; i++) hwqueue_new(s, d, sim_of(d)->hwcontext[0]);
 }

@@ -50,15 +50,17 @@ void alloc_make(struct sim *s, struct model_device *d, const struct model_alloc_
 {
     struct ref_alloc_private p = {.magic = in->refused ? 0 : REF_ALLOC_MAGIC, .alignment = in->alignment,
                                   .bytes = in->bytes, .supported = in->supported, .preferred = in->preferred,
-                                  .flags = flags, .priority = (uint32_t)sim_below(s, 0xC8000000u)};
+                                  .flags = flags | (in->instanced ? VIDMM_ALLOCATION_LINK_INSTANCED : 0),
+                                  .gpu = in->gpu, .priority = (uint32_t)sim_below(s, 0xC8000000u)};
     struct vidmm_alloc_desc desc = {.private_data = &p, .private_size = sizeof(p), .existing = in->client,
                                     .existing_bytes = in->existing_bytes};
     struct vidmm_open *handle = NULL;
     sim_say(s,
-            "device %u: create allocation of %llu bytes, segments %x, preferred %u, alignment %x, existing "
-            "%llu%s",
-            d->id, (unsigned long long)in->bytes, in->supported, in->preferred, in->alignment,
-            (unsigned long long)in->existing_bytes, in->refused ? ", refused by the driver" : "");
+            "device %u: create allocation of %llu bytes, gpu %u%s, segments %x, preferred %u, alignment %x, "
+            "existing %llu%s",
+            d->id, (unsigned long long)in->bytes, in->gpu, in->instanced ? " and all others" : "",
+            in->supported, in->preferred, in->alignment, (unsigned long long)in->existing_bytes,
+            in->refused ? ", refused by the driver" : "");
     *out = NULL;
     struct model_answer a = model_alloc_create(d, in);
     if (!sim_status(s, a, vidmm_alloc_create(d->handle, &desc, &handle))) {
@@ -66,6 +68,7 @@ void alloc_make(struct sim *s, struct model_device *d, const struct model_alloc_
         return;
     }
     sim_check(s, model_alloc_created(d, in, handle, vidmm_open_bytes(handle), out));
+    sim_of(d)->used |= in->instanced ? (1u << s->gpus) - 1 : 1u << in->gpu;
     for (uint64_t i = 0; in->client != NULL && i < (*out)->pages; i++) {
         uint32_t pattern = s->next_pattern++;
         uint64_t head = pattern | (uint64_t)pattern << 32;
@@ -74,9 +77,12 @@ void alloc_make(struct sim *s, struct model_device *d, const struct model_alloc_
     }
 }
 
-static void choose_alloc(struct sim *s, struct model_alloc_in *in)
+static void choose_alloc(struct sim *s, const struct model_device *d, struct model_alloc_in *in)
 {
     static const uint32_t sets[] = {0, 4, 1, 2, 3, 5, 6, 7, 5, 6, 7};
+    in->gpu = pick_gpu(s, d);
+    in->instanced = s->gpus > 1 && sim_of(d)->gpus == (1u << s->gpus) - 1 && sim_chance(s, 5);
+    if (in->instanced) in->gpu = 0;
     in->bytes = 1 + sim_below(s, s->temper.alloc_pages * PAGE);
     if (sim_chance(s, s->temper.big_one_in)) in->bytes = 1 + sim_below(s, 2u << 20);
     in->supported = sets[sim_below(s, 11)];
@@ -87,7 +93,8 @@ static void choose_alloc(struct sim *s, struct model_alloc_in *in)
                     : sim_chance(s, 2) ? 0
                                        : 1u << sim_below(s, 18);
     if (sim_chance(s, 40)) in->alignment = 4096;
-    if (sim_chance(s, 40)) in->bytes = s->ro.segment[sim_below(s, 2)].bytes + 1 - sim_below(s, 2);
+    const struct ref_segment *seg = s->gpu[in->gpu % s->gpus].ro.segment;
+    if (sim_chance(s, 40)) in->bytes = seg[sim_below(s, 2)].bytes + 1 - sim_below(s, 2);
     in->refused = sim_chance(s, 60);
 }
 
@@ -98,7 +105,7 @@ static void op_alloc(struct sim *s)
     struct model_alloc *al;
     if (d == NULL || d->alloc_count >= s->temper.allocs || d->alloc_count >= MODEL_OBJECTS_MAX) return;
     if (live_bytes(s) > LIVE_BYTES_MAX) return;
-    choose_alloc(s, &in);
+    choose_alloc(s, d, &in);
     alloc_make(s, d, &in, 0, &al);
 }
 
@@ -111,10 +118,11 @@ static void op_memory(struct sim *s)
     struct model_alloc *al = NULL;
     uint64_t va;
     if (q == NULL || d->alloc_count >= s->temper.allocs || live_bytes(s) > LIVE_BYTES_MAX) return;
-    choose_alloc(s, &in);
+    choose_alloc(s, d, &in);
     alloc_make(s, d, &in, 0, &al);
     if (al == NULL) return;
-    struct vidmm_map map = {.bytes = al->bytes, .protection = VIDMM_PROT_WRITE};
+    struct vidmm_map map = {.protection = VIDMM_PROT_WRITE};
+    choose_whole(s, al, q->gpu, &map);
     make_resident(s, q, &al, 1, sim_chance(s, 4) ? 0 : VIDMM_RESIDENT_CANT_TRIM_FURTHER);
     if (vidmm_device_state(d->handle) == VIDMM_DEVICE_ACTIVE) (void)map_range(s, q, &map, al, &va);
 }
@@ -125,6 +133,9 @@ static void op_import(struct sim *s)
     struct model_alloc_in in = {.bytes = 1 + sim_below(s, s->temper.alloc_pages * PAGE)};
     struct model_alloc *al;
     if (d == NULL || d->alloc_count >= s->temper.allocs) return;
+    in.gpu = pick_gpu(s, d);
+    in.instanced = s->gpus > 1 && sim_chance(s, 16);
+    if (in.instanced) in.gpu = 0;
     in.existing_bytes = (in.bytes + PAGE - 1) / PAGE * PAGE;
     in.client = aligned_alloc(PAGE, in.existing_bytes);
     if (in.client == NULL) abort();

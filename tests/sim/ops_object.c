@@ -35,6 +35,31 @@ struct model_queue *pick_queue(struct sim *s, struct model_device *d)
     return d->queue[sim_below(s, d->queue_count)];
 }
 
+struct model_queue *pick_queue_on(struct sim *s, struct model_device *d, uint32_t gpu)
+{
+    struct model_queue *q = NULL;
+    for (uint32_t i = 0; d != NULL && i < d->queue_count; i++)
+        if (d->queue[i]->gpu == gpu && (q == NULL || sim_chance(s, 2))) q = d->queue[i];
+    return q;
+}
+
+uint32_t pick_gpu(struct sim *s, const struct model_device *d)
+{
+    uint32_t gpu;
+    if (s->gpus == 1) return 0;
+    if (sim_chance(s, 30)) return (uint32_t)sim_below(s, s->gpus + 1); /* no such gpu, perhaps */
+    do gpu = (uint32_t)sim_below(s, s->gpus);
+    while ((sim_of(d)->gpus >> gpu & 1u) == 0);
+    return gpu;
+}
+
+/* Now and then not what is meant. */
+uint32_t affinity_of(struct sim *s, uint32_t gpu)
+{
+    if (sim_chance(s, 12)) return (uint32_t)sim_below(s, s->gpus > 1 ? 32 : 4);
+    return gpu == 0 && sim_chance(s, 2) ? 0 : 1u << gpu;
+}
+
 /* ---- processes and devices --------------------------------------------------------------------- */
 
 struct model_process *process_new(struct sim *s)
@@ -47,31 +72,64 @@ struct model_process *process_new(struct sim *s)
     return model_process_new(s->model, core);
 }
 
-struct model_queue *queue_new(struct sim *s, struct model_device *d)
+/* A gpu's engines read the command buffer at its address: if they do not yet, the queue shows it to them. */
+static void show_buffer(struct sim *s, struct model_queue *q)
+{
+    struct sim_device *sd = sim_of(q->dev);
+    struct vidmm_map map = {.base = sd->buffer_va, .bytes = BUFFER_BYTES,
+                            .protection = VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE};
+    const struct model_piece *x = model_find(&q->dev->proc->on[q->gpu], sd->buffer_va);
+    if (sd->buffer == NULL || sd->buffer->dying || (x != NULL && x->content != MODEL_NOTHING)) return;
+    if (may_map_at(s, q, &map)) (void)map_range(s, q, &map, sd->buffer, &sd->buffer_va);
+}
+
+struct model_queue *queue_new(struct sim *s, struct model_device *d, uint32_t gpu)
 {
     struct vidmm_queue *core = NULL;
+    struct model_queue *q;
+    vidmm_status st;
     int32_t priority = (int32_t)sim_below(s, 4) - 1;
-    sim_say(s, "device %u: create queue, priority %d", d->id, priority);
+    sim_say(s, "device %u: create queue on gpu %u, priority %d", d->id, gpu, priority);
     sim_observe_tables(s);
-    struct model_answer a = model_fence_create(d, 0); /* it has a fence */
-    if (priority > 1) model_refuse(&a, VIDMM_INVALID);
-    if (!sim_status(s, a, vidmm_queue_create(d->handle, priority, &core))) return NULL;
+    struct model_answer a = model_queue_create(d, gpu, priority);
+    if (gpu == 0) st = vidmm_queue_create(d->handle, priority, &core);
+    else st = vidmm_queue_create_on(d->handle, gpu, priority, &core);
+    if (!sim_status(s, a, st)) return NULL;
     sim_check(s, model_fence_made(d->proc, vidmm_fence_gpu_address(vidmm_queue_fence(core))));
-    return model_queue_new(d, core);
+    sim_of(d)->used |= 1u << gpu;
+    q = model_queue_new(d, core, gpu);
+    if (sim_of(d)->buffer_va != 0) show_buffer(s, q);
+    return q;
 }
 
 static void take_buffer(struct sim *s, struct model_device *d, struct model_queue *q)
 {
     struct sim_device *sd = sim_of(d);
-    struct model_alloc_in in = {.bytes = BUFFER_BYTES};
-    struct vidmm_map map = {.bytes = BUFFER_BYTES, .protection = VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE};
+    struct model_alloc_in in = {.bytes = BUFFER_BYTES, .gpu = q->gpu};
     alloc_make(s, d, &in, 0, &sd->buffer);
     if (sd->buffer == NULL) return;
     sd->buffer->keep = true;
     make_resident(s, q, &sd->buffer, 1, 0);
     if (!lock_alloc(s, sd->buffer)) sim_fail(s, "system memory cannot be locked");
     sd->buffer_cpu = sd->buffer->cpu;
-    if (!map_range(s, q, &map, sd->buffer, &sd->buffer_va)) sd->buffer_va = 0;
+    show_buffer(s, q);
+}
+
+/* On some gpus of a link that are left; all of them as often as not. */
+static uint32_t choose_gpus(struct sim *s)
+{
+    uint32_t all = (1u << s->gpus) - 1, left = all & ~s->model->gone;
+    if (s->gpus == 1 || left == 0) return 1;
+    uint32_t some = left & (uint32_t)sim_below(s, all + 1);
+    return sim_chance(s, 2) || some == 0 ? left : some;
+}
+
+/* What a device begins with on one gpu. */
+static void settle_on(struct sim *s, struct model_device *d, uint32_t gpu)
+{
+    struct model_queue *q = queue_new(s, d, gpu);
+    if (q != NULL && sim_of(d)->buffer == NULL) take_buffer(s, d, q);
+    if (q != NULL && context_room(s, d)) (void)context_new_on(s, d, gpu, (uint32_t)sim_below(s, 2), false);
 }
 
 struct model_device *device_new(struct sim *s, struct model_process *p)
@@ -84,11 +142,11 @@ struct model_device *device_new(struct sim *s, struct model_process *p)
     struct model_device *d = model_device_new(p, core);
     d->user = calloc(1, sizeof(struct sim_device));
     if (d->user == NULL) abort();
-    sim_of(d)->born = vidmm_adapter_counters(s->ad)->adapter_resets;
-    struct model_queue *q = queue_new(s, d);
-    if (q != NULL) take_buffer(s, d, q);
-    if (q != NULL) (void)context_new(s, d);
-    if (q != NULL) hw_new(s, d);
+    sim_of(d)->born = sim_resets(s);
+    sim_of(d)->gpus = choose_gpus(s);
+    for (uint32_t g = 0; g < s->gpus; g++)
+        if (sim_of(d)->gpus >> g & 1u) settle_on(s, d, g);
+    if (d->queue_count > 0) hw_new(s, d);
     return d;
 }
 
@@ -155,7 +213,7 @@ static void op_device_end(struct sim *s)
 static void op_queue(struct sim *s)
 {
     struct model_device *d = pick_device(s);
-    if (d != NULL && d->queue_count < s->temper.queues) (void)queue_new(s, d);
+    if (d != NULL && d->queue_count < s->temper.queues + s->gpus - 1) (void)queue_new(s, d, pick_gpu(s, d));
 }
 
 static void op_queue_end(struct sim *s)
@@ -197,24 +255,27 @@ struct sim_context *context_new(struct sim *s, struct model_device *d)
 {
     uint32_t node = (uint32_t)sim_below(s, 2);
     if (sim_chance(s, 12)) node = (uint32_t)sim_below(s, 6);
-    return context_new_on(s, d, node, false);
+    return context_new_on(s, d, pick_gpu(s, d), node, false);
 }
 
-struct sim_context *context_new_on(struct sim *s, struct model_device *d, uint32_t node, bool physical)
+struct sim_context *context_new_on(struct sim *s, struct model_device *d, uint32_t gpu, uint32_t node,
+                                   bool physical)
 {
     struct sim_device *sd = sim_of(d);
     struct vidmm_context_desc in = {.node = node, .physical = physical};
     struct vidmm_context *core = NULL;
     struct vidmm_fence *fence = NULL;
     struct model_answer a = {0, true};
-    if (sim_chance(s, 12)) in.engine_affinity = (uint32_t)sim_below(s, 4);
+    in.engine_affinity = affinity_of(s, gpu);
     sim_say(s, "device %u: create context on node %u, affinity %u", d->id, in.node, in.engine_affinity);
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     bool there = in.node < REF_NODE_PAGING /* nobody's but the driver's own */ ||
-                 (s->ro.physical && in.node == REF_NODE_PHYSICAL);
-    if (!there || in.engine_affinity > 1) model_refuse(&a, VIDMM_INVALID);
+                 (s->model->config.physical && in.node == REF_NODE_PHYSICAL);
+    if (!model_engine(s->model, in.engine_affinity, &gpu) || !there) model_refuse(&a, VIDMM_INVALID);
+    if (gpu < s->gpus && (s->model->gone >> gpu & 1u) != 0) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (there && physical != (in.node == REF_NODE_PHYSICAL)) model_refuse(&a, VIDMM_NOT_SUPPORTED);
     if (!sim_status(s, a, vidmm_context_create(d->handle, &in, &core))) return NULL;
+    sim_of(d)->used |= 1u << gpu;
     sim_observe_tables(s);
     sim_say(s, "  its fence");
     if (!sim_status(s, model_fence_create(d, 0), vidmm_fence_create(d->handle, 0, 0, &fence))) {
@@ -227,6 +288,7 @@ struct sim_context *context_new_on(struct sim *s, struct model_device *d, uint32
     c->core = core;
     c->dev = d;
     c->fence = fence;
+    c->gpu = gpu;
     c->node = in.node;
     c->physical = physical;
     c->id = context_id_new(s);
@@ -234,17 +296,17 @@ struct sim_context *context_new_on(struct sim *s, struct model_device *d, uint32
     return c;
 }
 
-bool context_room(const struct model_device *d)
+bool context_room(const struct sim *s, const struct model_device *d)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < sim_of(d)->context_count; i++) n += sim_of(d)->context[i]->core != NULL;
-    return n < CONTEXTS_MAX;
+    return n < CONTEXTS_MAX + s->gpus - 1;
 }
 
 static void op_context(struct sim *s)
 {
     struct model_device *d = pick_device(s);
-    if (d != NULL && context_room(d)) (void)context_new(s, d);
+    if (d != NULL && context_room(s, d)) (void)context_new(s, d);
 }
 
 static void op_context_end(struct sim *s)
@@ -328,8 +390,8 @@ static void op_fence_signal(struct sim *s)
 
 static void op_knobs(struct sim *s)
 {
-    struct softgpu_knobs k;
-    softgpu_get_knobs(s->gpu, &k);
+    uint32_t gpu = (uint32_t)sim_below(s, s->gpus);
+    struct softgpu_knobs k = sim_knobs(s, gpu);
     switch (sim_below(s, 6)) {
     case 4: case 5: k.hang_nodes = sim_chance(s, 2) ? 0 : (uint32_t)sim_below(s, 8); break;
     case 0: k.buffer_full_every = sim_chance(s, 2) ? 0 : 2 + (uint32_t)sim_below(s, 4); break;
@@ -337,39 +399,39 @@ static void op_knobs(struct sim *s)
     case 2: k.paging_delay_ns = sim_chance(s, 2) ? 0 : sim_below(s, 30000); break;
     default: k.copy_bytes_max = sim_chance(s, 2) ? 0 : (uint32_t)PAGE << sim_below(s, 4); break;
     }
-    sim_say(s, "knobs: buffer_full_every %u, no_prefetch %d, delay %llu, copy %u, hang %x",
+    sim_say(s, "knobs of gpu %u: buffer_full_every %u, no_prefetch %d, delay %llu, copy %u, hang %x", gpu,
             k.buffer_full_every, k.no_prefetch, (unsigned long long)k.paging_delay_ns, k.copy_bytes_max,
             k.hang_nodes);
     s->hung_nodes |= k.hang_nodes;
-    softgpu_set_knobs(s->gpu, &k);
+    sim_set_knobs(s, gpu, &k);
 }
 
 static void op_fault_knob(struct sim *s)
 {
-    struct softgpu_knobs k;
     if (!s->temper.faults || s->armed || !sim_chance(s, 6)) return;
-    softgpu_get_knobs(s->gpu, &k);
+    uint32_t gpu = (uint32_t)sim_below(s, s->gpus);
+    struct softgpu_knobs k = sim_knobs(s, gpu);
     k.fault_node = (uint32_t)sim_below(s, 2);
     k.fault_in = 1 + (uint32_t)sim_below(s, 8);
     k.fault_error = SOFTGPU_ERROR_BAD_ADDRESS;
-    sim_say(s, "knobs: packet %u from now on node %u faults", k.fault_in, k.fault_node);
-    softgpu_set_knobs(s->gpu, &k);
+    sim_say(s, "knobs: packet %u from now on node %u of gpu %u faults", k.fault_in, k.fault_node, gpu);
+    sim_set_knobs(s, gpu, &k);
     s->armed = true;
 }
 
 /* A fault whose engine reset fails: the adapter is reset, and every device with it (FLT-03). */
 static void op_lose(struct sim *s)
 {
-    struct softgpu_knobs k;
     if (!s->temper.faults || s->armed || !sim_chance(s, 40)) return;
-    softgpu_get_knobs(s->gpu, &k);
+    uint32_t gpu = (uint32_t)sim_below(s, s->gpus);
+    struct softgpu_knobs k = sim_knobs(s, gpu);
     k.fault_node = (uint32_t)sim_below(s, 3);
     k.fault_in = 1 + (uint32_t)sim_below(s, 4);
     k.fault_error = SOFTGPU_ERROR_BAD_ADDRESS;
     k.fail_reset = true;
-    sim_say(s, "knobs: packet %u from now on node %u faults, and no engine can be reset", k.fault_in,
-            k.fault_node);
-    softgpu_set_knobs(s->gpu, &k);
+    sim_say(s, "knobs: packet %u from now on node %u of gpu %u faults, and no engine can be reset",
+            k.fault_in, k.fault_node, gpu);
+    sim_set_knobs(s, gpu, &k);
     s->armed = true;
     s->losing = true;
 }

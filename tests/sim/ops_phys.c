@@ -193,9 +193,9 @@ static void op_render_nasty(struct sim *s)
 static void op_physical_context(struct sim *s)
 {
     struct model_device *d = pick_live_device(s);
-    if (!s->ro.physical || d == NULL || !context_room(d)) return;
+    if (!s->model->config.physical || d == NULL || !context_room(s, d)) return;
     if (physical_context(s, d) == NULL || sim_chance(s, 8))
-        (void)context_new_on(s, d, REF_NODE_PHYSICAL, true);
+        (void)context_new_on(s, d, 0, REF_NODE_PHYSICAL, true);
 }
 
 /* What physical clients do: create and make resident; often mapped too, so that both modes see the bytes. */
@@ -207,7 +207,7 @@ static void op_physical_memory(struct sim *s)
     struct model_alloc_in in = {.physical = true};
     struct model_alloc *al = NULL;
     uint64_t va;
-    if (q == NULL || d->alloc_count >= s->temper.allocs || !s->ro.physical) return;
+    if (q == NULL || d->alloc_count >= s->temper.allocs || !s->model->config.physical) return;
     in.bytes = 1 + sim_below(s, (sim_chance(s, 8) ? 8 : 1) * s->temper.alloc_pages * PAGE);
     in.supported = sim_chance(s, 40) ? 1u : sets[sim_below(s, 7)];
     if ((in.supported & 3u) != 0 && !sim_chance(s, 4)) in.preferred = in.supported & 1u ? 1 : 2;

@@ -19,7 +19,7 @@ bool content_in_use(const struct sim *s, const struct model_alloc *al)
 /* The adapter was reset since: what memory segments held for this device is lost. */
 static bool before_reset(const struct sim *s, const struct model_device *d)
 {
-    return vidmm_adapter_counters(s->ad)->adapter_resets != sim_of(d)->born;
+    return sim_resets(s) != sim_of(d)->born || s->model->lost;
 }
 
 /* The device ends: its packets may have been executed, or not. */
@@ -40,6 +40,7 @@ static struct model_alloc *open_it(struct sim *s, struct model_device *d, const 
     struct model_answer a = model_alloc_open(d, from, flags);
     if (!sim_status(s, a, vidmm_alloc_open(d->handle, from->handle, flags, &handle))) return NULL;
     struct model_alloc *al = model_alloc_opened(d, from, flags, handle);
+    sim_of(d)->used |= 1u << al->gpu;
     sim_say(s, "  it is allocation %u there", al->id);
     for (uint64_t i = 0; i < al->pages && before_reset(s, from->dev); i++) al->page[i].unknown = true;
     if (vidmm_open_bytes(handle) != al->bytes) sim_fail(s, "another size");
@@ -56,7 +57,8 @@ static void op_share(struct sim *s)
     if (from == NULL || d == NULL || d->alloc_count >= s->temper.allocs + 8) return;
     if (d->alloc_count >= MODEL_OBJECTS_MAX || (al = open_it(s, d, from)) == NULL) return;
     if (q == NULL || sim_chance(s, 4)) return;
-    struct vidmm_map map = {.bytes = al->bytes, .protection = al->read_only ? 0 : VIDMM_PROT_WRITE};
+    struct vidmm_map map = {.protection = al->read_only ? 0 : VIDMM_PROT_WRITE};
+    choose_whole(s, al, q->gpu, &map);
     make_resident(s, q, &al, 1, sim_chance(s, 4) ? 0 : VIDMM_RESIDENT_CANT_TRIM_FURTHER);
     if (vidmm_device_state(d->handle) == VIDMM_DEVICE_ACTIVE) (void)map_range(s, q, &map, al, &va);
 }

@@ -53,7 +53,7 @@ struct shared_world {
 
 bool shared_open(struct sim *s, uint64_t frames)
 {
-    if (!s->ro.iommu) return true;
+    if (!s->gpu[0].ro.iommu) return true;
     struct shared_world *w = s->shared = calloc(1, sizeof(*w));
     struct softgpu_iommu_options uo = {.platform = world_platform(s->world)};
     uo.iotlb_bits = 3 + (uint32_t)sim_below(s, 5);

@@ -147,9 +147,12 @@ static void op_lane(struct sim *s)
 {
     struct sync_world *w = world_of(s);
     struct model_device *d = pick_live_device(s);
-    const struct vidmm_context_desc desc = {.node = sim_chance(s, 2) ? REF_NODE_COMPUTE : REF_NODE_COPY};
+    struct vidmm_context_desc desc = {.node = sim_chance(s, 2) ? REF_NODE_COMPUTE : REF_NODE_COPY};
     struct vidmm_context *core = NULL;
     if (d == NULL || w->lanes == LANES_MAX) return;
+    uint32_t gpu = pick_gpu(s, d);
+    if (gpu >= s->gpus || (s->model->gone >> gpu & 1u) != 0) return; /* ops_object.c sees it refused */
+    desc.engine_affinity = 1u << gpu;
     sim_say(s, "device %u: create lane %u", d->id, w->next_id + 1);
     sim_observe_tables(s);
     struct vidmm_fence *fence = NULL;
@@ -165,6 +168,7 @@ static void op_lane(struct sim *s)
     if (l == NULL) abort();
     *l = (struct lane){.model = {.device = d->id, .id = ++w->next_id}, .dev = d, .core = core,
                        .fence = fence, .issued = initial};
+    sim_of(d)->used |= 1u << gpu;
     w->lane[w->lanes++] = l;
 }
 
@@ -238,7 +242,7 @@ static void add_fence(struct sim *s, const struct lane *l, struct vidmm_point *p
     const struct lane *other = pick_lane(s);
     if (other->dev != l->dev || !sim_chance(s, 3)) return;
     step->fence = vidmm_fence_cpu_address(other->fence);
-    step->narrow = s->ro.no_64bit_atomics;
+    step->narrow = s->model->config.narrow;
     step->value = other->issued + sim_below(s, 2);
     sim_say(s, "  and for %llu of lane %u", (unsigned long long)step->value, other->model.id);
     p[(*n)++] = (struct vidmm_point){.fence = other->fence, .value = step->value};
@@ -378,9 +382,9 @@ static bool rest_now(struct sim *s, uint64_t turns)
 
 static void op_rest(struct sim *s)
 {
-    struct softgpu_knobs k;
-    softgpu_get_knobs(s->gpu, &k);
-    if (world_of(s)->lanes == 0 || k.hang_nodes != 0) return; /* a hung engine keeps units */
+    uint32_t hanging = 0;
+    for (uint32_t g = 0; g < s->gpus; g++) hanging |= sim_knobs(s, g).hang_nodes;
+    if (world_of(s)->lanes == 0 || hanging != 0) return; /* a hung engine keeps units */
     sim_say(s, "lanes come to rest");
     (void)rest_now(s, 20000);
 }

@@ -31,7 +31,7 @@ static bool stream_ready(struct sim *s, struct sim_context *c)
     struct model_answer a = model_fence_create(c->dev, 0);
     if (!sim_status(s, a, vidmm_fence_create(c->dev->handle, 0, 0, &f))) return false;
     sim_check(s, model_fence_made(c->dev->proc, vidmm_fence_gpu_address(f)));
-    c->tiles = model_stream_new(c->dev, f);
+    c->tiles = model_stream_new(c->dev, c->gpu, f);
     return true;
 }
 
@@ -109,9 +109,9 @@ static bool zero_elsewhere(const struct sim_context *c)
 /* The context's own packets come before V; those of others may come at any time. */
 static bool used_elsewhere(const struct sim_context *c, uint64_t start, uint64_t end)
 {
-    const struct model_process *p = c->dev->proc;
-    for (uint32_t i = 0; i < p->piece_count; i++) {
-        const struct model_piece *x = &p->piece[i];
+    const struct model_space *sp = context_space(c);
+    for (uint32_t i = 0; i < sp->piece_count; i++) {
+        const struct model_piece *x = &sp->piece[i];
         if (x->end <= start || x->start >= end) continue;
         if (x->content == MODEL_UNKNOWN) return true; /* who knows */
         if (x->content == MODEL_ZERO && zero_elsewhere(c)) return true;
@@ -119,25 +119,25 @@ static bool used_elsewhere(const struct sim_context *c, uint64_t start, uint64_t
         if (x->alloc->keep && !x->alloc->dying) return true;
         if (x->alloc->in_flight > own_packets(c, x->alloc)) return true;
     }
-    return copied_later(p, c->tiles, start, end);
+    return copied_later(sp->proc, c->tiles, start, end);
 }
 
 static bool target_free(const struct sim_context *c, const struct vidmm_tile_op *op, bool no_wait)
 {
     uint64_t end = op->base + op->bytes;
     if (end < op->base) return true; /* refused anyway */
-    if (model_race(c->dev->proc, c->tiles, op->base, end)) return false;
-    return no_wait ? !range_in_use(c->dev->proc, op->base, end) : !used_elsewhere(c, op->base, end);
+    if (model_race(context_space(c), c->tiles, op->base, end)) return false;
+    return no_wait ? !range_in_use(context_space(c), op->base, end) : !used_elsewhere(c, op->base, end);
 }
 
 /* What a copy will read must be certain by then. */
 static bool source_certain(const struct sim_context *c, const struct vidmm_tile_op *op)
 {
-    const struct model_process *p = c->dev->proc;
+    const struct model_space *sp = context_space(c);
     uint64_t end = op->source + op->bytes;
-    if (end < op->source || model_race(p, c->tiles, op->source, end)) return end < op->source;
-    for (uint32_t i = 0; i < p->piece_count; i++) {
-        const struct model_piece *x = &p->piece[i];
+    if (end < op->source || model_race(sp, c->tiles, op->source, end)) return end < op->source;
+    for (uint32_t i = 0; i < sp->piece_count; i++) {
+        const struct model_piece *x = &sp->piece[i];
         if (x->end <= op->source || x->start >= end) continue;
         if (x->content == MODEL_UNKNOWN || x->open) return false;
         if (x->content == MODEL_ALLOC && (x->alloc->dying || x->alloc->keep)) return false;
@@ -155,15 +155,15 @@ static bool joined(const struct model_piece *a, const struct model_piece *b)
 }
 
 /* The part of a reserved range around a piece that is still in one. */
-static bool pick_reservation(struct sim *s, const struct model_process *p, struct reservation *r)
+static bool pick_reservation(struct sim *s, const struct model_space *sp, struct reservation *r)
 {
-    for (int i = 0; i < 16 && p->piece_count > 0; i++) {
-        uint32_t k = (uint32_t)sim_below(s, p->piece_count), lo = k, hi = k;
-        const struct model_piece *x = &p->piece[k];
+    for (int i = 0; i < 16 && sp->piece_count > 0; i++) {
+        uint32_t k = (uint32_t)sim_below(s, sp->piece_count), lo = k, hi = k;
+        const struct model_piece *x = &sp->piece[k];
         if (!x->reserved || x->internal) continue;
-        while (lo > 0 && joined(&p->piece[lo - 1], &p->piece[lo])) lo--;
-        while (hi + 1 < p->piece_count && joined(&p->piece[hi], &p->piece[hi + 1])) hi++;
-        *r = (struct reservation){p->piece[lo].start, p->piece[hi].end};
+        while (lo > 0 && joined(&sp->piece[lo - 1], &sp->piece[lo])) lo--;
+        while (hi + 1 < sp->piece_count && joined(&sp->piece[hi], &sp->piece[hi + 1])) hi++;
+        *r = (struct reservation){sp->piece[lo].start, sp->piece[hi].end};
         if (r->hi - r->lo > 256 * PAGE) r->hi = r->lo + 256 * PAGE; /* where updates meet each other */
         return true;
     }
@@ -192,7 +192,7 @@ static struct model_alloc *choose_map(struct sim *s, struct sim_context *c, cons
     if (sim_chance(s, 4)) op->open_bytes = PAGE << sim_below(s, 2);
     if (op->open_bytes != 0 && op->bytes % op->open_bytes != 0) op->open_bytes = op->bytes;
     uint64_t shown = op->open_bytes != 0 ? op->open_bytes : op->bytes;
-    if (shown <= al->bytes) op->offset = sim_below(s, (al->bytes - shown) / PAGE + 1) * PAGE;
+    if (shown <= al->unit) op->offset = sim_below(s, (al->unit - shown) / PAGE + 1) * PAGE;
     return al;
 }
 
@@ -204,7 +204,8 @@ static struct model_alloc *choose_op(struct sim *s, struct sim_context *c, const
     case 0:
         op->type = VIDMM_TILE_UNMAP;
         op->protection = sim_chance(s, 2) ? VIDMM_PROT_ZERO : VIDMM_PROT_NO_ACCESS;
-        if (!s->model->config.zero_pages && !sim_chance(s, 8)) op->protection = VIDMM_PROT_NO_ACCESS;
+        if (!s->model->config.gpu[c->gpu].zero_pages && !sim_chance(s, 8))
+            op->protection = VIDMM_PROT_NO_ACCESS;
         choose_place(s, r, 24, &op->base, &op->bytes);
         return NULL;
     case 1: case 2:
@@ -261,7 +262,7 @@ static void plan(struct sim *s, struct sim_context *c, struct planned *p, bool n
 {
     struct reservation r, source;
     uint32_t n = 1 + (uint32_t)sim_below(s, OPS_MAX);
-    if (!pick_reservation(s, c->dev->proc, &r) || !pick_reservation(s, c->dev->proc, &source)) return;
+    if (!pick_reservation(s, context_space(c), &r) || !pick_reservation(s, context_space(c), &source)) return;
     if (sim_chance(s, 2)) source = r;
     for (uint32_t i = 0; i < n; i++) {
         struct vidmm_tile_op op = {0};
@@ -310,7 +311,7 @@ static void op_update(struct sim *s)
     uint64_t value = c->tiles->issued + 1;
     plan(s, c, &p, no_wait, nasty);
     if (p.n == 0) return;
-    struct model_update u = {p.op, p.al, p.n, vidmm_context_updates(c->core), true, no_wait};
+    struct model_update u = {p.op, p.al, p.n, vidmm_context_updates(c->core), c->gpu, true, no_wait};
     sim_observe_tables(s);
     sim_say(s, "context %u of device %u: update behind %llu%s", c->id, c->dev->id, ull(value),
             no_wait ? ", without waiting" : "");

@@ -32,11 +32,12 @@ static bool process_busy(const struct model_process *p)
 }
 
 /* Would a change of [start, end) pull something from under a packet, or a command buffer away? */
-bool range_in_use(const struct model_process *p, uint64_t start, uint64_t end)
+bool range_in_use(const struct model_space *sp, uint64_t start, uint64_t end)
 {
+    const struct model_process *p = sp->proc;
     if (copied_later(p, NULL, start, end)) return true;
-    for (uint32_t i = 0; i < p->piece_count; i++) {
-        const struct model_piece *x = &p->piece[i];
+    for (uint32_t i = 0; i < sp->piece_count; i++) {
+        const struct model_piece *x = &sp->piece[i];
         if (x->end <= start || x->start >= end) continue;
         if (older_in_use(p, x)) return true;
         if (x->content == MODEL_UNKNOWN && process_busy(p)) return true;
@@ -44,6 +45,14 @@ bool range_in_use(const struct model_process *p, uint64_t start, uint64_t end)
         if (x->content != MODEL_ALLOC) continue;
         if (x->alloc->in_flight > 0 || (x->alloc->keep && !x->alloc->dying)) return true;
     }
+    return false;
+}
+
+/* What is freed is so for every gpu. */
+static bool in_use_anywhere(struct sim *s, const struct model_process *p, uint64_t start, uint64_t end)
+{
+    for (uint32_t g = 0; g < s->gpus; g++)
+        if (range_in_use(&p->on[g], start, end)) return true;
     return false;
 }
 
@@ -76,6 +85,7 @@ bool map_range(struct sim *s, struct model_queue *q, struct vidmm_map *in, struc
     const char *wrong = model_mapped(q, in, al, got, value);
     if (wrong != NULL) sim_fail(s, "address %llx, value %llu: %s", ull(got), ull(value), wrong);
     dooms_are_open(q->dev->proc, got, got + in->bytes);
+    s->totals.peer_maps += al != NULL && (al->instances > 1 ? in->offset / al->unit : al->gpu) != q->gpu;
     world_trace(s->world, got);
     world_trace(s->world, value);
     if (s->opt.verbose) sim_say(s, "  at %llx, value %llu", ull(got), ull(value));
@@ -83,11 +93,24 @@ bool map_range(struct sim *s, struct model_queue *q, struct vidmm_map *in, struc
     return true;
 }
 
-static void choose_part(struct sim *s, const struct model_alloc *al, struct vidmm_map *in)
+/* Of several instances mostly the one of the gpu that shows it. */
+static uint64_t choose_instance(struct sim *s, const struct model_alloc *al, uint32_t gpu)
 {
-    uint64_t first = sim_chance(s, 2) ? 0 : sim_below(s, al->pages);
-    uint64_t pages = sim_chance(s, 2) ? al->pages - first : 1 + sim_below(s, al->pages - first);
-    in->offset = first * PAGE;
+    if (al->instances == 1) return 0;
+    return (sim_chance(s, 3) ? sim_below(s, al->instances) : gpu) * al->unit;
+}
+
+void choose_whole(struct sim *s, const struct model_alloc *al, uint32_t gpu, struct vidmm_map *in)
+{
+    in->offset = choose_instance(s, al, gpu);
+    in->bytes = al->unit;
+}
+
+static void choose_part(struct sim *s, const struct model_alloc *al, uint32_t gpu, struct vidmm_map *in)
+{
+    uint64_t all = al->unit / PAGE, first = sim_chance(s, 2) ? 0 : sim_below(s, all);
+    uint64_t pages = sim_chance(s, 2) ? all - first : 1 + sim_below(s, all - first);
+    in->offset = choose_instance(s, al, gpu) + first * PAGE;
     in->bytes = pages * PAGE;
     in->protection = sim_chance(s, 4) ? 0 : VIDMM_PROT_WRITE;
     if (sim_chance(s, 8)) in->protection |= VIDMM_PROT_EXECUTE;
@@ -122,13 +145,13 @@ static uint64_t choose_base(struct sim *s)
     return base;
 }
 
-static bool may_map_at(struct sim *s, const struct model_queue *q, const struct vidmm_map *in)
+bool may_map_at(struct sim *s, const struct model_queue *q, const struct vidmm_map *in)
 {
-    const struct model_process *p = q->dev->proc;
+    const struct model_space *sp = &q->dev->proc->on[q->gpu];
     (void)s;
     if (in->base == 0) return true;
     uint64_t end = in->base + in->bytes;
-    return !range_in_use(p, in->base, end) && !model_race(p, q, in->base, end);
+    return !range_in_use(sp, in->base, end) && !model_race(sp, q, in->base, end);
 }
 
 static void op_map(struct sim *s)
@@ -139,7 +162,7 @@ static void op_map(struct sim *s)
     struct vidmm_map in = {0};
     uint64_t va;
     if (q == NULL || al == NULL) return;
-    choose_part(s, al, &in);
+    choose_part(s, al, q->gpu, &in);
     if (sim_chance(s, 2)) choose_window(s, &in);
     if (sim_chance(s, 3)) in.base = choose_base(s);
     if (in.base == 0 && sim_chance(s, 4)) in.base = choose_base(s) & ~0xffffull;
@@ -149,8 +172,10 @@ static void op_map(struct sim *s)
 /* A piece of the process, not VidMm's own. NULL: none. */
 static const struct model_piece *pick_piece(struct sim *s, const struct model_process *p)
 {
-    if (p == NULL || p->piece_count == 0) return NULL;
-    const struct model_piece *x = &p->piece[sim_below(s, p->piece_count)];
+    if (p == NULL) return NULL;
+    const struct model_space *sp = &p->on[s->gpus > 1 ? sim_below(s, s->gpus) : 0];
+    if (sp->piece_count == 0) return NULL;
+    const struct model_piece *x = &sp->piece[sim_below(s, sp->piece_count)];
     return x->internal ? NULL : x;
 }
 
@@ -164,7 +189,7 @@ static void op_overlay(struct sim *s)
     struct vidmm_map in = {0};
     uint64_t va;
     if (q == NULL || al == NULL || x == NULL) return;
-    choose_part(s, al, &in);
+    choose_part(s, al, q->gpu, &in);
     uint64_t pages = (x->end - x->start) / PAGE;
     in.base = x->start + sim_below(s, pages < 64 ? pages : 64) * PAGE;
     if (!sim_chance(s, 4) && in.bytes > x->end - in.base) in.bytes = x->end - in.base;
@@ -216,7 +241,7 @@ static void op_map_nasty(struct sim *s)
     struct vidmm_map in = {0};
     uint64_t va;
     if (q == NULL || al == NULL) return;
-    choose_part(s, al, &in);
+    choose_part(s, al, q->gpu, &in);
     switch (sim_below(s, 6)) {
     case 0: in.base = nasty(s); break;
     case 1: in.bytes = nasty(s); break;
@@ -265,7 +290,8 @@ static void op_reserve(struct sim *s)
         in.min = window.min;
         in.max = window.max;
     }
-    if (in.base != 0 && model_race(p, q, in.base, in.base + in.bytes)) return;
+    for (uint32_t g = 0; in.base != 0 && g < s->gpus; g++)
+        if (model_race(&p->on[g], q, in.base, in.base + in.bytes)) return;
     reserve_range(s, p, q, &in);
 }
 
@@ -301,9 +327,10 @@ static void op_free(struct sim *s)
     const struct model_piece *x = pick_piece(s, p);
     if (x == NULL) return;
     uint64_t start = x->start, end = x->end;
-    while (sim_chance(s, 2) && model_find(p, end) != NULL && !model_find(p, end)->internal)
-        end = model_find(p, end)->end;
-    if (!range_in_use(p, start, end)) free_range(s, p, start, end - start);
+    const struct model_space *sp = &p->on[s->gpus > 1 ? sim_below(s, s->gpus) : 0];
+    while (sim_chance(s, 2) && model_find(sp, end) != NULL && !model_find(sp, end)->internal)
+        end = model_find(sp, end)->end;
+    if (!in_use_anywhere(s, p, start, end)) free_range(s, p, start, end - start);
 }
 
 static void op_free_part(struct sim *s)
@@ -315,7 +342,7 @@ static void op_free_part(struct sim *s)
     uint64_t start = x->start + sim_below(s, pages) * PAGE, n = 1 + sim_below(s, pages);
     uint64_t end = start + n * PAGE;
     if (end > x->end && !sim_chance(s, 6)) end = x->end;
-    if (!range_in_use(p, start, end)) free_range(s, p, start, end - start);
+    if (!in_use_anywhere(s, p, start, end)) free_range(s, p, start, end - start);
 }
 
 static void op_free_nasty(struct sim *s)
@@ -326,7 +353,7 @@ static void op_free_nasty(struct sim *s)
     uint64_t base = sim_chance(s, 2) || x == NULL ? choose_base(s) : x->start;
     uint64_t bytes = sim_chance(s, 2) ? nasty(s) : PAGE;
     if (sim_chance(s, 3)) base = nasty(s);
-    if (base + bytes > base && range_in_use(p, base, base + bytes)) return;
+    if (base + bytes > base && in_use_anywhere(s, p, base, base + bytes)) return;
     free_range(s, p, base, bytes);
 }
 

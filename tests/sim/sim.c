@@ -50,8 +50,8 @@ void sim_fail(struct sim *s, const char *format, ...)
     fprintf(stderr, "  => ");
     vfprintf(stderr, format, ap);
     va_end(ap);
-    fprintf(stderr, "\nreplay: vidmm-sim --seeds 1 --seed %llu --ops %llu%s -v\n",
-            (unsigned long long)s->opt.seed, (unsigned long long)s->opt.ops,
+    fprintf(stderr, "\nreplay: vidmm-sim --seeds 1 --seed %llu --ops %llu --gpus %u%s -v\n",
+            (unsigned long long)s->opt.seed, (unsigned long long)s->opt.ops, s->opt.gpus,
             s->opt.format < 0               ? ""
             : s->opt.format == REF_FORMAT_A ? " --format A"
                                             : " --format B");
@@ -96,7 +96,8 @@ bool sim_status(struct sim *s, struct model_answer a, vidmm_status st)
 static void make_menu(struct sim *s, struct menu *m)
 {
     const struct sim_op *const tables[] = {ops_object, ops_memory, ops_va, ops_gpu, ops_fault, ops_sync,
-                                           ops_phys, ops_tile, ops_hw, ops_share, ops_shared, ops_offer};
+                                           ops_phys, ops_tile, ops_hw, ops_share, ops_shared, ops_offer,
+                                           ops_link};
     memset(m, 0, sizeof(*m));
     for (uint32_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
         for (const struct sim_op *op = tables[t]; op->name != NULL; op++) {
@@ -107,12 +108,11 @@ static void make_menu(struct sim *s, struct menu *m)
         }
 }
 
-static void set_create_knob(struct sim *s, uint32_t n)
+static void set_create_knob(struct sim *s, uint32_t gpu, uint32_t n)
 {
-    struct softgpu_knobs k;
-    softgpu_get_knobs(s->gpu, &k);
+    struct softgpu_knobs k = sim_knobs(s, gpu);
     k.fail_create_in = n;
-    softgpu_set_knobs(s->gpu, &k);
+    sim_set_knobs(s, gpu, &k);
 }
 
 /* Memory, frames or the driver's create calls fail during one operation. */
@@ -121,7 +121,8 @@ static void inject(struct sim *s)
     if (!s->temper.oom || !sim_chance(s, 6)) return;
     s->injecting = true;
     if (sim_chance(s, 3)) world_fail(s->world, WORLD_FRAMES, 1 + sim_below(s, 2), sim_chance(s, 2));
-    else if (sim_chance(s, 3)) set_create_knob(s, 1 + (uint32_t)sim_below(s, 2));
+    else if (sim_chance(s, 3))
+        set_create_knob(s, (uint32_t)sim_below(s, s->gpus), 1 + (uint32_t)sim_below(s, 2));
     else world_fail(s->world, WORLD_ALLOC, 1 + sim_below(s, 6), sim_chance(s, 4));
 }
 
@@ -130,7 +131,7 @@ static void inject_nothing(struct sim *s)
     if (!s->injecting) return;
     world_fail(s->world, WORLD_ALLOC, 0, false);
     world_fail(s->world, WORLD_FRAMES, 0, false);
-    set_create_knob(s, 0);
+    for (uint32_t g = 0; g < s->gpus; g++) set_create_knob(s, g, 0);
     s->injecting = false;
 }
 
@@ -206,6 +207,10 @@ static void add_up(struct sim *s, struct sim_totals *t)
     t->tables += c->tables_created;
     t->refused += s->totals.refused;
     t->pages_read += s->totals.pages_read;
+    t->links += s->gpus > 1;
+    t->peer_maps += s->totals.peer_maps;
+    t->peer_pages_read += s->totals.peer_pages_read;
+    t->gpus_lost += s->totals.gpus_lost;
 }
 
 bool sim_run_seed(const struct sim_options *o, uint64_t *hash, struct sim_totals *totals)

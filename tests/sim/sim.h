@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* sim.h - the randomised simulator: one adapter on the ref driver in a simulated world, driven by a seed, and
- * the reference model beside it. Owns: struct sim and what its files offer each other.
+/* sim.h - the randomised simulator: one adapter on the ref driver in a simulated world, of one gpu or a link
+ * of several, driven by a seed, and the reference model beside it. Owns: struct sim and what its files
+ * offer each other.
  *   sim.c        a seed from beginning to end    world.c   the adapter and what this seed is like
  *   watch.c      what happened meanwhile         ops_*.c   the operations
  *   spy.c        what the driver is asked
@@ -26,7 +27,7 @@
 #define PACKETS_MAX 16u           /* queued in one context */
 #define TOUCHED_MAX 8u
 #define CONTEXTS_MAX 4u            /* with packets */
-#define WORKERS_MAX 10u           /* contexts with packets, and hardware queues */
+#define WORKERS_MAX 13u           /* contexts with packets, one more for each peer; and hardware queues */
 #define HWCONTEXTS_MAX 3u
 #define RING_ENTRIES 16u
 #define COPIES_MAX 4u             /* unfinished copies of mappings of a context */
@@ -38,6 +39,7 @@ struct sim_options {
     uint64_t seed, ops;
     int format;                   /* ref_format, or -1: the seed decides */
     int update;                   /* vidmm_update_mode, or -1: the same */
+    uint32_t gpus;                /* 1: no link, 2..4, or 0: the seed decides */
     bool verbose;
     const char *break_row;        /* requirement that the core shall break, or NULL */
 };
@@ -55,7 +57,7 @@ struct packet {
     struct { uint32_t offset; bool open; uint64_t expect; } check[4];
 };
 
-struct sim_hwcontext { struct vidmm_hwcontext *core; uint32_t id, node, queues; };
+struct sim_hwcontext { struct vidmm_hwcontext *core; uint32_t id, gpu, node, queues; };
 
 struct sim_ring {
     struct vidmm_doorbell *core;  /* NULL: none yet */
@@ -80,7 +82,7 @@ struct sim_context {
     bool physical;
     struct model_queue *tiles;    /* its stream of updates; NULL: none yet */
     struct tile_copy { uint64_t start, end, value; } copy[COPIES_MAX]; /* sources, until read */
-    uint32_t id, node, head, count;
+    uint32_t id, gpu, node, head, count;
     struct packet packet[PACKETS_MAX];
 };
 
@@ -102,7 +104,8 @@ struct sim_device {
     uint32_t hwcontext_count;
     struct sim_hwcontext *hwcontext[HWCONTEXTS_MAX];
     struct sim_fence fence[FENCES_MAX];
-    uint64_t born;                /* adapter resets before it */
+    uint64_t born;                /* resets of all gpus before it */
+    uint32_t gpus, used;          /* bits: where it works; where it ever had something */
     bool ring_waits;              /* commands in a ring wait for a fence: nobody else knows, so it stays */
     bool hang_doom;               /* has a packet that hangs */
     bool doomed, doom_open, memory_doom, packet_doom; /* what may end it; doom_open: or may not */
@@ -124,15 +127,26 @@ struct sim_totals {
         demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read,
         timeouts, adapter_resets, removals, preemptions, updates, updates_waiting,
         tile_packets, tile_packets_elsewhere, tile_packets_cut,
-        hw_commands, hw_waits, hw_signals, rings, victims, hw_ended, discards;
+        hw_commands, hw_waits, hw_signals, rings, victims, hw_ended, discards,
+        links, peer_maps, peer_pages_read, gpus_lost;
+};
+
+struct sim_gpu {
+    struct sim *sim;
+    uint32_t index;
+    struct ref_options ro;
+    struct ref_kmd *ref;
+    struct softgpu *hw;
+    struct vidmm_adapter *core;   /* as its driver knows it */
+    uint64_t stops;               /* how often it was stopped for a reset of all */
+    bool removing, lost;
 };
 
 struct sim {
     struct sim_options opt;
-    struct ref_options ro;
     struct world *world;
-    struct ref_kmd *ref;
-    struct softgpu *gpu;
+    struct sim_gpu gpu[VIDMM_GPUS_MAX];
+    uint32_t gpus;
     struct vidmm_adapter *ad;
     struct model *model;
     struct temper temper;
@@ -145,7 +159,7 @@ struct sim {
     bool injecting;               /* memory or the driver fails now: NO_MEMORY, FAILED are legal */
     bool losing;                  /* the next fault or hang is an adapter reset */
     bool removing;                /* the adapter was or is being removed */
-    uint64_t resets;              /* adapter resets seen */
+    uint64_t resets;              /* adapter resets counted by the core, as seen last */
     uint32_t hung_nodes;          /* nodes that hung at some time since the last rest */
     uint32_t tdr_limit;
     const char *wrong;            /* what the spy saw the core do; NULL: nothing */
@@ -171,6 +185,8 @@ const char *sim_status_name(vidmm_status);
 bool sim_world_open(struct sim *);
 void sim_world_close(struct sim *); /* checks that nothing is left */
 void sim_observe_tables(struct sim *);
+void sim_set_knobs(struct sim *, uint32_t gpu, const struct softgpu_knobs *);
+struct softgpu_knobs sim_knobs(const struct sim *, uint32_t gpu);
 
 /* watch.c */
 void sim_turns(struct sim *, uint64_t n);
@@ -186,34 +202,46 @@ const struct vidmm_kmd_ops *spy_ops(struct sim *); /* until the next call */
 struct sim_op { const char *name; void (*run)(struct sim *); uint32_t weight; };
 /* Ended by name NULL. */
 extern const struct sim_op ops_object[], ops_memory[], ops_va[], ops_gpu[], ops_fault[], ops_sync[],
-    ops_phys[], ops_tile[], ops_hw[], ops_share[], ops_shared[], ops_offer[];
+    ops_phys[], ops_tile[], ops_hw[], ops_share[], ops_shared[], ops_offer[], ops_link[];
 
 struct model_process *pick_process(struct sim *);
 struct model_device *pick_device(struct sim *);             /* any; NULL: none */
 struct model_device *pick_live_device(struct sim *);
 struct model_queue *pick_queue(struct sim *, struct model_device *);
+struct model_queue *pick_queue_on(struct sim *, struct model_device *, uint32_t gpu);
+uint32_t pick_gpu(struct sim *, const struct model_device *); /* where it works; now and then another one */
+uint32_t affinity_of(struct sim *, uint32_t gpu);
 struct model_alloc *pick_alloc(struct sim *, struct model_device *); /* not dying, not the buffer */
 struct model_process *process_new(struct sim *);
 struct model_device *device_new(struct sim *, struct model_process *);
 void process_end(struct sim *, struct model_process *);
 struct sim_context *context_new(struct sim *, struct model_device *);
-bool context_room(const struct model_device *); /* for one more with packets */
+bool context_room(const struct sim *, const struct model_device *); /* for one more with packets */
 uint32_t context_id_new(struct sim *);
-struct sim_context *context_new_on(struct sim *, struct model_device *, uint32_t node, bool physical);
-struct model_queue *queue_new(struct sim *, struct model_device *);
+struct sim_context *context_new_on(struct sim *, struct model_device *, uint32_t gpu, uint32_t node,
+                                   bool physical);
+struct model_queue *queue_new(struct sim *, struct model_device *, uint32_t gpu);
 void alloc_make(struct sim *, struct model_device *, const struct model_alloc_in *, uint32_t flags,
                 struct model_alloc **);
 void make_resident(struct sim *, struct model_queue *, struct model_alloc *const *, uint32_t n,
                    uint32_t flags);
 bool lock_alloc(struct sim *, struct model_alloc *);
 void unlock_alloc(struct sim *, struct model_alloc *);
+/* The part of an allocation that a map shows by default: all of it, or an instance, mostly the gpu's own. */
+void choose_whole(struct sim *, const struct model_alloc *, uint32_t gpu, struct vidmm_map *);
 bool map_range(struct sim *, struct model_queue *, struct vidmm_map *, struct model_alloc *, uint64_t *va);
 void fill_by_cpu(void *page, uint32_t pattern, uint64_t head);
 bool page_equals(const void *page, const struct model_page *);
 static inline struct sim_device *sim_of(const struct model_device *d) { return d->user; }
+/* The addresses that its engine sees. */
+static inline struct model_space *context_space(const struct sim_context *c)
+{
+    return &c->dev->proc->on[c->gpu];
+}
 
 /* ops_fault.c */
 void sim_watch_adapter(struct sim *);
+uint64_t sim_resets(const struct sim *); /* of all gpus, so far */
 void sim_check_reset(struct sim *, const struct model_device *);
 
 /* ops_shared.c; without IoMmu they do what they would do without them */
@@ -228,7 +256,8 @@ void shared_end(struct sim *);
 void shared_close(struct sim *);
 
 /* ops_va.c */
-bool range_in_use(const struct model_process *, uint64_t start, uint64_t end); /* by a packet, or a copy */
+bool range_in_use(const struct model_space *, uint64_t start, uint64_t end); /* by a packet, or a copy */
+bool may_map_at(struct sim *, const struct model_queue *, const struct vidmm_map *);
 void dooms_are_open(struct model_process *, uint64_t start, uint64_t end);
 
 /* ops_tile.c */
@@ -255,6 +284,7 @@ struct packet *context_push(struct sim *, struct sim_context *); /* a packet for
 struct packet *context_push_sync(struct sim *, struct sim_context *); /* something else was */
 bool context_signal(struct sim *, struct sim_context *);         /* behind it, its fence */
 struct sim_context *virtual_context(const struct model_device *); /* its first; NULL: none */
+struct sim_context *virtual_context_on(const struct model_device *, uint32_t gpu);
 void read_everything(struct sim *, struct model_device *);
 
 /* ops_hw.c */

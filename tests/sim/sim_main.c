@@ -27,6 +27,15 @@ static bool update_mode(const char *text, int *out)
     return false;
 }
 
+/* 0: the seed decides. */
+static bool gpus(const char *text, uint32_t *out)
+{
+    uint64_t n = 0;
+    bool ok = number(text, &n) && n <= VIDMM_GPUS_MAX;
+    *out = (uint32_t)n;
+    return ok;
+}
+
 static struct arguments parse(int argc, char **argv)
 {
     struct arguments a = {.seeds = 100, .ok = true};
@@ -45,6 +54,7 @@ static struct arguments parse(int argc, char **argv)
         else if (strcmp(argv[i], "--format") == 0 && value != NULL && strcmp(value, "B") == 0)
             a.o.format = REF_FORMAT_B;
         else if (strcmp(argv[i], "--update") == 0) a.ok = update_mode(value, &a.o.update);
+        else if (strcmp(argv[i], "--gpus") == 0) a.ok = gpus(value, &a.o.gpus);
         else if (strcmp(argv[i], "--break") == 0 && value != NULL) a.o.break_row = value;
         else a.ok = false;
         i++;
@@ -69,7 +79,9 @@ static void tell(const struct sim_totals *t)
         {"doorbells that made way", t->victims}, {"hardware queues of lost devices", t->hw_ended},
         {"reclaims of dropped content", t->discards}, {"timeouts", t->timeouts},
         {"preemptions", t->preemptions}, {"adapter resets", t->adapter_resets}, {"removals", t->removals},
-        {"pages read and compared at rest", t->pages_read}};
+        {"pages read and compared at rest", t->pages_read},
+        {"seeds with a link", t->links}, {"... maps of a peer's memory", t->peer_maps},
+        {"... pages of it read at rest", t->peer_pages_read}, {"... gpus lost alone", t->gpus_lost}};
     for (uint32_t i = 0; i < sizeof(line) / sizeof(line[0]); i++)
         printf("  %-32s %12llu\n", line[i].name, (unsigned long long)line[i].n);
 }
@@ -83,7 +95,7 @@ int main(int argc, char **argv)
         fprintf(
             stderr,
             "usage: vidmm-sim [--seeds N] [--ops N] [--seed FIRST] [--format A|B] [--break ROW] [--counts] "
-            "[-v]\n                 [--update cpu|gpu-virtual|gpu-physical]\n");
+            "[-v]\n                 [--update cpu|gpu-virtual|gpu-physical] [--gpus 1..4]\n");
         return 2;
     }
     uint64_t first = a.o.seed;

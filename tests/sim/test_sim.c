@@ -34,6 +34,14 @@ static void seeds_of_format_b(void **state)
     run_seeds(vt_rounds(30), options(REF_FORMAT_B, 500));
 }
 
+/* Of two, three and four gpus; what one shows of another's memory is read through its own tables. */
+static void seeds_with_links(void **state)
+{
+    struct sim_options o = options(-1, 500);
+    (void)state;
+    for (o.gpus = 2; o.gpus <= VIDMM_GPUS_MAX; o.gpus++, o.seed += 1000) run_seeds(vt_rounds(12), o);
+}
+
 static void a_seed_gives_the_same_trace_again(void **state)
 {
     struct sim_totals totals = {0};
@@ -64,11 +72,13 @@ static void a_million_operations(void **state)
 #define SHARED "IOM-02 ADP-02"
 #define ENDS "FLT-01 FLT-04 FLT-10 FLT-11 FLT-23 SUB-08 SUB-14 SUB-20"
 #define HARDWARE "SUB-04 SUB-24 SUB-25 SUB-26 SUB-27 SUB-28 SUB-30 SUB-31"
+#define LINKS "LDA-02 LDA-03 LDA-04 LDA-05 LDA-06 LDA-11 INV-15 INV-19"
 #define ALL ADDRESSES " " MEMORY " " OFFERS " " PHYSICAL " " TILES " " SHARED " " ENDS " " HARDWARE
 
 static const struct vt_case cases[] = {
     VT_TEST(seeds_of_format_a, ALL, NULL),
     VT_TEST(seeds_of_format_b, ALL, NULL),
+    VT_TEST(seeds_with_links, LINKS, NULL),
     VT_TEST(a_seed_gives_the_same_trace_again, "", NULL),
     VT_TEST(a_million_operations, ALL, NULL),
 };

@@ -18,13 +18,12 @@ void sim_turns(struct sim *s, uint64_t n)
 /* What was cut off by the end of a device: each page is looked at. */
 static void observe_open_pages(struct sim *s, struct model_process *p)
 {
-    uint64_t va = 0;
-    while (model_open_page(p, va, &va)) {
-        struct vidmm_va_info info;
-        bool owned = vidmm_va_query(p->handle, va, &info) == VIDMM_OK;
-        sim_check(s, model_observe_page(p, va, owned, &info));
-        va += PAGE;
-    }
+    for (uint32_t g = 0; g < s->gpus; g++)
+        for (uint64_t va = 0; model_open_page(&p->on[g], va, &va); va += PAGE) {
+            struct vidmm_va_info info;
+            bool owned = vidmm_va_query_on(p->handle, g, va, &info) == VIDMM_OK;
+            sim_check(s, model_observe_page(&p->on[g], va, owned, &info));
+        }
 }
 
 static void check_fault(struct sim *s, struct model_device *d)
@@ -69,7 +68,7 @@ static void device_ended(struct sim *s, struct model_device *d, enum vidmm_devic
     for (uint32_t i = 0; i < sd->fence_count; i++) {
         uint64_t v = vidmm_fence_value(sd->fence[i].core);
         bool stays = (sd->fence[i].flags & VIDMM_FENCE_NO_MAX_ON_LOSS) != 0;
-        bool narrow = s->ro.no_64bit_atomics && (sd->fence[i].flags & VIDMM_FENCE_NO_GPU_ACCESS) == 0;
+        bool narrow = s->model->config.narrow && (sd->fence[i].flags & VIDMM_FENCE_NO_GPU_ACCESS) == 0;
         bool most = v == (narrow ? UINT32_MAX : UINT64_MAX);
         if (most == stays) sim_fail(s, "fence %u of lost device %u", sd->fence[i].id, d->id);
     }
@@ -111,17 +110,28 @@ static void check_early(struct sim *s, const struct model_alloc *al)
     }
 }
 
+static bool is_gone(const struct model_alloc *al, uint32_t instance)
+{
+    struct model_trace at = {0};
+    const struct model_piece *x;
+    while ((x = model_alloc_trace(al, instance, &at)) != NULL) {
+        struct vidmm_va_info info;
+        bool owned = vidmm_va_query_on(al->dev->proc->handle, at.gpu, x->start, &info) == VIDMM_OK;
+        if (model_is_gone(x, owned, &info)) return true;
+    }
+    return false;
+}
+
 static void poll_dying(struct sim *s, struct model_device *d)
 {
     for (uint32_t i = d->alloc_count; i-- > 0;) {
         struct model_alloc *al = d->alloc[i];
-        const struct model_piece *x = al->dying ? model_alloc_trace(al) : NULL;
-        struct vidmm_va_info info;
-        if (x == NULL) continue;
-        bool owned = vidmm_va_query(d->proc->handle, x->start, &info) == VIDMM_OK;
-        if (!model_is_gone(x, owned, &info)) continue;
-        if (!d->destroyed) check_early(s, al);
-        model_alloc_gone(al);
+        uint32_t instances = al->dying ? al->instances : 0;
+        for (uint32_t k = 0; k < instances; k++) {
+            if ((al->gone >> k & 1u) != 0 || !is_gone(al, k)) continue;
+            if (!d->destroyed) check_early(s, al);
+            model_instance_gone(al, k);
+        }
     }
 }
 
@@ -157,15 +167,18 @@ void sim_poll(struct sim *s)
 void sim_verify(struct sim *s)
 {
     const char *what = "";
-    struct softgpu_detector d;
     int number = vidmm_verify(s->ad, &what);
     if (number != 0) sim_fail(s, "invariant %d does not hold: %s", number, what);
-    softgpu_get_detector(s->gpu, &d);
-    if (d.violations != 0)
-        sim_fail(
-            s, "%llu violations seen by the device model; the first at %llx (space %u, level %u, late %llu)",
-            (unsigned long long)d.violations, (unsigned long long)d.first_violation.va,
-            d.first_violation.space, d.first_violation.level, (unsigned long long)d.late);
+    for (uint32_t g = 0; g < s->gpus; g++) {
+        struct softgpu_detector d;
+        softgpu_get_detector(s->gpu[g].hw, &d);
+        if (d.violations == 0) continue;
+        sim_fail(s,
+                 "%llu violations seen by the device model of gpu %u; the first at %llx (space %u, level %u, "
+                 "late %llu)",
+                 (unsigned long long)d.violations, g, (unsigned long long)d.first_violation.va,
+                 d.first_violation.space, d.first_violation.level, (unsigned long long)d.late);
+    }
 }
 
 /* ---- at rest ----------------------------------------------------------------------------------- */
@@ -266,26 +279,27 @@ static void reset_device(struct sim *s, struct model_device *d)
     sim_of(d)->ring_waits = false;
 }
 
-static void check_at(struct sim *s, const struct model_process *p, uint64_t va)
+static void check_at(struct sim *s, const struct model_space *sp, uint64_t va)
 {
     struct vidmm_va_info info;
-    bool owned = vidmm_va_query(p->handle, va, &info) == VIDMM_OK;
-    const char *wrong = model_check_query(p, va, owned, &info);
+    bool owned = vidmm_va_query_on(sp->proc->handle, sp->gpu, va, &info) == VIDMM_OK;
+    const char *wrong = model_check_query(sp, va, owned, &info);
     if (wrong != NULL)
-        sim_fail(s, "process %u, address %llx: %s (owned %d, [%llx, %llx), bound %d, offset %llx)", p->id,
-                 (unsigned long long)va, wrong, owned, (unsigned long long)(owned ? info.start : 0),
+        sim_fail(s, "process %u, gpu %u, address %llx: %s (owned %d, [%llx, %llx), bound %d, offset %llx)",
+                 sp->proc->id, sp->gpu, (unsigned long long)va, wrong, owned,
+                 (unsigned long long)(owned ? info.start : 0),
                  (unsigned long long)(owned ? info.end : 0), owned && info.bound,
                  (unsigned long long)(owned ? info.offset : 0));
 }
 
-static void check_addresses(struct sim *s, const struct model_process *p)
+static void check_addresses(struct sim *s, const struct model_space *sp)
 {
-    for (uint32_t i = 0; i < p->piece_count; i++) {
-        const struct model_piece *x = &p->piece[i];
-        check_at(s, p, x->start);
-        check_at(s, p, x->end - PAGE);
-        if (i == 0 || p->piece[i - 1].end != x->start) check_at(s, p, x->start - PAGE);
-        if (i + 1 == p->piece_count || p->piece[i + 1].start != x->end) check_at(s, p, x->end);
+    for (uint32_t i = 0; i < sp->piece_count; i++) {
+        const struct model_piece *x = &sp->piece[i];
+        check_at(s, sp, x->start);
+        check_at(s, sp, x->end - PAGE);
+        if (i == 0 || sp->piece[i - 1].end != x->start) check_at(s, sp, x->start - PAGE);
+        if (i + 1 == sp->piece_count || sp->piece[i + 1].start != x->end) check_at(s, sp, x->end);
     }
 }
 
@@ -307,11 +321,12 @@ static void check_placement(struct sim *s, struct model_alloc *al)
 
 void sim_settle(struct sim *s)
 {
-    struct softgpu_knobs k;
     sim_say(s, "settle");
-    softgpu_get_knobs(s->gpu, &k);
-    k.hang_nodes = 0;
-    softgpu_set_knobs(s->gpu, &k);
+    for (uint32_t g = 0; g < s->gpus; g++) {
+        struct softgpu_knobs k = sim_knobs(s, g);
+        k.hang_nodes = 0;
+        sim_set_knobs(s, g, &k);
+    }
     each_device(s, undelay);
     rest(s);
     each_alloc(s, lock_is_ready);
@@ -329,7 +344,8 @@ void sim_settle(struct sim *s)
     for (uint32_t i = 0; i < s->contexts_made; i++) s->done[i] = s->seq;
     sim_verify(s);
     each_alloc(s, check_placement);
-    for (uint32_t i = 0; i < s->model->process_count; i++) check_addresses(s, s->model->process[i]);
+    for (uint32_t i = 0; i < s->model->process_count; i++)
+        for (uint32_t g = 0; g < s->gpus; g++) check_addresses(s, &s->model->process[i]->on[g]);
     each_device(s, read_everything);
     shared_settle(s);
     rest(s); /* a fault of the last packets may have reset the adapter */
