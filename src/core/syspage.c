@@ -163,7 +163,7 @@ static const struct vmm_slot *slot_at(const struct vidmm_adapter *ad, uint64_t v
 
 /* One run of what va on shows, up to *end at most, which becomes where it ends. false: nothing. */
 static bool derive_run(struct vidmm_adapter *ad, uint64_t va, uint64_t *end, struct vidmm_pte_run *run,
-                       uint32_t *segment)
+                       struct vidmm_pte_kind *kind)
 {
     uint32_t n = (uint32_t)((va - VMM_SCRATCH_START) / VMM_SCRATCH_WINDOW);
     *end = min_u64(*end, window_start(n + 1));
@@ -172,14 +172,15 @@ static bool derive_run(struct vidmm_adapter *ad, uint64_t va, uint64_t *end, str
         if (s == NULL) return false;
         *end = min_u64(*end, va < s->va ? s->va : s->va + s->table->bytes);
         run->address = s->table->address + (va - s->va);
-        *segment = s->table->segment;
+        kind->segment = s->table->segment;
         return va >= s->va;
     }
     const struct vmm_window *w = &ad->window[n];
     uint64_t at = va - window_start(n), left;
     if (w->al == NULL || at >= w->bytes) return false;
     run->address = vmm_place_run(w->al, w->segment, w->offset + at, &left);
-    *segment = w->segment;
+    kind->segment = w->segment;
+    kind->gpu = w->gpu;
     *end = min_u64(*end, va + min_u64(left, w->bytes - at));
     return true;
 }
@@ -192,7 +193,7 @@ uint64_t vmm_scratch_derive(struct vidmm_adapter *ad, uint64_t va, uint64_t end,
         struct vidmm_pte_kind kind = { .flags = VIDMM_PTE_VALID, .gpu = ad->gpu };
         uint64_t to = end;
         *run = (struct vidmm_pte_run){ .step = (uint32_t)VIDMM_PAGE_SIZE };
-        if (derive_run(ad, va, &to, run, &kind.segment)) run->attr = ad->ops->pte_attr(ad->kmd, &kind);
+        if (derive_run(ad, va, &to, run, &kind)) run->attr = ad->ops->pte_attr(ad->kmd, &kind);
         else *run = ad->paging.tables.invalid[0];
         run->count = (uint32_t)((to - va) >> VIDMM_PAGE_SHIFT);
         va = to;
@@ -211,12 +212,11 @@ static void write_window(struct vidmm_adapter *ad, struct range r)
     vmm_space_flush(&ad->paging, r);
 }
 
-uint64_t vmm_scratch_map(struct vidmm_adapter *ad, uint32_t window, struct vmm_alloc *al, uint32_t segment,
-                         uint64_t offset, uint64_t bytes)
+uint64_t vmm_scratch_map(struct vidmm_adapter *ad, uint32_t window, const struct vmm_window *shows)
 {
     uint64_t start = window_start(window);
-    ad->window[window] = (struct vmm_window){ al, segment, offset, bytes };
-    write_window(ad, (struct range){ start, start + bytes });
+    ad->window[window] = *shows;
+    write_window(ad, (struct range){ start, start + shows->bytes });
     return start;
 }
 
