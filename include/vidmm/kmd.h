@@ -216,7 +216,9 @@ struct vidmm_kmd_context { /* DXGKARG_CREATECONTEXT and DXGK_CONTEXTINFO */
 enum vidmm_allocation_flags { /* DXGK_ALLOCATIONINFOFLAGS_WDDM2_0, same bits */
     VIDMM_ALLOCATION_CPU_VISIBLE = 1u << 0, VIDMM_ALLOCATION_CACHED = 1u << 2,
     VIDMM_ALLOCATION_ACCESSED_PHYSICALLY = 1u << 15,
-    VIDMM_ALLOCATION_LINK_INSTANCED = 1u << 30 /* of DXGK_ALLOCATIONINFOFLAGS: one on each gpu of the link */
+    /* Of DXGK_ALLOCATIONINFOFLAGS: a copy on each gpu of the link, at the same place in the same segment, and
+     * one home in system memory, which must be allowed; or one allocation on each. */
+    VIDMM_ALLOCATION_LINK_MIRRORED = 1u << 29, VIDMM_ALLOCATION_LINK_INSTANCED = 1u << 30
 };
 
 struct vidmm_kmd_allocation { /* DXGK_ALLOCATIONINFO */
@@ -230,7 +232,8 @@ struct vidmm_kmd_allocation { /* DXGK_ALLOCATIONINFO */
     uint32_t preferred;       /* out: segment id in `supported`, 0 = no preference */
     uint32_t priority;        /* out: initial priority, not 0 */
     uint32_t flags;           /* out: vidmm_allocation_flags */
-    uint32_t gpu;             /* out: PhysicalAdapterIndex, whose segments `supported` names; 0: no link */
+    uint32_t gpu;             /* out: PhysicalAdapterIndex, whose segments `supported` names; 0: no link,
+                               * or LINK_MIRRORED: those of all, which must be alike */
 };
 
 enum vidmm_kmd_open_flags { /* DXGK_OPENALLOCATIONFLAGS, same bits */

@@ -261,6 +261,11 @@ struct vidmm_alloc_desc {
 /* In a link the driver decides on which gpu it is, or that each has an instance of its own. Those are
  * resident and locked together, and addressed one behind the other: instance i is at offset i * size (Q29).
  * They can be neither shared nor offered (VIDMM_NOT_SUPPORTED).
+ * Or it is mirrored: a copy on each gpu, all at the same segment and offset, or none; a map on a gpu shows
+ * that gpu's copy. They move together, and count for the budget each. What a gpu writes is in its own, so
+ * user mode writes on all: what moves out is the copy of the first gpu that is left, and what comes back, or
+ * was written by the CPU, is then in all of them. Without common room they are one, in system memory. They
+ * can be shared, not offered. VIDMM_INVALID: not allowed in system memory, or segments that differ.
  * Not resident, mapped nowhere, reads as zeros. VIDMM_NO_MEMORY, VIDMM_NO_VIDEO_MEMORY (fits no
  * segment of its set), VIDMM_DEVICE_LOST, VIDMM_FAILED (driver). */
 vidmm_status vidmm_alloc_create(struct vidmm_device *, const struct vidmm_alloc_desc *, struct vidmm_open **);

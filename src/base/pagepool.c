@@ -747,15 +747,27 @@ bool pagepool_is_free(const struct pagepool *p, uint32_t page, uint32_t count)
     return next_used(p, page) - page >= count;
 }
 
-bool pagepool_reserve_range(struct pagepool *p, uint32_t start, uint32_t count)
+bool pagepool_take_range(struct pagepool *p, uint32_t start, uint32_t count)
 {
     if (count == 0 || !pagepool_is_free(p, start, count)) return false;
     caches_flush(p);
     take_range(p, start, start + count);
     bits_take(p, start, start + count);
     p->free_pages -= count;
+    return true;
+}
+
+bool pagepool_reserve_range(struct pagepool *p, uint32_t start, uint32_t count)
+{
+    if (!pagepool_take_range(p, start, count)) return false;
     p->reserved_pages += count;
     return true;
+}
+
+struct extent pagepool_next_run(const struct pagepool *p, uint32_t from)
+{
+    uint32_t start = next_free(p, min_u32(from, p->pages));
+    return (struct extent){ start, next_used(p, start) - start };
 }
 
 uint32_t pagepool_largest_run(const struct pagepool *p)

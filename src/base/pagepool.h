@@ -98,6 +98,13 @@ static inline uint32_t pagepool_used_pages(const struct pagepool *p)
     return p->pages - p->free_pages - p->reserved_pages;
 }
 
+/* Takes exactly these pages; given back like any others.
+ * Fails (false, nothing changed): the range is empty, leaves the pool, or holds a page that is not free. */
+bool pagepool_take_range(struct pagepool *p, uint32_t start, uint32_t count);
+
+/* The first run of free pages at or after a page, which may be in the middle of it; count 0: none. */
+struct extent pagepool_next_run(const struct pagepool *p, uint32_t from);
+
 /* The longest run of free pages, any alignment. Walks all masks: for reports, not for hot paths. */
 uint32_t pagepool_largest_run(const struct pagepool *p);
 

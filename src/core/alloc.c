@@ -40,8 +40,19 @@ static vidmm_status check_physical(const struct vidmm_adapter *ad, const struct 
     al->physical = (ka->flags & VIDMM_ALLOCATION_ACCESSED_PHYSICALLY) != 0;
     al->cached = (ka->flags & VIDMM_ALLOCATION_CACHED) != 0;
     if (!al->physical) return VIDMM_OK;
+    if (al->mirrored) return VIDMM_NOT_SUPPORTED;
     if (ad->aperture == 0) return VIDMM_NOT_SUPPORTED;
     return al->segments & 1u ? VIDMM_OK : VIDMM_INVALID;
+}
+
+/* Common room is nowhere certain but at home. */
+static vidmm_status check_mirrored(const struct vidmm_adapter *ad, const struct vidmm_kmd_allocation *ka,
+                                   struct vmm_alloc *al)
+{
+    al->mirrored = (ka->flags & VIDMM_ALLOCATION_LINK_MIRRORED) != 0;
+    if (!al->mirrored) return VIDMM_OK;
+    if (ka->flags & VIDMM_ALLOCATION_LINK_INSTANCED) return VIDMM_INVALID;
+    return (al->segments & 1u) && vmm_mirror_fits(ad, al) ? VIDMM_OK : VIDMM_INVALID;
 }
 
 static bool fits_somewhere(const struct vidmm_adapter *ad, const struct vmm_alloc *al)
@@ -155,6 +166,7 @@ static vidmm_status make_alloc(struct vidmm_adapter *ad, const struct vidmm_allo
     vidmm_status st = check_segments(ad, ka, al);
     if (st == VIDMM_OK && (ka->priority == 0 || (ka->alignment != 0 && !is_pow2(ka->alignment))))
         st = VIDMM_INVALID;
+    if (st == VIDMM_OK) st = check_mirrored(ad, ka, al);
     if (st == VIDMM_OK) st = check_physical(ad, ka, al);
     if (st == VIDMM_OK) st = size_alloc(ad, in, ka, al);
     if (st == VIDMM_OK && first != NULL && al->pages != first->al->pages) st = VIDMM_FAILED;
@@ -211,6 +223,7 @@ static vidmm_status make_one(struct vidmm_device *d, const struct vidmm_alloc_de
     bool other = (ka->flags & VIDMM_ALLOCATION_LINK_INSTANCED) != 0 && ka->gpu != ka->instance;
     st = vmm_iommu_narrow(d, ka);
     if (st == VIDMM_OK && (ka->gpu >= ad->gpu_count || other)) st = VIDMM_FAILED; /* a broken driver */
+    if (st == VIDMM_OK && (ka->flags & VIDMM_ALLOCATION_LINK_MIRRORED)) ka->gpu = vmm_mirror_home(ad)->gpu;
     if (st == VIDMM_OK && ad->link[ka->gpu]->lost) st = VIDMM_DEVICE_LOST;
     if (st == VIDMM_OK) st = make_alloc(ad->link[ka->gpu], in, ka, first, &al);
     if (st == VIDMM_OK) {
@@ -325,10 +338,7 @@ static void unbind_all(struct vidmm_open *op)
 /* Needs an open: by them the allocation knows its adapter. */
 static void release_place(struct vidmm_adapter *ad, struct vmm_alloc *al)
 {
-    if (al->segment != VMM_SYSTEM) {
-        vmm_place_release(al);
-        ad->room = true;
-    }
+    if (al->segment != VMM_SYSTEM) vmm_place_release(al);
     if (al->state == PLACE_LIVE) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
     vmm_aperture_release(ad, al); /* a lost adapter's: else it was unmapped before */
 }
@@ -336,6 +346,7 @@ static void release_place(struct vidmm_adapter *ad, struct vmm_alloc *al)
 static void destroy_alloc(struct vidmm_adapter *ad, struct vmm_alloc *al)
 {
     list_remove(&al->on_adapter);
+    if (ad->push_next == al) ad->push_next = NULL;
     count_alloc(ad, al, false);
     ad->lead->ops->destroy_allocation(ad->lead->kmd, al->kmd_allocation);
     if (!BROKEN(ad, ALC_02)) give_memory(ad, al);

@@ -44,7 +44,7 @@ static uint64_t attr_of(const struct vmm_binding *b)
     uint32_t segment = b->target == TARGET_ALLOC ? b->open->al->segment : VMM_SYSTEM;
     struct vidmm_pte_kind kind = { .flags = pte_flags(b, segment), .segment = segment,
                                    .driver_protection = b->driver_protection };
-    if (segment != VMM_SYSTEM) kind.gpu = BROKEN(ad, LDA_04) ? ad->gpu : b->open->al->ad->gpu;
+    if (segment != VMM_SYSTEM) kind.gpu = BROKEN(ad, LDA_04) ? ad->gpu : vmm_gpu_shown(b->space, b->open->al);
     if (BROKEN(ad, SEG_01)) kind.segment = VMM_SYSTEM;
     return ad->ops->pte_attr(ad->kmd, &kind);
 }

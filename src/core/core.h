@@ -269,10 +269,34 @@ bool vmm_move_step(struct vidmm_adapter *);
 bool vmm_move_waits(const struct vidmm_adapter *); /* for devices to stop */
 void vmm_move_cancel(struct vidmm_adapter *); /* adapter lost: the content in memory segments is gone */
 
+/* mirror.c: allocations of a link with a copy on every gpu, at the same place */
+bool vmm_mirror_fits(const struct vidmm_adapter *, const struct vmm_alloc *); /* segments are alike */
+bool vmm_mirror_extents(struct vmm_alloc *, uint32_t segment); /* as vmm_place_extents, on every gpu */
+bool vmm_mirror_room(const struct vmm_alloc *);                /* in its preferred segment, now? */
+struct vidmm_adapter *vmm_mirror_home(const struct vidmm_adapter *); /* the gpu whose mover moves them */
+void vmm_mirrors_hand_over(struct vidmm_adapter *);            /* is lost: the next gpu looks after them */
+bool vmm_mirror_next_copy(struct vmm_move *);                 /* of a move into memory; false: that was all */
+/* Whose memory the entries of a space name where it shows the allocation. */
+static inline uint32_t vmm_gpu_shown(const struct vmm_space *sp, const struct vmm_alloc *al)
+{
+    return al->mirrored ? sp->ad->gpu : al->ad->gpu;
+}
+/* Is a part of it, when it is in memory, in that gpu's segments? */
+static inline bool vmm_alloc_uses(const struct vmm_alloc *al, const struct vidmm_adapter *ad)
+{
+    return al->ad == ad || al->mirrored;
+}
+static inline uint32_t vmm_alloc_copies(const struct vmm_alloc *al)
+{
+    return al->mirrored ? al->ad->lead->gpu_count : 1;
+}
+
 /* place.c: where bytes are, and what follows for bindings and counters */
 uint32_t vmm_held_back(const struct vmm_segment *);
 bool vmm_place_extents(struct vmm_alloc *, struct vmm_segment *); /* takes pages into al->ext */
 void vmm_place_release(struct vmm_alloc *);                       /* gives al->ext back */
+/* Somebody may be promoted: of the gpu, or what is mirrored, which looks for common room on all. */
+void vmm_room_made(struct vidmm_adapter *);
 void vmm_place_state(struct vmm_alloc *, enum vmm_place_state, uint32_t segment);
 bool vmm_place_system(struct vmm_alloc *);  /* NONE -> LIVE in system memory, no transfer; false: cannot */
 void vmm_place_show(struct vmm_alloc *);    /* writes all its entries; what starts now waits for them */

@@ -50,7 +50,7 @@ void vmm_move_begin(struct vidmm_adapter *ad, struct vmm_alloc *al, uint32_t to,
     CHECK(ad->move.al == NULL);
     CHECK(al->state == PLACE_NONE || al->state == PLACE_LIVE);
     ad->move = (struct vmm_move){ .al = al, .to = (uint8_t)to, .live = live, .phase = MOVE_STOP,
-                                    .since = ad->now };
+                                    .gpu = (uint8_t)ad->gpu, .since = ad->now };
     LIST_FOREACH(it, &al->opens) hold_device(list_entry(it, struct vidmm_open, on_alloc));
 }
 
@@ -85,7 +85,7 @@ static void build_chunk(struct vidmm_adapter *ad)
     uint64_t end = m->done + min_u64(total - m->done, VMM_SCRATCH_WINDOW);
     uint64_t dp = vmm_bind_paging_protection(m->al, m->done, &end);
     m->chunk = end - m->done;
-    struct vmm_window from = { m->al, m->al->segment, m->done, m->chunk, dp }, to = from;
+    struct vmm_window from = { m->al, m->al->segment, m->gpu, m->done, m->chunk, dp }, to = from;
     to.segment = m->to;
     uint64_t src = m->fill ? 0 : vmm_scratch_map(ad, 0, &from), dst = vmm_scratch_map(ad, 1, &to);
     if (m->fill) {
@@ -159,6 +159,7 @@ static void count_move(struct vidmm_adapter *ad, bool was_live)
     const struct vmm_move *m = &ad->move;
     struct vidmm_counters *c = ad->counters;
     uint64_t bytes = vmm_alloc_bytes(m->al);
+    if (m->to != VMM_SYSTEM) bytes *= vmm_alloc_copies(m->al);
     if (m->to == VMM_SYSTEM && m->al->segment == VMM_SYSTEM) { /* into the aperture, or out of it */
         if (!m->live) c->evictions++;
     } else if (m->fill) {
@@ -221,6 +222,11 @@ void vmm_move_cancel(struct vidmm_adapter *ad)
 {
     struct vmm_alloc *al = ad->move.al;
     if (al == NULL) return;
+    if (al->mirrored && al->state == PLACE_GOING && al->segment != VMM_SYSTEM) {
+        /* The other gpus may still have it in their TLBs, and have their copies. */
+        vmm_place_state(al, PLACE_LIVE, al->segment);
+        vmm_place_show(al);
+    }
     bool begun = al->state != PLACE_LIVE; /* else its entries still show where it is: there it stays */
     if (al->ext_count > 0 && (begun || ad->move.to != VMM_SYSTEM)) {
         uint8_t was = al->segment;
@@ -270,6 +276,7 @@ bool vmm_move_step(struct vidmm_adapter *ad)
     case MOVE_WAIT:
         if (!vmm_batch_passed(ad, m->wait_seq)) return false;
         m->done += m->chunk;
+        if (m->done == vmm_alloc_bytes(m->al) && vmm_mirror_next_copy(m)) m->done = 0;
         m->phase = m->done < vmm_alloc_bytes(m->al) ? MOVE_CHUNK : MOVE_FINISH;
         return true;
     default:

@@ -413,7 +413,7 @@ struct vmm_block { uint64_t frame, pages; uint32_t refs; };
 
 struct vmm_alloc {
     struct list on_adapter;
-    struct vidmm_adapter *ad;  /* the gpu whose segments it may be in */
+    struct vidmm_adapter *ad;  /* the gpu whose segments it may be in; mirrored: the first that is left */
     struct list opens;         /* at most one of each device that is not closed; it ends with the last */
     struct list bindings;
     struct list lru;           /* in segment.lru while it holds pages there, oldest residency first */
@@ -434,6 +434,7 @@ struct vmm_alloc {
     uint64_t resident_seq;     /* when it was last made resident: the planner's age */
     uint8_t state, segment;    /* vmm_place_state; segment that has the bytes, 0 = home */
     bool physical;             /* AccessedPhysically: contiguous, or mapped in the aperture (inv. 13) */
+    bool mirrored;             /* a copy on each gpu: `ext` are pages of all their pools (mirror.c) */
     bool primary;              /* may be displayed; in the aperture while it is */
     struct list on_aperture;   /* adapter.in_aperture while it holds a range */
     uint64_t placed_seq;       /* adapter.place_seq when it became LIVE last */
@@ -551,8 +552,12 @@ struct vmm_emission {
     bool active;
 };
 
-/* What a scratch window of the paging process shows: bytes of an allocation at a place. al NULL: nothing. */
-struct vmm_window { struct vmm_alloc *al; uint32_t segment; uint64_t offset, bytes, driver_protection; };
+/* What a scratch window of the paging process shows: bytes of an allocation at a place. */
+struct vmm_window { /* al NULL: nothing */
+    struct vmm_alloc *al;
+    uint32_t segment, gpu;     /* whose segment */
+    uint64_t offset, bytes, driver_protection;
+};
 
 /* Where the paging process finds a table that is written next. */
 struct vmm_slot { struct vmm_table *table; uint64_t va; };
@@ -565,6 +570,7 @@ struct vmm_move {
     struct vmm_waits peers;    /* flushes of the other gpus that showed it */
     uint8_t phase;             /* MOVE_* of move.c */
     uint8_t to;                /* target segment, 0 = home */
+    uint8_t gpu;               /* whose memory: of what is mirrored, the copy that is made now */
     bool live;                 /* resident at the target */
     uint64_t since;            /* when it began */
     bool copy, fill;           /* how the bytes get there; neither: they are there, or */
@@ -648,6 +654,7 @@ struct vidmm_adapter {
     struct list flush_spaces, limbo;
     struct slab leaves;        /* struct vmm_table of level 0 */
     struct vmm_move move;
+    struct vmm_alloc *push_next; /* what a mover of another gpu wants to go before anything else moves */
     struct vmm_display display;
     uint64_t missing;          /* of the lead: sum of device.missing */
     uint32_t lock_waiters;     /* allocations that were locked while a memory segment had the bytes */

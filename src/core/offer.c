@@ -106,7 +106,7 @@ vidmm_status vidmm_offer(struct vidmm_device *d, struct vidmm_open *const *opens
     for (uint32_t i = 0; i < n; i++)
         if (opens[i]->locks > 0 || opens[i]->pins > 0) return VIDMM_INVALID;
     for (uint32_t i = 0; i < n; i++)
-        if (opens[i]->al->block != NULL) return VIDMM_NOT_SUPPORTED; /* one of several instances */
+        if (opens[i]->al->block != NULL || opens[i]->al->mirrored) return VIDMM_NOT_SUPPORTED;
     for (uint32_t i = 0; i < n; i++) {
         struct vidmm_open *op = opens[i];
         op->offer = class_of(op->al, priority);

@@ -16,6 +16,7 @@ bool vmm_place_extents(struct vmm_alloc *al, struct vmm_segment *seg)
     uint32_t need = (uint32_t)div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift);
     if (pagepool_free_pages(&seg->pool) < need + vmm_held_back(seg)) return false;
     CHECK(al->ext_count == 0);
+    if (al->mirrored) return vmm_mirror_extents(al, seg->id);
     if (al->physical) { /* inv. 13 */
         uint32_t align = max_u32(al->align >> seg->page_shift, 1);
         al->ext[0] = (struct extent){ pagepool_alloc_run(&seg->pool, need, align, false), need };
@@ -28,10 +29,20 @@ bool vmm_place_extents(struct vmm_alloc *al, struct vmm_segment *seg)
     return al->ext_count != 0;
 }
 
+void vmm_room_made(struct vidmm_adapter *ad)
+{
+    ad->room = true;
+    vmm_mirror_home(ad)->room = true;
+}
+
 void vmm_place_release(struct vmm_alloc *al)
 {
-    struct vmm_segment *seg = &al->ad->segment[al->segment];
-    for (uint32_t i = 0; i < al->ext_count; i++) pagepool_free(&seg->pool, al->ext[i].page, al->ext[i].count);
+    LINK_FOREACH(g, al->ad) {
+        if (!vmm_alloc_uses(al, g)) continue;
+        struct pagepool *pool = &g->segment[al->segment].pool;
+        for (uint32_t i = 0; i < al->ext_count; i++) pagepool_free(pool, al->ext[i].page, al->ext[i].count);
+        vmm_room_made(g);
+    }
     al->ext_count = 0;
     list_remove(&al->lru);
 }
@@ -65,11 +76,12 @@ static void count_resident(struct vidmm_adapter *ad, const struct vmm_alloc *al,
 {
     struct vidmm_segment_counters *s = &ad->counters
                                             ->segment[min_u32(al->segment, VIDMM_COUNTERS_SEGMENTS - 1)];
+    uint64_t bytes = (al->segment != VMM_SYSTEM ? vmm_alloc_copies(al) : 1) * vmm_alloc_bytes(al);
     if (!now) {
-        s->resident -= vmm_alloc_bytes(al);
+        s->resident -= bytes;
         return;
     }
-    s->resident += vmm_alloc_bytes(al);
+    s->resident += bytes;
     s->resident_peak = max_u64(s->resident_peak, s->resident);
 }
 

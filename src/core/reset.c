@@ -162,6 +162,7 @@ void vmm_adapter_remove(struct vidmm_adapter *ad)
     if (last) ad->lead->removed = true;
     stop_hardware(ad);
     drop_work(ad);
+    if (!last) vmm_mirrors_hand_over(ad);
     fail_devices(ad->lead, last ? NULL : ad);
     if (!last) hide_content(ad);
     vmm_display_forget(ad);

@@ -14,7 +14,7 @@ void vmm_missing_add(struct vidmm_device *d, int by)
 
 static uint64_t local_bytes(const struct vmm_alloc *al)
 {
-    return al->preferred != 0 ? vmm_alloc_bytes(al) : 0;
+    return al->preferred != 0 ? vmm_alloc_copies(al) * vmm_alloc_bytes(al) : 0;
 }
 
 static bool memory_only(const struct vmm_alloc *al) { return !(al->segments & 1u); }
@@ -34,7 +34,7 @@ static void count_out(struct vidmm_open *op)
         if (op->arrived) op->dev->taken--;
     }
     op->arrived = false;
-    op->al->ad->room = true; /* what it holds may be taken for a promotion */
+    vmm_room_made(op->al->ad); /* what it holds may be taken for a promotion */
 }
 
 /* It keeps its place in the plan, the aperture and the budget: a reclaim can never be refused for memory. */
@@ -445,17 +445,34 @@ static bool better(const struct vmm_alloc *a, enum victim_class ca, const struct
     return a->resident_seq < b->resident_seq;
 }
 
-/* The first of a set of victims that together make room for al in seg; NULL: no set does. */
-static struct vmm_alloc *choose_victim(const struct vidmm_adapter *ad, struct vmm_segment *seg,
+/* What holds pages of a segment: the gpu's own allocations, then what is mirrored and another's to move.
+ * after NULL: the first one. NULL: no more. */
+static struct vmm_alloc *next_holder(const struct vidmm_adapter *ad, uint32_t id, struct vmm_alloc *after)
+{
+    const struct vidmm_adapter *home = vmm_mirror_home(ad), *at = after != NULL ? after->ad : ad;
+    const struct list *head = &at->segment[id].lru, *it = after != NULL ? after->lru.next : head->next;
+    if (it == head && at == ad && home != ad && id <= home->segment_count) {
+        head = &home->segment[id].lru;
+        at = home;
+        it = head->next;
+    }
+    while (it != head && at != ad && !list_entry(it, struct vmm_alloc, lru)->mirrored) it = it->next;
+    return it != head ? list_entry(it, struct vmm_alloc, lru) : NULL;
+}
+
+#define HOLDER_FOREACH(v, ad, id) \
+    for (struct vmm_alloc *v = next_holder(ad, id, NULL); v != NULL; v = next_holder(ad, id, v))
+
+/* The first of a set of victims that together make room for al in seg; NULL: no set does, or needs to. */
+static struct vmm_alloc *choose_victim(const struct vidmm_adapter *ad, const struct vmm_segment *seg,
                                        const struct vmm_alloc *al, const struct vidmm_device *d,
-                                       enum victim_class worst)
+                                       enum victim_class worst, bool *enough)
 {
     uint64_t pages = pagepool_free_pages(&seg->pool);
     uint64_t need = div_up(vmm_alloc_bytes(al), 1ull << seg->page_shift) + vmm_held_back(seg);
     struct vmm_alloc *best = NULL;
     enum victim_class best_class = VICTIM_NO;
-    LIST_FOREACH(it, &seg->lru) {
-        struct vmm_alloc *v = list_entry(it, struct vmm_alloc, lru);
+    HOLDER_FOREACH(v, ad, seg->id) {
         enum victim_class c = classify(ad, v, al, d);
         if (c > worst || c == VICTIM_NO) continue;
         pages += vmm_alloc_bytes(v) >> seg->page_shift;
@@ -464,15 +481,44 @@ static struct vmm_alloc *choose_victim(const struct vidmm_adapter *ad, struct vm
             best_class = c;
         }
     }
-    return pages >= need ? best : NULL;
+    *enough = pages >= need;
+    return *enough ? best : NULL;
+}
+
+/* Of what is mirrored the copies must find room on every gpu, and only what nobody requires gives way: they
+ * can be at home as well. */
+static struct vmm_alloc *choose_on_all(const struct vmm_alloc *al, uint32_t id)
+{
+    struct vmm_alloc *best = NULL;
+    LINK_FOREACH(g, al->ad) {
+        bool enough;
+        struct vmm_alloc *v = choose_victim(g, &g->segment[id], al, NULL, VICTIM_FREE, &enough);
+        if (!enough) return NULL;
+        if (best == NULL) best = v;
+    }
+    return best;
 }
 
 /* What can be resident at home stays so; if accessed physically, only with a range of the aperture. */
-static void push_out(struct vidmm_adapter *ad, struct vmm_alloc *v)
+static bool push_out(struct vmm_alloc *v)
 {
+    struct vidmm_adapter *ad = v->ad;
+    if (ad->move.al != NULL) { /* another gpu's mover: it is the next thing that one does */
+        if (ad->push_next == NULL) ad->push_next = v;
+        return false;
+    }
     bool live = vmm_alloc_required(v) && !memory_only(v);
     if (live && v->physical) live = vmm_aperture_take(ad, v);
     vmm_move_begin(ad, v, VMM_SYSTEM, live);
+    return true;
+}
+
+/* It may have gone, or be required again, since it was asked for. */
+static bool push_asked(struct vidmm_adapter *ad)
+{
+    struct vmm_alloc *v = ad->push_next;
+    ad->push_next = NULL;
+    return v != NULL && movable(v) && !(memory_only(v) && vmm_alloc_required(v)) && push_out(v);
 }
 
 /* Pages of a destroyed allocation are free as soon as a flush is done: better to wait than to push out. */
@@ -480,7 +526,7 @@ static bool room_is_coming(const struct vidmm_adapter *ad)
 {
     LIST_FOREACH(it, &ad->lead->dying_opens) {
         const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_dying);
-        if (op->al->ad != ad || op->dying != 2) continue;
+        if (!vmm_alloc_uses(op->al, ad) || op->dying != 2) continue;
         if (op->al->segment != VMM_SYSTEM && vmm_open_last(op)) return true;
     }
     return false;
@@ -499,10 +545,11 @@ static bool place_in_memory(struct vidmm_adapter *ad, struct vmm_alloc *al, stru
             return true;
         }
         if (d != NULL) vmm_trim_pressure(ad); /* somebody waits, and there is no room */
-        struct vmm_alloc *v = choose_victim(ad, &ad->segment[id], al, d, al->physical ? VICTIM_FREE : worst);
-        if (v == NULL) continue;
-        push_out(ad, v);
-        return true;
+        enum victim_class most = al->physical ? VICTIM_FREE : worst;
+        bool enough;
+        struct vmm_alloc *v = al->mirrored ? choose_on_all(al, id)
+                                           : choose_victim(ad, &ad->segment[id], al, d, most, &enough);
+        if (v != NULL) return push_out(v);
     }
     return false;
 }
@@ -556,8 +603,7 @@ static bool serve_locks(struct vidmm_adapter *ad)
     LIST_FOREACH(it, &ad->allocs) {
         struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
         if (al->locks == 0 || !movable(al)) continue;
-        push_out(ad, al);
-        return true;
+        return push_out(al);
     }
     ad->lock_waiters = 0;
     return false;
@@ -570,11 +616,10 @@ static bool promotable(const struct vmm_alloc *al)
 }
 
 /* Bytes of a segment that are free, or held by what nobody requires. */
-static uint64_t idle_bytes(const struct vmm_segment *seg)
+static uint64_t idle_bytes(const struct vidmm_adapter *ad, const struct vmm_segment *seg)
 {
     uint64_t bytes = (uint64_t)pagepool_free_pages(&seg->pool) << seg->page_shift;
-    LIST_FOREACH(it, &seg->lru) {
-        const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, lru);
+    HOLDER_FOREACH(al, ad, seg->id) {
         if (movable(al) && !vmm_alloc_required(al)) bytes += vmm_alloc_bytes(al);
     }
     uint64_t held = (uint64_t)vmm_held_back(seg) << seg->page_shift;
@@ -600,11 +645,12 @@ static bool promote(struct vidmm_adapter *ad)
     struct vmm_alloc *best = NULL;
     if (!ad->room) return false;
     for (uint32_t id = 1; id <= ad->segment_count; id++)
-        if (!(ad->segment[id].flags & VIDMM_SEGMENT_APERTURE)) idle[id] = idle_bytes(&ad->segment[id]);
+        if (!(ad->segment[id].flags & VIDMM_SEGMENT_APERTURE)) idle[id] = idle_bytes(ad, &ad->segment[id]);
     LIST_FOREACH(it, &ad->allocs) {
         struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
         if (!promotable(al) || vmm_alloc_bytes(al) > idle[al->preferred]) continue;
         if (al->physical && !run_is_free(&ad->segment[al->preferred], al)) continue;
+        if (al->mirrored && !vmm_mirror_room(al) && choose_on_all(al, al->preferred) == NULL) continue;
         if (more_deserving(al, best)) best = al;
     }
     if (best != NULL && place_in_memory(ad, best, NULL, VICTIM_FREE)) return true;
@@ -617,6 +663,7 @@ bool vmm_mover_step(struct vidmm_adapter *ad)
 {
     if (ad->lost) return false;
     if (ad->move.al != NULL) return vmm_move_step(ad);
+    if (push_asked(ad)) return true;
     if (vmm_aperture_return(ad)) return true;
     if (room_is_coming(ad)) return false;
     if (serve_locks(ad)) return true;

@@ -180,6 +180,7 @@ static bool derive_run(struct vidmm_adapter *ad, uint64_t va, uint64_t *end, str
     if (w->al == NULL || at >= w->bytes) return false;
     run->address = vmm_place_run(w->al, w->segment, w->offset + at, &left);
     kind->segment = w->segment;
+    kind->gpu = w->gpu;
     kind->driver_protection = w->driver_protection;
     *end = min_u64(*end, va + min_u64(left, w->bytes - at));
     return true;

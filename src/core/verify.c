@@ -92,7 +92,7 @@ static void expect_entry(struct walk *w, struct vmm_space *sp, struct vmm_table 
     bool read_only = (caps & VIDMM_MMU_READ_ONLY) && !(b->prot & VIDMM_PROT_WRITE);
     bool no_execute = (caps & VIDMM_MMU_NO_EXECUTE) && !(b->prot & VIDMM_PROT_EXECUTE);
     hold(w, kind.segment == segment, 2, "an entry names another segment than its binding's placement");
-    hold(w, segment == VMM_SYSTEM || kind.gpu == b->open->al->ad->gpu, 2,
+    hold(w, segment == VMM_SYSTEM || kind.gpu == vmm_gpu_shown(sp, b->open->al), 2,
          "an entry names another gpu's memory");
     hold(w, read_only == ((kind.flags & VIDMM_PTE_READ_ONLY) != 0) &&
             no_execute == ((kind.flags & VIDMM_PTE_NO_EXECUTE) != 0), 2, "an entry grants other access");
@@ -267,16 +267,25 @@ static void check_limbo(struct walk *w, const struct vidmm_adapter *ad)
 
 /* ---- pages: 4, 5 ---- */
 
+static uint64_t check_extents(struct walk *w, const struct vmm_alloc *al, const struct vmm_segment *seg)
+{
+    const struct vmm_move *m = &al->ad->move;
+    uint64_t used = 0;
+    bool here = al->segment == seg->id || (m->al == al && m->to == seg->id);
+    for (uint32_t i = 0; here && i < al->ext_count; i++) {
+        hold(w, !pagepool_is_free(&seg->pool, al->ext[i].page, 1), 5, "a page in use is free in its pool");
+        used += al->ext[i].count;
+    }
+    return used;
+}
+
 static void check_segment(struct walk *w, const struct vidmm_adapter *ad, const struct vmm_segment *seg)
 {
     uint64_t used = seg->table_pages;
-    LIST_FOREACH(it, &ad->allocs) {
-        const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
-        bool here = al->segment == seg->id || (ad->move.al == al && ad->move.to == seg->id);
-        for (uint32_t i = 0; here && i < al->ext_count; i++) {
-            hold(w, !pagepool_is_free(&seg->pool, al->ext[i].page, 1), 5,
-                 "a page in use is free in its pool");
-            used += al->ext[i].count;
+    LINK_FOREACH(g, ad) {
+        LIST_FOREACH(it, &g->allocs) {
+            const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
+            if (vmm_alloc_uses(al, ad)) used += check_extents(w, al, seg);
         }
     }
     hold(w, seg->table_pages == w->table_pages[ad->gpu][seg->id], 4,
@@ -630,7 +639,8 @@ static uint64_t check_process(struct walk *w, struct vidmm_process *p, uint64_t 
         missing += d->missing;
         LIST_FOREACH(ri, &d->required) {
             const struct vidmm_open *op = list_entry(ri, struct vidmm_open, on_required);
-            if (op->resident > 0 && op->al->preferred != 0) local += vmm_alloc_bytes(op->al);
+            uint64_t bytes = vmm_alloc_copies(op->al) * vmm_alloc_bytes(op->al);
+            if (op->resident > 0 && op->al->preferred != 0) local += bytes;
         }
     }
     hold(w, local == p->local_required, 8, "the bytes a process requires are wrong");

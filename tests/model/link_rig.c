@@ -35,6 +35,32 @@ void link_open(struct link *l, uint32_t gpus)
     link_client(l, &l->c, NULL);
 }
 
+void link_open_on(struct link *l, struct vidmm_process *process, struct link *m, uint32_t from,
+                  uint32_t gpus)
+{
+    struct client *c = &m->c;
+    m->fx = l->fx;
+    m->gpus = l->gpus;
+    *c = (struct client){.fx = l->fx, .process = process != NULL ? process : fx_process(l->fx)};
+    assert_int_equal(vidmm_device_create(c->process, &c->device), VIDMM_OK);
+    assert_int_equal(vidmm_queue_create_on(c->device, from, 0, &c->queue), VIDMM_OK);
+    assert_int_equal(vidmm_fence_create(c->device, 0, 0, &c->fence), VIDMM_OK);
+    c->buffer = client_alloc(c, &(struct fx_alloc){.bytes = FX_COMMAND_BYTES, .gpu = from});
+    client_resident(c, c->buffer);
+    void *cpu;
+    assert_int_equal(vidmm_open_lock(c->buffer, &cpu), VIDMM_OK);
+    c->buffer_cpu = cpu;
+    for (uint32_t i = from; i < from + gpus; i++) {
+        struct vidmm_context_desc d = {.node = REF_NODE_COMPUTE, .engine_affinity = 1u << i};
+        struct vidmm_map map = {.base = c->buffer_va, .min = 0x1c000000, .open = c->buffer,
+                                .bytes = FX_COMMAND_BYTES,
+                                .protection = VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE};
+        assert_int_equal(vidmm_queue_create_on(c->device, i, 0, &m->queue[i]), VIDMM_OK);
+        assert_int_equal(vidmm_context_create(c->device, &d, &m->context[i]), VIDMM_OK);
+        assert_int_equal(link_try_map(m, i, &map, &c->buffer_va), VIDMM_OK);
+    }
+}
+
 struct tap *link_tap(struct link *l, uint32_t gpu)
 {
     return gpu == 0 ? &l->fx->tap : &l->fx->peer[gpu - 1].tap;
@@ -93,18 +119,39 @@ uint32_t link_read(struct link *l, uint32_t gpu, uint64_t va)
     return gpu_read_on(&l->c, l->context[gpu], va);
 }
 
-struct vidmm_pte_kind link_entry(struct link *l, uint32_t gpu, uint64_t va)
+uint64_t link_decode(struct link *l, uint32_t gpu, uint64_t va, struct vidmm_pte_kind *kind)
 {
     struct tap *t = link_tap(l, gpu);
-    struct vidmm_pte_kind kind = {0};
     const struct tap_entry *e;
-    uint64_t address;
+    uint64_t address = 0;
     bool found = false;
     for (uint64_t i = 0; (e = tap_find(t, TAP_UPDATE, i)) != NULL; i++) {
         if (e->level != 0 || va < e->va || va >= e->va + e->count * PAGE) continue;
         uint32_t index = e->start + (uint32_t)((va - e->va) / PAGE);
-        found = t->ops.pte_decode(t, 0, e->table, index, &kind, &address);
+        found = t->ops.pte_decode(t, 0, e->table, index, kind, &address);
     }
     assert_true(found);
+    return address;
+}
+
+struct vidmm_pte_kind link_entry(struct link *l, uint32_t gpu, uint64_t va)
+{
+    struct vidmm_pte_kind kind;
+    (void)link_decode(l, gpu, va, &kind);
     return kind;
+}
+
+struct lost { struct vidmm_adapter *ad; uint32_t gpu; };
+
+static bool is_lost(void *arg)
+{
+    const struct lost *at = arg;
+    return vidmm_gpu_removed(at->ad, at->gpu);
+}
+
+void link_lose(struct link *l, uint32_t gpu)
+{
+    struct lost lost = {l->fx->ad, gpu};
+    vidmm_notify_removed(link_tap(l, gpu)->adapter);
+    assert_true(world_until(l->fx->world, FX_TURNS, is_lost, &lost));
 }

@@ -17,6 +17,9 @@ struct link {
 void link_options(struct fx_options *, uint32_t gpus);
 void link_open(struct link *, uint32_t gpus);
 void link_client(struct link *, struct client *, struct vidmm_process *); /* fills queue and context for it */
+/* A client that lives on some gpus only. process NULL: one of its own. */
+void link_open_on(struct link *, struct vidmm_process *, struct link *m, uint32_t from, uint32_t gpus);
+void link_lose(struct link *, uint32_t gpu); /* one gpu is gone, and the core knows it */
 struct tap *link_tap(struct link *, uint32_t gpu);
 vidmm_status link_try_map(struct link *, uint32_t gpu, const struct vidmm_map *, uint64_t *va);
 /* Maps all of it on a gpu; base 0: anywhere. */
@@ -29,5 +32,7 @@ uint64_t link_sum(struct link *, uint32_t gpu, uint64_t va, uint64_t bytes);
 uint32_t link_read(struct link *, uint32_t gpu, uint64_t va);
 /* The leaf entry that shows va on a gpu since tap_clear, as its driver reads it back. */
 struct vidmm_pte_kind link_entry(struct link *, uint32_t gpu, uint64_t va);
+/* The same, with the address that it names. */
+uint64_t link_decode(struct link *, uint32_t gpu, uint64_t va, struct vidmm_pte_kind *);
 
 #endif

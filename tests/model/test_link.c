@@ -524,48 +524,6 @@ static void a_fault_on_one_gpu(void **state)
     fx_close(l.fx);
 }
 
-/* A client that lives on some gpus only. process NULL: one of its own. */
-static void open_on(struct link *l, struct vidmm_process *process, struct link *m, uint32_t from,
-                    uint32_t gpus)
-{
-    struct client *c = &m->c;
-    m->fx = l->fx;
-    m->gpus = l->gpus;
-    *c = (struct client){.fx = l->fx, .process = process != NULL ? process : fx_process(l->fx)};
-    assert_int_equal(vidmm_device_create(c->process, &c->device), VIDMM_OK);
-    assert_int_equal(vidmm_queue_create_on(c->device, from, 0, &c->queue), VIDMM_OK);
-    assert_int_equal(vidmm_fence_create(c->device, 0, 0, &c->fence), VIDMM_OK);
-    c->buffer = client_alloc(c, &(struct fx_alloc){.bytes = FX_COMMAND_BYTES, .gpu = from});
-    client_resident(c, c->buffer);
-    void *cpu;
-    assert_int_equal(vidmm_open_lock(c->buffer, &cpu), VIDMM_OK);
-    c->buffer_cpu = cpu;
-    for (uint32_t i = from; i < from + gpus; i++) {
-        struct vidmm_context_desc d = {.node = REF_NODE_COMPUTE, .engine_affinity = 1u << i};
-        struct vidmm_map map = {.base = c->buffer_va, .min = 0x1c000000, .open = c->buffer,
-                                .bytes = FX_COMMAND_BYTES,
-                                .protection = VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE};
-        assert_int_equal(vidmm_queue_create_on(c->device, i, 0, &m->queue[i]), VIDMM_OK);
-        assert_int_equal(vidmm_context_create(c->device, &d, &m->context[i]), VIDMM_OK);
-        assert_int_equal(link_try_map(m, i, &map, &c->buffer_va), VIDMM_OK);
-    }
-}
-
-struct lost { struct vidmm_adapter *ad; uint32_t gpu; };
-
-static bool is_lost(void *arg)
-{
-    const struct lost *at = arg;
-    return vidmm_gpu_removed(at->ad, at->gpu);
-}
-
-static void lose(struct link *l, uint32_t gpu)
-{
-    struct lost lost = {l->fx->ad, gpu};
-    vidmm_notify_removed(link_tap(l, gpu)->adapter);
-    assert_true(world_until(l->fx->world, FX_TURNS, is_lost, &lost));
-}
-
 /* Whoever used it is lost, with all its contexts; the others go on, and what they do next ends well. */
 static void one_gpu_is_lost(uint32_t gone)
 {
@@ -576,7 +534,7 @@ static void one_gpu_is_lost(uint32_t gone)
     (void)fx_open(l.fx, &o);
     link_client(&l, &l.c, NULL);
     uint32_t from = gone < 2 ? 2 : 0; /* m lives on the two gpus of the other half */
-    open_on(&l, NULL, &m, from, 2);
+    link_open_on(&l, NULL, &m, from, 2);
     struct client *keep = &m.c;
     struct vidmm_open *ball = client_alloc(keep, &(struct fx_alloc){
         .bytes = BALL, .set = SET_64K | SET_SYSTEM, .preferred = 1, .gpu = from});
@@ -593,7 +551,7 @@ static void one_gpu_is_lost(uint32_t gone)
     assert_int_equal(client_submit_on(&l.c, l.context[from], words, n), VIDMM_OK);
     assert_int_equal(client_submit_on(keep, m.context[from + 1], words,
                                       ref_emit_fill(words, X, 0x63, BALL)), VIDMM_OK);
-    lose(&l, gone);
+    link_lose(&l, gone);
     fx_verify(l.fx);
     assert_int_equal(vidmm_device_state(l.c.device), VIDMM_DEVICE_RESET);
     assert_true(vidmm_fence_reached(l.c.fence, UINT64_MAX - 1));
@@ -652,7 +610,7 @@ static void passing_goes_on_when_one_is_lost(void **state)
     link_options(&o, 4);
     (void)fx_open(l.fx, &o);
     struct vidmm_process *p = fx_process(l.fx);
-    for (uint32_t g = 0; g < 4; g++) open_on(&l, p, &on[g], g, 1);
+    for (uint32_t g = 0; g < 4; g++) link_open_on(&l, p, &on[g], g, 1);
     struct vidmm_open *ball = link_memory_on(&on[1], 1, 1, BALL);
     for (uint32_t g = 0; g < 4; g++) {
         struct vidmm_open *mine = ball;
@@ -667,7 +625,7 @@ static void passing_goes_on_when_one_is_lost(void **state)
     uint64_t words[REF_WORDS_MAX];
     uint32_t n = ref_emit_checksum(words, X, BALL, on[3].c.buffer_va + FX_COMMAND_BYTES - 4096);
     assert_int_equal(client_submit_on(&on[3].c, on[3].context[3], words, n), VIDMM_OK);
-    lose(&l, 3);
+    link_lose(&l, 3);
     for (uint32_t g = 0; g < 4; g++)
         assert_int_equal(vidmm_device_state(on[g].c.device),
                          g == 3 ? VIDMM_DEVICE_RESET : VIDMM_DEVICE_ACTIVE);
@@ -697,7 +655,7 @@ static void the_last_gpu_takes_the_adapter_along(void **state)
     struct vidmm_process *p;
     (void)state;
     link_open(&l, 2);
-    lose(&l, 0);
+    link_lose(&l, 0);
     assert_false(vidmm_adapter_removed(l.fx->ad));
     struct client c; /* a process that begins without GPU 0 */
     struct link m = l;
@@ -711,7 +669,7 @@ static void the_last_gpu_takes_the_adapter_along(void **state)
     struct vidmm_open *op = link_memory(&m, 1, KIB(256));
     assert_int_equal(link_map(&m, 1, op, X), X);
     fx_verify(l.fx);
-    lose(&l, 1);
+    link_lose(&l, 1);
     assert_true(vidmm_adapter_removed(l.fx->ad));
     assert_int_equal(vidmm_process_create(l.fx->ad, &p), VIDMM_DEVICE_LOST);
     fx_verify(l.fx);

@@ -173,6 +173,28 @@ static void do_reserve(struct world *w)
     w->reserved += count;
 }
 
+/* Exactly the pages of a run that next_run found, or those somewhere, which may not be free. */
+static void do_take(struct world *w)
+{
+    uint32_t from = below(w, w->model.pages + 20), count = below(w, 40);
+    struct extent run = pagepool_next_run(&w->pool, from);
+    for (uint32_t i = from; i < w->model.pages && i < run.page; i++) assert_true(w->model.used[i]);
+    if (run.count != 0) {
+        assert_true(run.page >= from && model_is_free(&w->model, run.page, run.count));
+        assert_false(model_is_free(&w->model, run.page, run.count + 1));
+    }
+    if (run.count != 0 && (count & 1) != 0) {
+        from = run.page;
+        if (count > run.count) count = run.count;
+    }
+    if (w->live_count == LIVE_MAX) return;
+    bool can = count != 0 && model_is_free(&w->model, from, count);
+    assert_int_equal(pagepool_take_range(&w->pool, from, count), can);
+    if (!can) return;
+    model_mark(&w->model, from, count, true);
+    w->live[w->live_count++] = (struct extent){ from, count };
+}
+
 static void agree(const struct world *w)
 {
     assert_true(pagepool_check(&w->pool));
@@ -200,6 +222,7 @@ static void random_op(struct world *w, uint32_t full_percent)
     if (kind < 30) do_run(w, 1, 1, false);
     else if (kind < 45) do_run(w, 16, 16, below(w, 2) != 0);
     else if (kind < 75) do_run(w, random_count(w), below(w, 2) != 0 ? align : 1, below(w, 2) != 0);
+    else if (kind < 80) do_take(w);
     else if (kind < 99) do_extents(w, (1 + random_count(w) / align) * align, align,
                                    below(w, 3) == 0 ? 1 + below(w, 4) : EXTENTS_MAX);
     else if (w->reserved < w->model.pages / 10) do_reserve(w);

@@ -229,7 +229,8 @@ static vidmm_status ref_create_allocation(void *kmd, struct vidmm_kmd_allocation
 {
     struct ref_kmd *k = kmd;
     const uint32_t known = VIDMM_ALLOCATION_CPU_VISIBLE | VIDMM_ALLOCATION_CACHED |
-                           VIDMM_ALLOCATION_ACCESSED_PHYSICALLY | VIDMM_ALLOCATION_LINK_INSTANCED;
+                           VIDMM_ALLOCATION_ACCESSED_PHYSICALLY | VIDMM_ALLOCATION_LINK_INSTANCED |
+                           VIDMM_ALLOCATION_LINK_MIRRORED;
     struct ref_alloc_private in;
     if (a->private_data == NULL || a->private_size != sizeof(in)) return VIDMM_INVALID;
     __builtin_memcpy(&in, a->private_data, sizeof(in));
