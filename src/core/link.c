@@ -16,7 +16,8 @@ void vmm_waits_add(struct vmm_waits *w, const struct vmm_space *sp)
 void vmm_waits_process(struct vmm_waits *w, const struct vidmm_process *p)
 {
     SPACE_FOREACH(sp, p) vmm_waits_add(w, sp);
-    if (p->privileged.ad != NULL) vmm_waits_add(w, &p->privileged);
+    for (uint32_t i = 0; i < p->ad->gpu_count; i++)
+        if (p->privileged[i].space.ad != NULL) vmm_waits_add(w, &p->privileged[i].space);
 }
 
 bool vmm_waits_passed(const struct vidmm_adapter *ad, const struct vmm_waits *w)

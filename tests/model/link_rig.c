@@ -61,6 +61,25 @@ void link_open_on(struct link *l, struct vidmm_process *process, struct link *m,
     }
 }
 
+void link_open_modes(struct link *l, uint32_t first, uint32_t companion_node)
+{
+    static const uint32_t mode[] = {VIDMM_UPDATE_CPU_VIRTUAL, VIDMM_UPDATE_GPU_VIRTUAL,
+                                    VIDMM_UPDATE_GPU_PHYSICAL};
+    struct fx_options o;
+    l->gpus = 3;
+    l->fx = &l->own;
+    link_options(&o, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct ref_options *r = i == 0 ? &o.ref : &o.peer[i - 1];
+        r->update_mode = mode[(first + i) % 3];
+        r->companion_node = companion_node;
+        /* Tables that the GPU writes in system memory are single pages. */
+        for (uint32_t k = 0; r->format == REF_FORMAT_C && k < 3; k++) r->paging_table_segment[k] = 2;
+    }
+    (void)fx_open(l->fx, &o);
+    link_client(l, &l->c, NULL);
+}
+
 struct tap *link_tap(struct link *l, uint32_t gpu)
 {
     return gpu == 0 ? &l->fx->tap : &l->fx->peer[gpu - 1].tap;
@@ -117,6 +136,16 @@ uint64_t link_sum(struct link *l, uint32_t gpu, uint64_t va, uint64_t bytes)
 uint32_t link_read(struct link *l, uint32_t gpu, uint64_t va)
 {
     return gpu_read_on(&l->c, l->context[gpu], va);
+}
+
+void link_read_faults(struct link *l, uint32_t gpu, uint64_t va)
+{
+    struct vidmm_page_fault f;
+    uint64_t words[REF_WORDS_MAX];
+    uint32_t n = ref_emit_checksum(words, va, 4, l->c.buffer_va + RESULT_OFFSET);
+    assert_false(client_run_on(&l->c, l->context[gpu], words, n));
+    assert_int_equal(vidmm_device_fault(l->c.device, &f), VIDMM_OK);
+    assert_int_equal(f.va, va);
 }
 
 uint64_t link_decode(struct link *l, uint32_t gpu, uint64_t va, struct vidmm_pte_kind *kind)

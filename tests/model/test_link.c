@@ -422,21 +422,10 @@ static void four_gpus_pass_an_allocation_around(void **state)
 /* LDA-07: who writes the tables is each gpu's own affair. */
 static void each_gpu_updates_tables_in_its_own_way(void **state)
 {
-    static const uint32_t mode[] = {VIDMM_UPDATE_CPU_VIRTUAL, VIDMM_UPDATE_GPU_VIRTUAL,
-                                    VIDMM_UPDATE_GPU_PHYSICAL};
     (void)state;
     for (uint32_t first = 0; first < 3; first++) {
-        struct link l = {.fx = &l.own, .gpus = 3};
-        struct fx_options o;
-        link_options(&o, 3);
-        o.ref.update_mode = mode[first];
-        for (uint32_t i = 0; i < 2; i++) o.peer[i].update_mode = mode[(first + i + 1) % 3];
-        for (uint32_t i = 0; i < 3; i++) { /* tables that the GPU writes in system memory are single pages */
-            struct ref_options *r = i == 0 ? &o.ref : &o.peer[i - 1];
-            for (uint32_t k = 0; r->format == REF_FORMAT_C && k < 3; k++) r->paging_table_segment[k] = 2;
-        }
-        (void)fx_open(l.fx, &o);
-        link_client(&l, &l.c, NULL);
+        struct link l;
+        link_open_modes(&l, first, 0);
         struct vidmm_open *ball = link_memory(&l, first, BALL);
         (void)link_map(&l, first, ball, X);
         link_fill(&l, first, X, 0x200, BALL);

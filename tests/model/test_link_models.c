@@ -342,6 +342,143 @@ static void a_reset_takes_all_copies(void **state)
     fx_close(l.fx);
 }
 
+/* ---- tile updates ---------------------------------------------------------------------------------- */
+
+#define TILE KIB(64)
+
+/* One operation, in step with the context's fence. */
+static void update(struct link *l, uint32_t gpu, const struct vidmm_tile_op *op)
+{
+    uint64_t v = l->c.issued + 1;
+    assert_int_equal(vidmm_va_update(l->context[gpu], op, 1, l->c.fence, v, 0), VIDMM_OK);
+    fx_settle(l->fx);
+    assert_int_equal(vidmm_context_updates(l->context[gpu]), 1); /* not before its time */
+    assert_int_equal(vidmm_fence_signal(l->c.fence, v), VIDMM_OK);
+    client_wait(&l->c, l->c.fence, v + 1);
+    l->c.issued = v + 1;
+    assert_int_equal(vidmm_context_updates(l->context[gpu]), 0);
+    fx_settle(l->fx);
+    fx_verify(l->fx);
+}
+
+static void show(struct link *l, uint32_t gpu, uint32_t at, struct vidmm_open *pool, uint64_t offset)
+{
+    update(l, gpu, &(struct vidmm_tile_op){.type = VIDMM_TILE_MAP, .base = X + at * TILE, .bytes = TILE,
+                                           .open = pool, .offset = offset});
+}
+
+/* How often the tables of a gpu were written, whoever does it there. */
+static uint64_t table_writes(struct link *l, uint32_t gpu)
+{
+    const struct tap *t = link_tap(l, gpu);
+    return t->count[TAP_UPDATE] + t->op_count[VIDMM_OP_UPDATE_PAGE_TABLE] +
+           t->op_count[VIDMM_OP_COPY_PAGE_TABLE_ENTRIES];
+}
+
+/* The pool of each gpu, tile i filled with 0x<gpu>0<i>, mapped for nobody else. */
+static void make_pools(struct link *l, struct vidmm_open **pool)
+{
+    for (uint32_t g = 0; g < l->gpus; g++) {
+        pool[g] = link_memory(l, g, 4 * TILE);
+        uint64_t va = link_map(l, g, pool[g], 0);
+        for (uint32_t i = 0; i < 4; i++) link_fill(l, g, va + i * TILE, g << 8 | i, TILE);
+        assert_int_equal(vidmm_va_free(l->c.process, va, 4 * TILE), VIDMM_OK);
+    }
+    fx_settle(l->fx);
+}
+
+static void tiles_on(struct link *l)
+{
+    struct vidmm_open *pool[3];
+    void *cpu;
+    make_pools(l, pool);
+    assert_int_equal(client_reserve(&l->c, X, 8 * TILE), VIDMM_OK);
+    for (uint32_t g = 0; g < 3; g++) { /* TIL-26 */
+        uint64_t before[3];
+        for (uint32_t i = 0; i < 3; i++) before[i] = table_writes(l, i);
+        show(l, g, 0, pool[g], (g + 1) * TILE);
+        for (uint32_t i = 0; i < 3; i++) assert_int_equal(table_writes(l, i) > before[i], i == g);
+    }
+    for (uint32_t g = 0; g < 3; g++) {
+        show(l, g, 1, pool[(g + 1) % 3], 0); /* a peer's */
+        update(l, g, &(struct vidmm_tile_op){.type = VIDMM_TILE_COPY, .base = X + 2 * TILE, .bytes = 2 * TILE,
+                                             .source = X});
+    }
+    for (uint32_t g = 0; g < 3; g++) { /* TIL-13 */
+        bool packets = vidmm_gpu_info(l->fx->ad, g)->update_mode == VIDMM_UPDATE_GPU_VIRTUAL;
+        assert_int_equal(link_tap(l, g)->op_count[VIDMM_OP_COPY_PAGE_TABLE_ENTRIES] > 0, packets);
+    }
+    for (uint32_t turn = 0; turn < 3; turn++) { /* then the pools move, and come back */
+        for (uint32_t g = 0; g < 3; g++) {
+            for (uint32_t i = 0; i < 4; i += 2) {
+                assert_int_equal(link_read(l, g, X + i * TILE), g << 8 | (g + 1));
+                assert_int_equal(link_sum(l, g, X + (i + 1) * TILE, TILE),
+                                 sum_of_pattern((g + 1) % 3 << 8, TILE));
+            }
+        }
+        for (uint32_t g = 0; g < 3; g++) {
+            if (turn == 0) assert_int_equal(vidmm_open_lock(pool[g], &cpu), VIDMM_PENDING);
+            else if (turn == 1) assert_int_equal(vidmm_open_unlock(pool[g]), VIDMM_OK);
+        }
+        fx_settle(l->fx);
+        fx_verify(l->fx);
+    }
+    vidmm_open_close(pool[1], 0); /* gone from all tables */
+    fx_settle(l->fx);
+    fx_verify(l->fx);
+    assert_int_equal(link_read(l, 0, X), 1);
+    assert_int_equal(link_read(l, 2, X), 2 << 8 | 3);
+    link_read_faults(l, 1, X);
+}
+
+static void the_context_selects_whose_tiles_change(void **state)
+{
+    (void)state;
+    for (uint32_t first = 0; first < 3; first++) {
+        for (uint32_t node = 0; node < 2; node++) {
+            struct link l;
+            link_open_modes(&l, first, node == 0 ? 0 : REF_NODE_COMPUTE + 1);
+            tiles_on(&l);
+            fx_close(l.fx);
+        }
+    }
+}
+
+/* Of a pool that is on every gpu the offset chooses the instance; of a mirrored one the context the copy. */
+static void tiles_of_instances_and_copies(void **state)
+{
+    struct link l;
+    (void)state;
+    link_open(&l, 2);
+    struct fx_alloc in = {.bytes = 4 * TILE, .set = SET_64K | SET_SYSTEM, .preferred = 1,
+                          .flags = VIDMM_ALLOCATION_LINK_INSTANCED};
+    struct vidmm_open *each = client_alloc(&l.c, &in), *same = mirrored(&l, 4 * TILE);
+    client_resident(&l.c, each);
+    client_resident(&l.c, same);
+    assert_int_equal(client_reserve(&l.c, X, 8 * TILE), VIDMM_OK);
+    for (uint32_t g = 0; g < 2; g++) {
+        show(&l, g, 0, each, (4 * g + 1) * TILE); /* self */
+        show(&l, g, 1, same, 3 * TILE);
+        link_fill(&l, g, X, 0x70 + g, TILE);
+        link_fill(&l, g, X + TILE, 0x80 + g, TILE);
+    }
+    for (uint32_t g = 0; g < 2; g++) {
+        show(&l, g, 2, each, (4 * (1 - g) + 1) * TILE); /* the peer's */
+        assert_int_equal(link_read(&l, g, X + 2 * TILE), 0x70 + 1 - g);
+        assert_int_equal(link_read(&l, g, X + TILE), 0x80 + g);
+    }
+    struct vidmm_tile_op across = {.type = VIDMM_TILE_MAP, .base = X, .bytes = 2 * TILE, .open = each,
+                                   .offset = 3 * TILE};
+    uint64_t hash = vidmm_state_hash(l.fx->ad);
+    for (uint32_t g = 0; g < 2; g++) {
+        across.offset = (4 * g + 3) * TILE; /* reaches beyond its instance */
+        assert_int_equal(vidmm_va_update(l.context[1], &across, 1, NULL, 0, VIDMM_UPDATE_DO_NOT_WAIT),
+                         VIDMM_INVALID);
+    }
+    assert_true(vidmm_state_hash(l.fx->ad) == hash);
+    fx_close(l.fx);
+}
+
 int main(int argc, char **argv)
 {
     const struct vt_case cases[] = {
@@ -351,6 +488,8 @@ int main(int argc, char **argv)
         VT_TEST(the_copies_outlive_the_loss_of_a_gpu, "INV-05 INV-19", NULL),
         VT_TEST(a_reset_takes_all_copies, "INV-04", NULL),
         VT_TEST(what_cannot_be_mirrored_is_refused, "", NULL),
+        VT_TEST(the_context_selects_whose_tiles_change, "TIL-26 INV-14", NULL),
+        VT_TEST(tiles_of_instances_and_copies, "LDA-06 TIL-26", NULL),
     };
     return vt_main(argc, argv, "model_link_models", cases, VT_COUNT(cases));
 }
