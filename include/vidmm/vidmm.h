@@ -435,7 +435,7 @@ struct vidmm_tile_op { /* addresses, offsets and sizes: multiples of 4096 */
     uint64_t driver_protection; /* MAP_PROTECT; MAP takes what was given to the reservation */
 };
 enum vidmm_update_call_flags { VIDMM_UPDATE_DO_NOT_WAIT = 1u << 0 };
-/* Changes the tables of the context's gpu. Of an allocation with instances the offset selects one, as in maps.
+/* Changes the tables of the context's gpu. The offset selects an instance, as in a map.
  * Queued in the context's companion, behind its earlier updates: when the fence has reached `value`, the
  * operations are applied in array order, and when the GPU can see no old entry any more, the fence gets
  * value + 1. All ranges and copy destinations lie in one reservation, all copy sources in one. With

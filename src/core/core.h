@@ -17,6 +17,15 @@ enum vmm_emit { EMIT_DONE, EMIT_WAIT }; /* of batch.c */
     for (struct vmm_space *const *sp##_at = (p)->on, *sp; \
          sp##_at < (p)->on + (p)->ad->gpu_count && (sp = *sp##_at, true); sp##_at++)
 
+/* The gpus of the IoMmu model alone have no tables of the process. */
+static inline bool vmm_has_tables(const struct vidmm_process *p)
+{
+    SPACE_FOREACH(sp, p) {
+        if (sp->tables.root != NULL) return true;
+    }
+    return false;
+}
+
 /* All instances of what the client calls an open. */
 #define INSTANCE_FOREACH(i, op) for (struct vidmm_open *i = (op); i != NULL; i = i->next)
 
@@ -46,7 +55,7 @@ void vmm_device_release_waiters(struct vidmm_device *); /* its fences go to the 
 
 /* iommu.c */
 const char *vmm_iommu_check(const struct vidmm_adapter *); /* what is wrong with the description; NULL */
-bool vmm_iommu_supported(const struct vidmm_adapter *);
+bool vmm_iommu_supported(const struct vidmm_adapter *); /* by any gpu of the link */
 vidmm_status vmm_iommu_bind(struct vidmm_process *, void *os_process);
 bool vmm_iommu_unbind(struct vidmm_process *);  /* false: to be called again */
 /* Where the OS process sees frames; 0 is no address. unmap true: no access reaches them any more. */
@@ -61,7 +70,8 @@ bool vmm_iommu_close(struct vidmm_open *);
 bool vmm_iommu_may_start(const struct vidmm_device *); /* what it requires is where its pointers show */
 void vmm_iommu_resident(struct vidmm_open *, bool resident);
 enum vidmm_model vmm_model_of_adapter(const struct vidmm_adapter *);
-vidmm_status vmm_model_check(const struct vidmm_device *, uint32_t node, bool iommu); /* for a new context */
+/* For a new context there. */
+vidmm_status vmm_model_check(const struct vidmm_device *, const struct vidmm_node_desc *, bool iommu);
 void vmm_model_take(struct vidmm_device *, bool iommu);
 
 /* reset.c */

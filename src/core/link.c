@@ -45,7 +45,9 @@ const char *vmm_link_check(const struct vidmm_adapter *ad)
     const struct vidmm_adapter_info *first = &ad->lead->info, *in = &ad->info;
     for (uint32_t i = 0; i < in->node_count; i++)
         if (in->node[i].physical) return "a gpu of a link has a physical node";
-    if (in->flags & VIDMM_ADAPTER_IOMMU) return "a gpu of a link has the IoMmu model";
+    /* Devices are logical: GPU 0's driver makes them for all (LDA-13). */
+    if ((in->flags & VIDMM_ADAPTER_IOMMU) && ad->lead->ops->create_device == NULL)
+        return "IoMmuSupported in a link needs create_device of its first gpu";
     if (in->va_bits != first->va_bits)
         return "gpus of a link differ in VirtualAddressBitCount"; /* LDA-07 */
     if (in->node_count != first->node_count)

@@ -192,7 +192,8 @@ vidmm_status vmm_privileged_make(struct vidmm_process *p)
     vidmm_status st = VIDMM_OK;
     if (BROKEN(p->ad, TIL_04)) return VIDMM_OK;
     LINK_FOREACH(g, p->ad) {
-        if (st == VIDMM_OK && !g->lost) st = make_on(p, g); /* else nothing will ever run in it */
+        bool runs = !g->lost && p->on[g->gpu]->tables.root != NULL; /* else nothing will ever run in it */
+        if (st == VIDMM_OK && runs) st = make_on(p, g);
     }
     if (st != VIDMM_OK) vmm_privileged_free(p);
     return st;

@@ -144,7 +144,8 @@ static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t 
                  uint64_t *va)
 {
     struct span_want want = { bytes + skew, align, w.start, w.end, SPAN_UP };
-    if (sp->ad->info.level_count == 2) { /* below what the root covers, if there is room */
+    bool rooted = sp->ad->info.level_count == 2 && sp->tables.root != NULL;
+    if (rooted) { /* below what the root covers, if there is room */
         want.max = min_u64(w.end, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
         if (want.max > want.min && span_fit(sp->claims, &want, va)) {
             *va += skew;
@@ -161,7 +162,7 @@ static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t 
 static bool has_addresses(const struct vidmm_process *p, const struct vidmm_queue *q)
 {
     bool model = q == NULL || q->dev->model != VIDMM_MODEL_IOMMU || BROKEN(p->ad, IOM_01);
-    return p->space.tables.root != NULL && model;
+    return (q != NULL ? p->on[q->ad->gpu]->tables.root != NULL : vmm_has_tables(p)) && model;
 }
 
 static vidmm_status decode_base(struct vmm_space *sp, uint64_t base, uint64_t bytes, bool unbacked,

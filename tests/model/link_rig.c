@@ -49,7 +49,7 @@ void link_open_on(struct link *l, struct vidmm_process *process, struct link *m,
     client_resident(c, c->buffer);
     void *cpu;
     assert_int_equal(vidmm_open_lock(c->buffer, &cpu), VIDMM_OK);
-    c->buffer_cpu = cpu;
+    c->buffer_cpu = client_host(c, c->buffer); /* before there is a model, cpu is an address of the process */
     for (uint32_t i = from; i < from + gpus; i++) {
         struct vidmm_context_desc d = {.node = REF_NODE_COMPUTE, .engine_affinity = 1u << i};
         struct vidmm_map map = {.base = c->buffer_va, .min = 0x1c000000, .open = c->buffer,

@@ -479,6 +479,145 @@ static void tiles_of_instances_and_copies(void **state)
     fx_close(l.fx);
 }
 
+/* ---- models of addressing -------------------------------------------------------------------------- */
+
+enum { MMU = 1, SHARED = 2 }; /* what a gpu has: one of them or both */
+
+/* A client of the process that uses its own addresses on every gpu that can do that. */
+static void open_shared(struct link *l, struct vidmm_process *p, const uint32_t *models, struct link *m)
+{
+    struct client *c = &m->c;
+    struct ref_context_private in = {.magic = REF_CONTEXT_MAGIC, .iommu = 1};
+    struct vidmm_context_desc d = {.node = REF_NODE_COMPUTE, .private_data = &in, .private_size = sizeof(in)};
+    m->fx = l->fx;
+    m->gpus = l->gpus;
+    *c = (struct client){.fx = l->fx, .process = p, .os = l->fx->os_process[0]};
+    assert_int_equal(vidmm_device_create(p, &c->device), VIDMM_OK);
+    for (uint32_t g = 0; g < l->gpus; g++) {
+        d.engine_affinity = 1u << g;
+        assert_int_equal(vidmm_queue_create_on(c->device, g, 0, &m->queue[g]), VIDMM_OK);
+        if (models[g] & SHARED)
+            assert_int_equal(vidmm_context_create(c->device, &d, &m->context[g]), VIDMM_OK);
+    }
+    c->queue = m->queue[0];
+    assert_int_equal(vidmm_device_model(c->device), VIDMM_MODEL_IOMMU);
+    assert_int_equal(vidmm_fence_create(c->device, 0, 0, &c->fence), VIDMM_OK);
+    c->buffer = client_alloc(c, &(struct fx_alloc){.bytes = FX_COMMAND_BYTES, .gpu = l->gpus - 1});
+    client_resident(c, c->buffer);
+    void *pointer;
+    assert_int_equal(vidmm_open_lock(c->buffer, &pointer), VIDMM_OK);
+    c->buffer_va = (uint64_t)(uintptr_t)pointer;
+    c->buffer_cpu = client_host(c, c->buffer);
+}
+
+/* What one gpu of the client writes, each of them reads. */
+static void write_and_read(struct link *m, const uint32_t *models, uint32_t model, uint64_t va, uint32_t seed)
+{
+    for (uint32_t g = 0; g < m->gpus; g++) {
+        if (!(models[g] & model)) continue;
+        link_fill(m, g, va, seed + g, SIZE);
+        for (uint32_t i = 0; i < m->gpus; i++)
+            if (models[i] & model) assert_int_equal(link_sum(m, i, va, SIZE), sum_of_pattern(seed + g, SIZE));
+    }
+}
+
+/* No context of the other model, and no tables where there are none. */
+static void expect_refusals(struct link *l, const uint32_t *models, struct link *mmu, struct link *shared)
+{
+    struct ref_context_private in = {.magic = REF_CONTEXT_MAGIC, .iommu = 1};
+    struct vidmm_context *c;
+    uint64_t va, value, hash = vidmm_state_hash(l->fx->ad);
+    for (uint32_t g = 0; g < l->gpus; g++) {
+        struct vidmm_context_desc d = {.node = REF_NODE_COMPUTE, .engine_affinity = 1u << g};
+        if (shared != NULL && models[g] != SHARED)
+            assert_int_equal(vidmm_context_create(shared->c.device, &d, &c), VIDMM_INVALID);
+        d.private_data = &in;
+        d.private_size = sizeof(in);
+        if (mmu != NULL && models[g] != MMU)
+            assert_int_equal(vidmm_context_create(mmu->c.device, &d, &c), VIDMM_INVALID);
+        struct vidmm_map m = {.base = X + GIB(1), .bytes = PAGE, .protection = VIDMM_PROT_WRITE};
+        if (shared != NULL) {
+            m.open = shared->c.buffer;
+            assert_int_equal(vidmm_va_map(shared->queue[g], &m, &va, &value), VIDMM_NOT_SUPPORTED);
+        }
+    }
+    assert_true(vidmm_state_hash(l->fx->ad) == hash);
+}
+
+/* One allocation, by pointer and by address, on each gpu that has the model. */
+static void pass_between_models(struct link *mmu, struct link *shared, const uint32_t *models)
+{
+    struct vidmm_open *op = client_alloc(&shared->c, &(struct fx_alloc){.bytes = SIZE, .gpu = 1}), *mine;
+    void *pointer;
+    client_resident(&shared->c, op);
+    assert_int_equal(vidmm_open_lock(op, &pointer), VIDMM_OK);
+    uint64_t va = (uint64_t)(uintptr_t)pointer;
+    assert_int_equal(vidmm_alloc_open(mmu->c.device, op, 0, &mine), VIDMM_OK);
+    client_resident(&mmu->c, mine);
+    for (uint32_t g = 0; g < 2; g++)
+        if (models[g] & MMU) assert_int_equal(link_map(mmu, g, mine, X + SIZE), X + SIZE);
+    for (uint32_t from = 0; from < 2; from++) {
+        for (uint32_t to = 0; to < 2; to++) {
+            if (!(models[from] & SHARED) || !(models[to] & MMU)) continue;
+            uint32_t pattern = 0x900 + 16 * from + to;
+            link_fill(shared, from, va, pattern, SIZE);
+            assert_int_equal(link_sum(mmu, to, X + SIZE, SIZE), sum_of_pattern(pattern, SIZE));
+            link_fill(mmu, to, X + SIZE, ~pattern, SIZE);
+            assert_int_equal(link_sum(shared, from, va, SIZE), sum_of_pattern(~pattern, SIZE));
+        }
+    }
+}
+
+static void models_on(const uint32_t *models)
+{
+    struct link l = {.fx = &l.own, .gpus = 2}, mmu, shared;
+    struct fx_options o;
+    uint32_t devices = 0, any = models[0] | models[1];
+    link_options(&o, 2);
+    o.machine_iommu = true;
+    for (uint32_t g = 0; g < 2; g++) {
+        struct ref_options *r = g == 0 ? &o.ref : &o.peer[g - 1];
+        r->iommu = (models[g] & SHARED) != 0;
+        r->no_gpummu = (models[g] & MMU) == 0;
+    }
+    (void)fx_open(l.fx, &o);
+    struct vidmm_process *p = fx_process(l.fx);
+    if (any & MMU) {
+        uint32_t from = models[0] & MMU ? 0 : 1, count = (models[0] & MMU) + (models[1] & MMU);
+        link_open_on(&l, p, &mmu, from, count);
+        devices++;
+        assert_int_equal(vidmm_device_model(mmu.c.device), VIDMM_MODEL_GPUMMU);
+        struct vidmm_open *op = link_memory_on(&mmu, from, from, SIZE);
+        for (uint32_t g = from; g < from + count; g++) assert_int_equal(link_map(&mmu, g, op, X), X);
+        write_and_read(&mmu, models, MMU, X, 0x100);
+    }
+    if (any & SHARED) {
+        uint64_t va = 0;
+        open_shared(&l, p, models, &shared);
+        devices++;
+        assert_int_equal(osmm_commit(shared.c.os, SIZE / PAGE, true, &va), VIDMM_OK); /* malloc's */
+        write_and_read(&shared, models, SHARED, va, 0x200);
+        uint32_t word = 0;
+        assert_true(osmm_cpu_read(shared.c.os, va + SIZE / 2, &word, sizeof(word)));
+        assert_int_equal(word, 0x200 + (models[1] & SHARED ? 1 : 0));
+    }
+    assert_int_equal(link_tap(&l, 0)->count[TAP_CREATE_DEVICE], devices); /* LDA-13 */
+    assert_int_equal(link_tap(&l, 1)->count[TAP_CREATE_DEVICE], 0);
+    if (devices == 2) pass_between_models(&mmu, &shared, models);
+    fx_verify(l.fx);
+    expect_refusals(&l, models, any & MMU ? &mmu : NULL, any & SHARED ? &shared : NULL);
+    fx_verify(l.fx);
+    fx_close(l.fx);
+}
+
+static void each_gpu_has_models_of_its_own(void **state)
+{
+    (void)state;
+    for (uint32_t first = MMU; first <= (MMU | SHARED); first++)
+        for (uint32_t second = MMU; second <= (MMU | SHARED); second++)
+            models_on((uint32_t[]){first, second});
+}
+
 int main(int argc, char **argv)
 {
     const struct vt_case cases[] = {
@@ -489,6 +628,7 @@ int main(int argc, char **argv)
         VT_TEST(a_reset_takes_all_copies, "INV-04", NULL),
         VT_TEST(what_cannot_be_mirrored_is_refused, "", NULL),
         VT_TEST(the_context_selects_whose_tiles_change, "TIL-26 INV-14", NULL),
+        VT_TEST(each_gpu_has_models_of_its_own, "LDA-08 LDA-13", NULL),
         VT_TEST(tiles_of_instances_and_copies, "LDA-06 TIL-26", NULL),
     };
     return vt_main(argc, argv, "model_link_models", cases, VT_COUNT(cases));
