@@ -260,7 +260,7 @@ struct vidmm_alloc_desc {
 };
 /* In a link the driver decides on which gpu it is, or that each has an instance of its own. Those are
  * resident and locked together, and addressed one behind the other: instance i is at offset i * size (Q29).
- * They can be neither shared nor offered (VIDMM_NOT_SUPPORTED).
+ * They cannot be offered (VIDMM_NOT_SUPPORTED).
  * Or it is mirrored: a copy on each gpu, all at the same segment and offset, or none; a map on a gpu shows
  * that gpu's copy. They move together, and count for the budget each. What a gpu writes is in its own, so
  * user mode writes on all: what moves out is the copy of the first gpu that is left, and what comes back, or

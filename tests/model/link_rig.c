@@ -118,6 +118,20 @@ struct vidmm_open *link_memory(struct link *l, uint32_t gpu, uint64_t bytes)
     return link_memory_on(l, gpu, gpu, bytes);
 }
 
+struct vidmm_open *link_mirrored(struct link *l, uint64_t bytes)
+{
+    return client_alloc(&l->c, &(struct fx_alloc){.bytes = bytes, .set = SET_64K | SET_SYSTEM, .preferred = 1,
+                                                  .flags = VIDMM_ALLOCATION_LINK_MIRRORED});
+}
+
+uint32_t link_segment_of(const struct vidmm_open *op)
+{
+    struct vidmm_placement_info at;
+    vidmm_open_placement(op, &at);
+    assert_true(at.resident);
+    return at.segment;
+}
+
 void link_fill(struct link *l, uint32_t gpu, uint64_t va, uint32_t pattern, uint64_t bytes)
 {
     uint64_t words[REF_WORDS_MAX];

@@ -29,6 +29,9 @@ uint64_t link_map(struct link *, uint32_t gpu, struct vidmm_open *, uint64_t bas
 struct vidmm_open *link_memory(struct link *, uint32_t gpu, uint64_t bytes); /* of that gpu, resident */
 /* The same; `of` has it, and the queue of `gpu` makes it resident. */
 struct vidmm_open *link_memory_on(struct link *, uint32_t gpu, uint32_t of, uint64_t bytes);
+/* With a copy on each gpu; may be at home. */
+struct vidmm_open *link_mirrored(struct link *, uint64_t bytes);
+uint32_t link_segment_of(const struct vidmm_open *); /* of what is resident; else the case fails */
 void link_fill(struct link *, uint32_t gpu, uint64_t va, uint32_t pattern, uint64_t bytes);
 uint64_t link_sum(struct link *, uint32_t gpu, uint64_t va, uint64_t bytes);
 uint32_t link_read(struct link *, uint32_t gpu, uint64_t va);
