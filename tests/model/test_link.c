@@ -226,6 +226,25 @@ static void a_map_chooses_the_instance(void **state)
     fx_close(l.fx);
 }
 
+/* By another process, which sees each from the other gpu. */
+static void instances_are_shared(struct link *l, const struct vidmm_open *op)
+{
+    struct vidmm_open *shared;
+    uint64_t va;
+    struct link other = {.fx = l->fx, .gpus = 2};
+    link_client(&other, &other.c, NULL);
+    assert_int_equal(vidmm_alloc_open(other.c.device, op, 0, &shared), VIDMM_OK);
+    client_resident(&other.c, shared);
+    for (uint32_t g = 0; g < 2; g++) {
+        struct vidmm_map m = {.base = X, .open = shared, .offset = (1 - g) * EACH, .bytes = EACH};
+        assert_int_equal(link_try_map(&other, g, &m, &va), VIDMM_OK);
+        assert_int_equal(link_read(&other, g, X), 0xa0 + 1 - g);
+    }
+    vidmm_open_close(shared, 0);
+    fx_settle(l->fx);
+    fx_verify(l->fx);
+}
+
 /* Resident, locked, evicted and destroyed together; one CPU range shows them all. */
 static void instances_live_together(void **state)
 {
@@ -268,18 +287,7 @@ static void instances_live_together(void **state)
     assert_int_equal(vidmm_device_create(l.c.process, &d), VIDMM_OK);
     assert_int_equal(vidmm_alloc_open(d, op, 0, &shared), VIDMM_OK); /* all of them */
     assert_int_equal(vidmm_open_bytes(shared), 2 * EACH);
-    struct link other = {.fx = l.fx, .gpus = 2};
-    link_client(&other, &other.c, NULL); /* of another process */
-    assert_int_equal(vidmm_alloc_open(other.c.device, op, 0, &shared), VIDMM_OK);
-    client_resident(&other.c, shared);
-    for (uint32_t g = 0; g < 2; g++) {
-        struct vidmm_map m = {.base = X, .open = shared, .offset = (1 - g) * EACH, .bytes = EACH};
-        assert_int_equal(link_try_map(&other, g, &m, &va), VIDMM_OK);
-        assert_int_equal(link_read(&other, g, X), 0xa0 + 1 - g);
-    }
-    vidmm_open_close(shared, 0);
-    fx_settle(l.fx);
-    fx_verify(l.fx);
+    instances_are_shared(&l, op);
     vidmm_status offered = vidmm_offer(l.c.device, &op, 1, VIDMM_OFFER_LOW, 0);
     assert_int_equal(offered, VIDMM_NOT_SUPPORTED);
     fx_verify(l.fx);
