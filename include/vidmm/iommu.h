@@ -9,7 +9,7 @@
 #include <vidmm/status.h>
 #include <vidmm/types.h>
 
-#define VIDMM_IOMMU_SOURCES 8u  /* requesters that one unit tells apart: the engines of a GPU */
+#define VIDMM_IOMMU_SOURCES 32u /* requesters that one unit tells apart: eight engines of each gpu */
 
 enum vidmm_iommu_answer {
     VIDMM_IOMMU_DONE,      /* translated; of a page request: it may be there now, look again */

@@ -260,7 +260,7 @@ struct vidmm_alloc_desc {
 };
 /* In a link the driver decides on which gpu it is, or that each has an instance of its own. Those are
  * resident and locked together, and addressed one behind the other: instance i is at offset i * size (Q29).
- * They can be neither shared nor offered (VIDMM_NOT_SUPPORTED).
+ * They cannot be offered (VIDMM_NOT_SUPPORTED).
  * Or it is mirrored: a copy on each gpu, all at the same segment and offset, or none; a map on a gpu shows
  * that gpu's copy. They move together, and count for the budget each. What a gpu writes is in its own, so
  * user mode writes on all: what moves out is the copy of the first gpu that is left, and what comes back, or
@@ -435,7 +435,8 @@ struct vidmm_tile_op { /* addresses, offsets and sizes: multiples of 4096 */
     uint64_t driver_protection; /* MAP_PROTECT; MAP takes what was given to the reservation */
 };
 enum vidmm_update_call_flags { VIDMM_UPDATE_DO_NOT_WAIT = 1u << 0 };
-/* Queued in the context's companion, behind its earlier updates: when the fence has reached `value`, the
+/* Changes the tables of the context's gpu. The offset selects an instance, as in a map.
+ * Queued in the context's companion, behind its earlier updates: when the fence has reached `value`, the
  * operations are applied in array order, and when the GPU can see no old entry any more, the fence gets
  * value + 1. All ranges and copy destinations lie in one reservation, all copy sources in one. With
  * DO_NOT_WAIT the value is not waited for, and there may be no fence. A free of pages, and the destruction

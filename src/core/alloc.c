@@ -221,8 +221,8 @@ static vidmm_status make_one(struct vidmm_device *d, const struct vidmm_alloc_de
     vidmm_status st = ad->ops->create_allocation(ad->kmd, ka);
     if (st != VIDMM_OK) return st;
     bool other = (ka->flags & VIDMM_ALLOCATION_LINK_INSTANCED) != 0 && ka->gpu != ka->instance;
-    st = vmm_iommu_narrow(d, ka);
-    if (st == VIDMM_OK && (ka->gpu >= ad->gpu_count || other)) st = VIDMM_FAILED; /* a broken driver */
+    if (ka->gpu >= ad->gpu_count || other) st = VIDMM_FAILED; /* a broken driver */
+    if (st == VIDMM_OK) st = vmm_iommu_narrow(d, ka);
     if (st == VIDMM_OK && (ka->flags & VIDMM_ALLOCATION_LINK_MIRRORED)) ka->gpu = vmm_mirror_home(ad)->gpu;
     if (st == VIDMM_OK && ad->link[ka->gpu]->lost) st = VIDMM_DEVICE_LOST;
     if (st == VIDMM_OK) st = make_alloc(ad->link[ka->gpu], in, ka, first, &al);

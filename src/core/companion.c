@@ -19,7 +19,8 @@ static struct vidmm_adapter *adapter_of(const struct vidmm_context *c) { return 
 vidmm_status vmm_companion_make(struct vidmm_context *c)
 {
     struct vidmm_adapter *ad = adapter_of(c);
-    struct vmm_space *sp = BROKEN(ad, TIL_03) ? &c->dev->proc->space : &c->dev->proc->privileged;
+    struct vidmm_process *p = c->dev->proc;
+    struct vmm_space *sp = BROKEN(ad, TIL_03) ? p->on[ad->gpu] : vmm_privileged_of(p, ad->gpu);
     struct vidmm_kmd_context kc = { .process = sp->kmd_process, .node = c->companion_node,
                                     .flags = VIDMM_CONTEXT_SYSTEM | VIDMM_CONTEXT_VIRTUAL,
                                     .paging_companion_node = c->companion_node };
@@ -208,7 +209,7 @@ static bool companion_step(struct vmm_companion *k)
 {
     struct vidmm_context *c = k->ctx;
     struct vidmm_adapter *ad = adapter_of(c);
-    struct vmm_space *sp = &c->dev->proc->space;
+    struct vmm_space *sp = c->dev->proc->on[ad->gpu];
     bool progress = false, packets = vmm_tile_packets(ad);
     while (k->count > 0) {
         struct vmm_update *u = list_entry(list_first(&k->updates), struct vmm_update, link);
@@ -245,6 +246,6 @@ void vmm_companion_push(struct vidmm_context *c, struct vmm_update *u)
     u->seq = ++ad->lead->next_seq;
     list_push_back(&k->updates, &u->link);
     if (k->count++ == 0) list_push_back(&ad->companions, &k->on_adapter);
-    (void)roots_ready(&c->dev->proc->space, u);
+    (void)roots_ready(c->dev->proc->on[ad->gpu], u);
     (void)companion_step(k);
 }

@@ -17,6 +17,15 @@ enum vmm_emit { EMIT_DONE, EMIT_WAIT }; /* of batch.c */
     for (struct vmm_space *const *sp##_at = (p)->on, *sp; \
          sp##_at < (p)->on + (p)->ad->gpu_count && (sp = *sp##_at, true); sp##_at++)
 
+/* The gpus of the IoMmu model alone have no tables of the process. */
+static inline bool vmm_has_tables(const struct vidmm_process *p)
+{
+    SPACE_FOREACH(sp, p) {
+        if (sp->tables.root != NULL) return true;
+    }
+    return false;
+}
+
 /* All instances of what the client calls an open. */
 #define INSTANCE_FOREACH(i, op) for (struct vidmm_open *i = (op); i != NULL; i = i->next)
 
@@ -46,7 +55,7 @@ void vmm_device_release_waiters(struct vidmm_device *); /* its fences go to the 
 
 /* iommu.c */
 const char *vmm_iommu_check(const struct vidmm_adapter *); /* what is wrong with the description; NULL */
-bool vmm_iommu_supported(const struct vidmm_adapter *);
+bool vmm_iommu_supported(const struct vidmm_adapter *); /* by any gpu of the link */
 vidmm_status vmm_iommu_bind(struct vidmm_process *, void *os_process);
 bool vmm_iommu_unbind(struct vidmm_process *);  /* false: to be called again */
 /* Where the OS process sees frames; 0 is no address. unmap true: no access reaches them any more. */
@@ -61,7 +70,8 @@ bool vmm_iommu_close(struct vidmm_open *);
 bool vmm_iommu_may_start(const struct vidmm_device *); /* what it requires is where its pointers show */
 void vmm_iommu_resident(struct vidmm_open *, bool resident);
 enum vidmm_model vmm_model_of_adapter(const struct vidmm_adapter *);
-vidmm_status vmm_model_check(const struct vidmm_device *, uint32_t node, bool iommu); /* for a new context */
+/* For a new context there. */
+vidmm_status vmm_model_check(const struct vidmm_device *, const struct vidmm_node_desc *, bool iommu);
 void vmm_model_take(struct vidmm_device *, bool iommu);
 
 /* reset.c */
@@ -107,6 +117,8 @@ void vmm_claims_release(struct vmm_space *, struct range); /* MAP pages nobody e
 bool vmm_claims_reserve(struct vmm_space *); /* room for what later cuts need; false: no memory */
 
 struct range vmm_map_piece(const struct vmm_request *, uint64_t at); /* not taken by a free; or empty */
+/* Q29: the offset selects the instance, and becomes one in it; beyond it is beyond the end. */
+void vmm_choose_instance(const struct vidmm_adapter *, struct vidmm_open **, uint64_t *offset);
 /* Unique driver protection: another address shows the pages with another value, or is going to. */
 bool vmm_map_conflicts(const struct vmm_space *, const struct vidmm_map *, struct range at);
 vidmm_status vmm_map_take_tables(struct vmm_space *, struct vmm_request *);
@@ -117,10 +129,19 @@ void vmm_map_unpend(struct vmm_request *);
 struct vmm_binding *vmm_map_take_spare(struct vmm_request *);
 
 /* privileged.c: the second address space of processes that use tile resources */
-vidmm_status vmm_privileged_make(struct vidmm_process *); /* needs: there is none yet */
+vidmm_status vmm_privileged_make(struct vidmm_process *); /* on each gpu; needs: there is none yet */
 void vmm_privileged_free(struct vidmm_process *);         /* also when there is none */
-vidmm_status vmm_privileged_open(struct vidmm_process *);  /* its root table; needs: there is none yet */
-void vmm_privileged_close(struct vidmm_process *);         /* takes that back; nothing is mapped */
+/* The root table of the space on a gpu; needs: there is none yet. Close takes it back; nothing is mapped. */
+vidmm_status vmm_privileged_open(struct vidmm_process *, uint32_t gpu);
+void vmm_privileged_close(struct vidmm_process *, uint32_t gpu);
+static inline struct vmm_space *vmm_privileged_of(struct vidmm_process *p, uint32_t gpu)
+{
+    return &p->privileged[gpu].space;
+}
+static inline bool vmm_is_privileged(const struct vmm_space *sp)
+{
+    return sp->proc != NULL && sp == &sp->proc->privileged[sp->ad->gpu].space;
+}
 /* GPU_VIRTUAL: leaf tables of the process show themselves there (TIL-11). */
 const char *vmm_privileged_check(const struct vidmm_adapter_info *); /* is there room for that? NULL */
 bool vmm_privileged_show(struct vmm_space *of, uint64_t va);  /* room for the leaf at va; false: no memory */
@@ -129,8 +150,8 @@ uint64_t vmm_privileged_table_va(const struct vmm_space *of, uint64_t va); /* wh
 /* As vmm_bind_derive, for where tables are shown. false: nothing is shown at va. */
 bool vmm_privileged_derive(struct vmm_space *, uint64_t va, uint64_t *end, struct vidmm_pte_run *);
 bool vmm_privileged_shows(const struct vmm_space *, uint64_t va); /* are tables shown around va? */
-vidmm_status vmm_pool_map(struct vidmm_open *);  /* shown there from now on, wherever it moves */
-void vmm_pool_unmap(struct vidmm_open *);
+vidmm_status vmm_pool_map(struct vidmm_open *, uint32_t gpu); /* shown from now on, wherever it moves */
+void vmm_pool_unmap(struct vidmm_open *, uint32_t gpu);
 
 /* companion.c: tile updates from acceptance to signal */
 vidmm_status vmm_companion_make(struct vidmm_context *);  /* VIDMM_OK when it is there already */

@@ -50,7 +50,7 @@ static struct span *claim_page(const struct vidmm_process *p)
 {
     uint64_t top = 1ull << p->ad->info.va_bits;
     SPACE_FOREACH(sp, p) {
-        if (sp->ad->info.level_count == 2 && !sp->ad->lost)
+        if (sp->ad->info.level_count == 2 && !sp->ad->lost && sp->tables.root != NULL)
             top = min_u64(top, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
     }
     struct span_want want = { VIDMM_PAGE_SIZE, VIDMM_PAGE_SIZE, top / 2, top, SPAN_DOWN };
@@ -63,7 +63,7 @@ static vidmm_status take_bindings(struct vidmm_process *p, struct vmm_fence_page
     struct range r = { page->claim->start, page->claim->end };
     SPACE_FOREACH(sp, p) {
         struct vmm_binding **b = &page->binding[sp->ad->gpu];
-        if (sp->ad->lost) continue;
+        if (sp->ad->lost || sp->tables.root == NULL) continue;
         *b = vmm_new(sp->ad, sizeof **b);
         if (*b == NULL) return VIDMM_NO_MEMORY;
         vidmm_status st = vmm_tables_acquire(sp, r);
@@ -102,7 +102,7 @@ static vidmm_status page_fill(struct vidmm_process *p, bool read_only, struct vm
     page->cpu = ad->platform->sys_address(ad->platform->ctx, page->frame);
     if (p->pasid != 0 && vmm_iommu_map(p, page->frame, 1, !read_only, &page->shared) != VIDMM_OK)
         return VIDMM_NO_MEMORY;
-    if (p->space.tables.root == NULL) return VIDMM_OK; /* reached by the process' own address only */
+    if (!vmm_has_tables(p)) return VIDMM_OK; /* reached by the process' own address only */
     if (!vmm_claims_reserve(&p->space)) return VIDMM_NO_MEMORY;
     page->claim = claim_page(p);
     if (page->claim == NULL) return VIDMM_NO_VIDEO_MEMORY;

@@ -30,9 +30,17 @@ const char *vmm_iommu_check(const struct vidmm_adapter *ad)
 
 /* ---- processes ---- */
 
+/* Models that any gpu of the link has: each has its own, or both (LDA-08). */
+static uint32_t models_of(const struct vidmm_adapter *ad)
+{
+    uint32_t flags = 0;
+    LINK_FOREACH(g, ad) flags |= g->info.flags & (VIDMM_ADAPTER_GPUMMU | VIDMM_ADAPTER_IOMMU);
+    return flags;
+}
+
 bool vmm_iommu_supported(const struct vidmm_adapter *ad)
 {
-    return (ad->info.flags & VIDMM_ADAPTER_IOMMU) != 0 || (BROKEN(ad, ADP_04) && ad->platform->iommu != NULL);
+    return (models_of(ad) & VIDMM_ADAPTER_IOMMU) != 0 || (BROKEN(ad, ADP_04) && ad->platform->iommu != NULL);
 }
 
 vidmm_status vmm_iommu_bind(struct vidmm_process *p, void *os_process)
@@ -75,11 +83,12 @@ static bool shares(const struct vidmm_device *d)
 
 vidmm_status vmm_iommu_narrow(const struct vidmm_device *d, struct vidmm_kmd_allocation *ka)
 {
+    const struct vidmm_adapter *ad = d->proc->ad->link[ka->gpu];
     uint32_t aperture = 0;
     if (d->model == VIDMM_MODEL_IOMMU && BROKEN(d->proc->ad, ALC_06)) return VIDMM_NOT_SUPPORTED;
     if (d->model != VIDMM_MODEL_IOMMU || BROKEN(d->proc->ad, IOM_06)) return VIDMM_OK;
-    for (uint32_t id = 1; id <= d->proc->ad->segment_count; id++)
-        if (d->proc->ad->segment[id].flags & VIDMM_SEGMENT_APERTURE) aperture = 1u << (id - 1);
+    for (uint32_t id = 1; id <= ad->segment_count; id++)
+        if (ad->segment[id].flags & VIDMM_SEGMENT_APERTURE) aperture = 1u << (id - 1);
     if ((ka->supported & aperture) == 0) return VIDMM_INVALID; /* nowhere but in a memory segment */
     ka->supported = aperture;
     ka->preferred = 0;
@@ -103,7 +112,7 @@ bool vmm_iommu_close(struct vidmm_open *op)
     if (!vmm_iommu_unmap(op->dev->proc, op->shared)) return false;
     if (op->keeps_home) {
         op->al->locks--;
-        op->al->ad->room = true; /* others may have it in video memory again */
+        vmm_room_made(op->al->ad); /* others may have it in video memory again */
     }
     op->keeps_home = false;
     op->shared = 0;
@@ -114,7 +123,9 @@ bool vmm_iommu_close(struct vidmm_open *op)
  * shows nothing else. */
 bool vmm_iommu_may_start(const struct vidmm_device *d)
 {
-    if (d->model != VIDMM_MODEL_IOMMU || d->proc->ad->lock_waiters == 0) return true;
+    uint32_t waiters = 0;
+    LINK_FOREACH(g, d->proc->ad) waiters += g->lock_waiters;
+    if (d->model != VIDMM_MODEL_IOMMU || waiters == 0) return true;
     LIST_FOREACH(it, &d->required) {
         if (list_entry(it, struct vidmm_open, on_required)->al->segment != VMM_SYSTEM) return false;
     }
@@ -133,7 +144,7 @@ void vmm_iommu_resident(struct vidmm_open *op, bool resident)
 
 enum vidmm_model vmm_model_of_adapter(const struct vidmm_adapter *ad)
 {
-    switch (ad->info.flags & (VIDMM_ADAPTER_GPUMMU | VIDMM_ADAPTER_IOMMU)) {
+    switch (models_of(ad)) {
     case VIDMM_ADAPTER_GPUMMU: return VIDMM_MODEL_GPUMMU;
     case VIDMM_ADAPTER_IOMMU: return VIDMM_MODEL_IOMMU;
     default: return VIDMM_MODEL_NONE;
@@ -149,9 +160,8 @@ static bool all_at_home(const struct vidmm_device *d)
     return true;
 }
 
-vidmm_status vmm_model_check(const struct vidmm_device *d, uint32_t node, bool iommu)
+vidmm_status vmm_model_check(const struct vidmm_device *d, const struct vidmm_node_desc *n, bool iommu)
 {
-    const struct vidmm_node_desc *n = &d->proc->ad->info.node[node];
     enum vidmm_model model = iommu ? VIDMM_MODEL_IOMMU : VIDMM_MODEL_GPUMMU;
     if (iommu ? !n->iommu : !n->gpummu) return VIDMM_NOT_SUPPORTED; /* ADP-12 */
     if (d->model != VIDMM_MODEL_NONE) return d->model == model ? VIDMM_OK : VIDMM_INVALID; /* Q46 */
@@ -168,8 +178,8 @@ void vmm_model_take(struct vidmm_device *d, bool iommu)
         struct vidmm_open *op = list_entry(it, struct vidmm_open, on_device);
         if (op->keeps_home) op->al->locks--;
         op->keeps_home = false;
+        vmm_room_made(op->al->ad);
     }
-    d->proc->ad->room = true;
 }
 
 enum vidmm_model vidmm_device_model(const struct vidmm_device *d) { return (enum vidmm_model)d->model; }

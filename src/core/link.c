@@ -16,7 +16,8 @@ void vmm_waits_add(struct vmm_waits *w, const struct vmm_space *sp)
 void vmm_waits_process(struct vmm_waits *w, const struct vidmm_process *p)
 {
     SPACE_FOREACH(sp, p) vmm_waits_add(w, sp);
-    if (p->privileged.ad != NULL) vmm_waits_add(w, &p->privileged);
+    for (uint32_t i = 0; i < p->ad->gpu_count; i++)
+        if (p->privileged[i].space.ad != NULL) vmm_waits_add(w, &p->privileged[i].space);
 }
 
 bool vmm_waits_passed(const struct vidmm_adapter *ad, const struct vmm_waits *w)
@@ -44,7 +45,9 @@ const char *vmm_link_check(const struct vidmm_adapter *ad)
     const struct vidmm_adapter_info *first = &ad->lead->info, *in = &ad->info;
     for (uint32_t i = 0; i < in->node_count; i++)
         if (in->node[i].physical) return "a gpu of a link has a physical node";
-    if (in->flags & VIDMM_ADAPTER_IOMMU) return "a gpu of a link has the IoMmu model";
+    /* Devices are logical: GPU 0's driver makes them for all (LDA-13). */
+    if ((in->flags & VIDMM_ADAPTER_IOMMU) && ad->lead->ops->create_device == NULL)
+        return "IoMmuSupported in a link needs create_device of its first gpu";
     if (in->va_bits != first->va_bits)
         return "gpus of a link differ in VirtualAddressBitCount"; /* LDA-07 */
     if (in->node_count != first->node_count)

@@ -192,6 +192,12 @@ struct vmm_companion {
 /* Where the kernel's commands for companion contexts of a process lie, in its privileged space. */
 struct vmm_kernel_buffer { uint64_t frame, va; struct vidmm_paging_buffer kmd; };
 
+/* The second space of a process, on one gpu. */
+struct vmm_privileged {
+    struct vmm_space space;           /* .ad NULL: none */
+    struct vmm_kernel_buffer kernel;  /* frame 0: none */
+};
+
 /* ---- fences ---- */
 
 struct vmm_fence_page {
@@ -466,7 +472,7 @@ struct vidmm_open {
     uint32_t pending;          /* queued map requests that name it */
     uint32_t holds;            /* parts of queued tile updates that name it */
     bool pinned;               /* held while it was required: stays listed as long as it is held (inv. 14) */
-    struct vmm_binding *pool;  /* tile pools: where the privileged space shows it */
+    struct vmm_binding *pool[VIDMM_GPUS_MAX]; /* tile pools: where the gpu's privileged space shows it */
     uint32_t refs;             /* entries of queued and running DMA buffers that name it (inv. 13) */
     uint32_t locks;
     uint8_t dying;             /* 0 no, 1 waiting for its users, 2 unbound and waiting for the flush */
@@ -524,8 +530,7 @@ struct vidmm_process {
     struct vidmm_adapter *ad;  /* the lead */
     struct vmm_space space;    /* GPU 0's */
     struct vmm_space *on[VIDMM_GPUS_MAX]; /* by gpu; [0] is `space` */
-    struct vmm_space privileged; /* .ad NULL: none yet; made by the first reservation (TIL-04) */
-    struct vmm_kernel_buffer kernel; /* frame 0: none */
+    struct vmm_privileged privileged[VIDMM_GPUS_MAX]; /* by gpu; made by the first reservation (TIL-04) */
     uint64_t id, budget;
     struct vmm_waits waits;
     uint32_t pasid;            /* of its OS process in the IOMMU; 0: not registered */

@@ -6,6 +6,7 @@
 void vmm_open_unmake(struct vidmm_open *op)
 {
     struct vidmm_adapter *ad = op->dev->proc->ad;
+    (void)vmm_iommu_close(op); /* of what was never linked: nobody knows the address yet */
     if (ad->ops->close_allocation != NULL) ad->ops->close_allocation(ad->kmd, op->kmd_open); /* ALC-17 */
     vmm_delete(ad, op, sizeof *op);
 }
@@ -55,13 +56,37 @@ static bool has_open(const struct vmm_alloc *al, const struct vidmm_device *d)
     return false;
 }
 
+static bool any_lost(const struct vidmm_open *op)
+{
+    while (op != NULL && !op->al->ad->lost) op = op->next;
+    return op != NULL;
+}
+
+/* All instances, or nothing. */
+static vidmm_status open_all(struct vidmm_device *d, const struct vidmm_open *from, uint32_t kmd_flags,
+                             struct vidmm_open **out)
+{
+    struct vidmm_open *first = NULL, **at = &first;
+    vidmm_status st = VIDMM_OK;
+    for (const struct vidmm_open *i = from; st == VIDMM_OK && i != NULL; i = i->next) {
+        st = vmm_open_make(d, i->al, kmd_flags, at);
+        if (st == VIDMM_OK) at = &(*at)->next;
+    }
+    while (st != VIDMM_OK && first != NULL) {
+        struct vidmm_open *next = first->next;
+        vmm_open_unmake(first);
+        first = next;
+    }
+    if (st == VIDMM_OK) *out = first;
+    return st;
+}
+
 vidmm_status vidmm_alloc_open(struct vidmm_device *d, const struct vidmm_open *from, uint32_t flags,
                               struct vidmm_open **out)
 {
     struct vidmm_adapter *ad = d->proc->ad;
     if (d->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    if (from->al->ad->lost) return VIDMM_DEVICE_LOST;
-    if (from->al->block != NULL) return VIDMM_NOT_SUPPORTED;
+    if (any_lost(from)) return VIDMM_DEVICE_LOST;
     if (from->dying || from->dev->proc->ad != ad || (flags & ~(uint32_t)VIDMM_OPEN_READ_ONLY))
         return VIDMM_INVALID;
     if (has_open(from->al, d)) return VIDMM_INVALID;
@@ -69,7 +94,10 @@ vidmm_status vidmm_alloc_open(struct vidmm_device *d, const struct vidmm_open *f
     if (BROKEN(ad, IOM_08) && d->model == VIDMM_MODEL_IOMMU) return VIDMM_INVALID;
     if (BROKEN(ad, ALC_05) && d->proc != from->dev->proc) return VIDMM_INVALID;
     uint32_t kmd_flags = flags & VIDMM_OPEN_READ_ONLY ? VIDMM_KMD_OPEN_READ_ONLY : 0;
-    vidmm_status st = vmm_open_make(d, from->al, kmd_flags, out);
-    if (st == VIDMM_OK) vmm_open_link(*out);
-    return st;
+    struct vidmm_open *first;
+    vidmm_status st = open_all(d, from, kmd_flags, &first);
+    if (st != VIDMM_OK) return st;
+    INSTANCE_FOREACH(op, first) vmm_open_link(op);
+    *out = first;
+    return VIDMM_OK;
 }

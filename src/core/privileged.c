@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* privileged.c — the second address space of a process that uses tile resources (TIL-04, TIL-12).
- * Owns: process->privileged, open->pool. Calls: space.c, table.c, bind.c, span, the driver.
+ * Owns: process->privileged, by gpu, and open->pool. Calls: space.c, table.c, bind.c, span, the driver.
  * User mode cannot name an address of it: nothing here takes one, and only companion contexts are made in it.
  * It begins without a table, since a reservation takes no memory (VA-25); the first update gives it a root.
  * Tile pools are mapped there for good; their bindings are bindings like any other, so a pool that moves
@@ -44,9 +44,8 @@ const char *vmm_privileged_check(const struct vidmm_adapter_info *in)
 /* The space whose leaf tables are shown in the privileged space of its process; NULL: none are. */
 static struct vmm_space *shower(const struct vmm_space *of)
 {
-    struct vidmm_process *p = of->proc;
-    bool open = p != NULL && p->privileged.tables.root != NULL && of->ad == p->privileged.ad;
-    return open && vmm_tile_packets(of->ad) ? &p->privileged : NULL;
+    struct vmm_space *sp = of->proc != NULL ? vmm_privileged_of(of->proc, of->ad->gpu) : NULL;
+    return sp != NULL && sp->tables.root != NULL && vmm_tile_packets(of->ad) ? sp : NULL;
 }
 
 bool vmm_privileged_shows(const struct vmm_space *sp, uint64_t va)
@@ -58,7 +57,7 @@ bool vmm_privileged_shows(const struct vmm_space *sp, uint64_t va)
 static uint64_t place_of(const struct vmm_space *of, uint64_t va)
 {
     const struct vidmm_adapter_info *in = &of->ad->info;
-    uint64_t start = of == &of->proc->privileged ? 2 * region(in) : region(in);
+    uint64_t start = vmm_is_privileged(of) ? 2 * region(in) : region(in);
     return start + (va >> of->ad->shift[1]) * stride(in);
 }
 
@@ -97,7 +96,7 @@ bool vmm_privileged_derive(struct vmm_space *sp, uint64_t va, uint64_t *end, str
     struct vidmm_adapter *ad = sp->ad;
     uint64_t s = region(&ad->info), each = stride(&ad->info);
     if (!vmm_privileged_shows(sp, va)) return false;
-    const struct vmm_space *of = va < 2 * s ? &sp->proc->space : sp;
+    const struct vmm_space *of = va < 2 * s ? sp->proc->on[ad->gpu] : sp;
     uint64_t n = (va - (of == sp ? 2 * s : s)) / each, in = va % each;
     const struct vmm_table *leaf = vmm_leaf_find(of, n << ad->shift[1]);
     bool shown = leaf != NULL && in < leaf->bytes;
@@ -114,18 +113,18 @@ bool vmm_privileged_derive(struct vmm_space *sp, uint64_t va, uint64_t *end, str
 
 /* ---- commands of companions ---- */
 
-static void kernel_free(struct vidmm_process *p)
+static void kernel_free(struct vmm_privileged *v)
 {
-    struct vmm_space *sp = &p->privileged;
+    struct vmm_space *sp = &v->space;
     struct vidmm_adapter *ad = sp->ad;
     uint64_t pages = ad->info.paging_buffer_bytes / VIDMM_PAGE_SIZE;
-    if (p->kernel.frame == 0) return;
-    struct tree_node *n = tree_floor(&sp->bindings, p->kernel.va);
-    struct span *c = span_find(sp->claims, p->kernel.va);
+    if (v->kernel.frame == 0) return;
+    struct tree_node *n = tree_floor(&sp->bindings, v->kernel.va);
+    struct span *c = span_find(sp->claims, v->kernel.va);
     vmm_bind_remove(tree_entry(n, struct vmm_binding, node));
     span_remove(sp->claims, c);
-    ad->platform->sys_free(ad->platform->ctx, p->kernel.frame, pages);
-    p->kernel.frame = 0;
+    ad->platform->sys_free(ad->platform->ctx, v->kernel.frame, pages);
+    v->kernel.frame = 0;
 }
 
 /* Below what a resizable root covers: it never has to grow. */
@@ -149,11 +148,11 @@ static vidmm_status place_range(struct vmm_space *sp, uint64_t bytes, uint64_t a
     return st;
 }
 
-static vidmm_status kernel_make(struct vidmm_process *p)
+static vidmm_status kernel_make(struct vmm_privileged *v)
 {
-    struct vmm_space *sp = &p->privileged;
-    struct vidmm_adapter *ad = p->ad;
-    struct vmm_kernel_buffer *k = &p->kernel;
+    struct vmm_space *sp = &v->space;
+    struct vidmm_adapter *ad = sp->ad;
+    struct vmm_kernel_buffer *k = &v->kernel;
     struct vmm_binding *b = vmm_new(ad, sizeof *b), *none[2] = { NULL, NULL };
     uint32_t bytes = ad->info.paging_buffer_bytes;
     struct span *c;
@@ -180,64 +179,79 @@ static vidmm_status kernel_make(struct vidmm_process *p)
 
 /* ---- the space ---- */
 
-vidmm_status vmm_privileged_make(struct vidmm_process *p)
+static vidmm_status make_on(struct vidmm_process *p, struct vidmm_adapter *ad)
 {
-    struct vidmm_adapter *ad = p->ad;
-    struct vmm_space *sp = &p->privileged;
-    CHECK(sp->ad == NULL);
-    if (ad->lost || BROKEN(ad, TIL_04)) return VIDMM_OK; /* nothing will ever run in it */
+    struct vmm_space *sp = vmm_privileged_of(p, ad->gpu);
     vidmm_status st = vmm_space_init(sp, ad, p);
     sp->unseen = !vmm_tile_packets(ad);
-    if (st == VIDMM_OK) st = ad->ops->create_process(ad->kmd, false, &sp->kmd_process);
+    return st == VIDMM_OK ? ad->ops->create_process(ad->kmd, false, &sp->kmd_process) : st;
+}
+
+vidmm_status vmm_privileged_make(struct vidmm_process *p)
+{
+    vidmm_status st = VIDMM_OK;
+    if (BROKEN(p->ad, TIL_04)) return VIDMM_OK;
+    LINK_FOREACH(g, p->ad) {
+        bool runs = !g->lost && p->on[g->gpu]->tables.root != NULL; /* else nothing will ever run in it */
+        if (st == VIDMM_OK && runs) st = make_on(p, g);
+    }
     if (st != VIDMM_OK) vmm_privileged_free(p);
     return st;
 }
 
-static bool show_all(struct vidmm_process *p)
+static bool show_all(struct vmm_space *sp)
 {
-    for (struct vmm_table *t = p->space.tables.root; t != NULL; t = vmm_table_next(t))
-        if (t->level == 0 && !vmm_privileged_show(&p->space, vmm_table_start(&p->space, t))) return false;
+    for (struct vmm_table *t = sp->tables.root; t != NULL; t = vmm_table_next(t))
+        if (t->level == 0 && !vmm_privileged_show(sp, vmm_table_start(sp, t))) return false;
     return true;
 }
 
-vidmm_status vmm_privileged_open(struct vidmm_process *p)
+vidmm_status vmm_privileged_open(struct vidmm_process *p, uint32_t gpu)
 {
-    struct vidmm_adapter *ad = p->ad;
+    struct vmm_privileged *v = &p->privileged[gpu];
+    struct vidmm_adapter *ad = v->space.ad;
     uint32_t entries = VMM_ROOT_ENTRIES_MIN;
-    if (p->privileged.ad == NULL) return VIDMM_FAILED;
+    if (ad == NULL) return VIDMM_FAILED;
     if (vmm_tile_packets(ad)) entries = (uint32_t)(4 * region(&ad->info) >> ad->shift[1]);
-    vidmm_status st = vmm_tables_init(&p->privileged, entries);
+    vidmm_status st = vmm_tables_init(&v->space, entries);
     if (st != VIDMM_OK || !vmm_tile_packets(ad)) return st;
-    st = show_all(p) ? kernel_make(p) : VIDMM_NO_MEMORY;
-    if (st != VIDMM_OK) vmm_privileged_close(p);
+    st = show_all(p->on[gpu]) ? kernel_make(v) : VIDMM_NO_MEMORY;
+    if (st != VIDMM_OK) vmm_privileged_close(p, gpu);
     return st;
 }
 
-void vmm_privileged_close(struct vidmm_process *p)
+void vmm_privileged_close(struct vidmm_process *p, uint32_t gpu)
 {
-    kernel_free(p);
-    CHECK(p->privileged.binding_count == 0);
-    vmm_tables_fini(&p->privileged);
-    vmm_space_forget_flushes(&p->privileged);
-    memset(&p->privileged.tables, 0, sizeof p->privileged.tables);
+    struct vmm_space *sp = vmm_privileged_of(p, gpu);
+    kernel_free(&p->privileged[gpu]);
+    CHECK(sp->binding_count == 0);
+    vmm_tables_fini(sp);
+    vmm_space_forget_flushes(sp);
+    memset(&sp->tables, 0, sizeof sp->tables);
+}
+
+static void free_on(struct vmm_privileged *v)
+{
+    struct vmm_space *sp = &v->space;
+    struct vidmm_adapter *ad = sp->ad;
+    if (ad == NULL) return;
+    kernel_free(v);
+    CHECK(sp->binding_count == 0); /* pools went with their opens */
+    vmm_space_fini(sp);
+    if (sp->kmd_process != NULL) ad->ops->destroy_process(ad->kmd, sp->kmd_process);
+    memset(sp, 0, sizeof *sp);
 }
 
 void vmm_privileged_free(struct vidmm_process *p)
 {
-    struct vmm_space *sp = &p->privileged;
-    if (sp->ad == NULL) return;
-    kernel_free(p);
-    CHECK(sp->binding_count == 0); /* pools went with their opens */
-    vmm_space_fini(sp);
-    if (sp->kmd_process != NULL) p->ad->ops->destroy_process(p->ad->kmd, sp->kmd_process);
-    memset(sp, 0, sizeof *sp);
+    for (uint32_t i = 0; i < p->ad->gpu_count; i++) free_on(&p->privileged[i]);
 }
 
 /* ---- pools ---- */
 
-vidmm_status vmm_pool_map(struct vidmm_open *op)
+vidmm_status vmm_pool_map(struct vidmm_open *op, uint32_t gpu)
 {
-    struct vmm_space *sp = &op->dev->proc->privileged;
+    struct vmm_space *sp = vmm_privileged_of(op->dev->proc, gpu);
     struct vmm_binding *b = vmm_new(sp->ad, sizeof *b), *none[2] = { NULL, NULL };
     struct span *c;
     if (b == NULL) return VIDMM_NO_MEMORY;
@@ -251,17 +265,22 @@ vidmm_status vmm_pool_map(struct vidmm_open *op)
     b->prot = VIDMM_PROT_WRITE;
     b->open = op;
     vmm_bind_replace(sp, (struct range){ c->start, c->end }, b, none);
-    op->pool = b;
+    op->pool[gpu] = b;
     return VIDMM_OK;
 }
 
-void vmm_pool_unmap(struct vidmm_open *op)
+void vmm_pool_unmap(struct vidmm_open *op, uint32_t gpu)
 {
-    struct vmm_space *sp = op->pool->space;
-    struct span *c = span_find(sp->claims, op->pool->node.key);
-    vmm_bind_remove(op->pool);
-    op->pool = NULL;
+    struct vmm_space *sp = vmm_privileged_of(op->dev->proc, gpu);
+    struct span *c = span_find(sp->claims, op->pool[gpu]->node.key);
+    vmm_bind_remove(op->pool[gpu]);
+    op->pool[gpu] = NULL;
     span_remove(sp->claims, c);
 }
 
-uint32_t vidmm_process_space_count(const struct vidmm_process *p) { return p->privileged.ad != NULL ? 2 : 1; }
+uint32_t vidmm_process_space_count(const struct vidmm_process *p)
+{
+    for (uint32_t i = 0; i < p->ad->gpu_count; i++)
+        if (p->privileged[i].space.ad != NULL) return 2;
+    return 1;
+}

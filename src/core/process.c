@@ -90,6 +90,12 @@ void vidmm_process_destroy(struct vidmm_process *p)
         vidmm_device_destroy(list_entry(it, struct vidmm_device, on_process));
 }
 
+static void drop_space(struct vmm_space *sp)
+{
+    vmm_tables_drop(sp);
+    vmm_space_flush(sp, (struct range){ 0, UINT64_MAX });
+}
+
 /* Its pages may be in TLBs until a last flush of everything is done (inv. 5). */
 bool vmm_process_step(struct vidmm_process *p)
 {
@@ -100,14 +106,9 @@ bool vmm_process_step(struct vidmm_process *p)
         if (sp->pending_root != NULL) progress |= vmm_space_root_step(sp);
     }
     if (p->dying == 1 && list_empty(&p->devices)) {
-        SPACE_FOREACH(sp, p) {
-            vmm_tables_drop(sp);
-            vmm_space_flush(sp, (struct range){ 0, UINT64_MAX });
-        }
-        if (p->privileged.tables.root != NULL) {
-            vmm_tables_drop(&p->privileged);
-            vmm_space_flush(&p->privileged, (struct range){ 0, UINT64_MAX });
-        }
+        SPACE_FOREACH(sp, p) drop_space(sp);
+        for (uint32_t i = 0; i < p->ad->gpu_count; i++)
+            if (p->privileged[i].space.tables.root != NULL) drop_space(vmm_privileged_of(p, i));
         vmm_waits_process(&p->waits, p);
         p->dying = 2;
         return true;

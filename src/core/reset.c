@@ -92,7 +92,10 @@ static void rewrite_process(struct vidmm_process *p)
     SPACE_FOREACH(sp, p) {
         if (!sp->ad->lost && sp->tables.root != NULL) rewrite_space(sp);
     }
-    if (p->privileged.tables.root != NULL && !p->privileged.ad->lost) rewrite_space(&p->privileged);
+    for (uint32_t i = 0; i < p->ad->gpu_count; i++) {
+        struct vmm_space *sp = vmm_privileged_of(p, i);
+        if (sp->tables.root != NULL && !sp->ad->lost) rewrite_space(sp);
+    }
 }
 
 /* The whole link: devices reach across it. A gpu that cannot be recovered is lost, and the others go on; if

@@ -354,7 +354,7 @@ vidmm_status vidmm_context_create(struct vidmm_device *d, const struct vidmm_con
     uint32_t companion = kc.paging_companion_node; /* where GPU addresses have to mean something */
     if (made && (companion >= ad->info.node_count || (addresses && !ad->info.node[companion].gpummu)))
         st = VIDMM_FAILED; /* a broken driver */
-    if (st == VIDMM_OK && !in->physical) st = vmm_model_check(d, in->node, kc.use_iommu);
+    if (st == VIDMM_OK && !in->physical) st = vmm_model_check(d, node, kc.use_iommu);
     if (made && st != VIDMM_OK) ad->ops->destroy_context(ad->kmd, kc.handle);
     if (st == VIDMM_OK && in->physical) st = vmm_render_context(c, &kc);
     if (st != VIDMM_OK) {

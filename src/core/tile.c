@@ -21,6 +21,19 @@ static struct vmm_space *space_of(const struct update_call *c)
     return c->ctx->dev->proc->on[c->ctx->ad->gpu];
 }
 
+static bool maps(const struct vidmm_tile_op *op)
+{
+    return op->type == VIDMM_TILE_MAP || op->type == VIDMM_TILE_MAP_PROTECT;
+}
+
+/* With the instance that its offset selects (Q29). */
+static struct vidmm_tile_op op_of(const struct update_call *c, uint32_t i)
+{
+    struct vidmm_tile_op op = c->op[i];
+    if (maps(&op)) vmm_choose_instance(c->ctx->ad, &op.open, &op.offset);
+    return op;
+}
+
 /* ---- decode ---- */
 
 static vidmm_status in_reservation(struct vmm_space *sp, uint64_t base, uint64_t bytes,
@@ -91,11 +104,13 @@ static vidmm_status decode(struct update_call *c, uint32_t flags)
     bool none = c->ctx->dev->model == VIDMM_MODEL_IOMMU; /* IOM-11 */
     if (none || BROKEN(space_of(c)->ad, TIL_01)) return VIDMM_NOT_SUPPORTED;
     if (c->ctx->dev->state != VIDMM_DEVICE_ACTIVE) return VIDMM_DEVICE_LOST;
-    if (c->ctx->ad->gpu != 0) return VIDMM_NOT_SUPPORTED; /* the privileged space is GPU 0's */
     if (c->ctx->dying || c->n == 0 || (flags & ~(uint32_t)VIDMM_UPDATE_DO_NOT_WAIT)) return VIDMM_INVALID;
     if (c->n > VIDMM_LIST_MAX) return VIDMM_LIMIT;
     vidmm_status st = decode_fence(c);
-    for (uint32_t i = 0; st == VIDMM_OK && i < c->n; i++) st = decode_op(c, &c->op[i]);
+    for (uint32_t i = 0; st == VIDMM_OK && i < c->n; i++) {
+        struct vidmm_tile_op op = op_of(c, i);
+        st = decode_op(c, &op);
+    }
     if (st != VIDMM_OK) return st;
     bool full = vidmm_context_updates(c->ctx) >= VIDMM_UPDATES_MAX;
     return full ? VIDMM_BUSY : VIDMM_OK; /* TIL-19 */
@@ -184,9 +199,9 @@ static vidmm_status add_maps(struct update_call *c, struct vmm_update *u, const 
     vidmm_status st = VIDMM_OK;
     for (uint64_t at = 0; st == VIDMM_OK && at < op->bytes; at += shown)
         st = add_map(c, u, op, op->base + at, shown);
-    if (st != VIDMM_OK || op->open->pool != NULL) return st;
+    if (st != VIDMM_OK || op->open->pool[c->ctx->ad->gpu] != NULL) return st;
     op->open->mark = c->mark;
-    return vmm_pool_map(op->open); /* TIL-12 */
+    return vmm_pool_map(op->open, c->ctx->ad->gpu); /* TIL-12 */
 }
 
 static vidmm_status add_op(struct update_call *c, struct vmm_update *u, const struct vidmm_tile_op *op)
@@ -198,10 +213,11 @@ static vidmm_status add_op(struct update_call *c, struct vmm_update *u, const st
 
 static void take_back_pools(struct update_call *c)
 {
+    uint32_t gpu = c->ctx->ad->gpu;
     for (uint32_t i = 0; i < c->n; i++) {
-        struct vidmm_open *op = c->op[i].type == VIDMM_TILE_MAP || c->op[i].type == VIDMM_TILE_MAP_PROTECT
-                                    ? c->op[i].open : NULL;
-        if (op != NULL && op->mark == c->mark && op->pool != NULL) vmm_pool_unmap(op);
+        struct vidmm_tile_op op = op_of(c, i);
+        if (maps(&op) && op.open->mark == c->mark && op.open->pool[gpu] != NULL)
+            vmm_pool_unmap(op.open, gpu);
     }
 }
 
@@ -209,20 +225,23 @@ static void take_back_pools(struct update_call *c)
 static vidmm_status reserve(struct update_call *c, struct vmm_update **out)
 {
     struct vidmm_process *p = c->ctx->dev->proc;
-    struct vidmm_adapter *ad = p->ad;
+    struct vidmm_adapter *ad = c->ctx->ad;
     struct vmm_update *u = vmm_new(ad, sizeof *u);
     if (u == NULL) return VIDMM_NO_MEMORY;
     list_init(&u->parts);
     c->mark = ++ad->lead->next_mark;
-    bool first = p->privileged.tables.root == NULL;
-    vidmm_status st = first ? vmm_privileged_open(p) : VIDMM_OK;
+    bool first = vmm_privileged_of(p, ad->gpu)->tables.root == NULL;
+    vidmm_status st = first ? vmm_privileged_open(p, ad->gpu) : VIDMM_OK;
     if (st != VIDMM_OK) first = false;
-    for (uint32_t i = 0; st == VIDMM_OK && i < c->n; i++) st = add_op(c, u, &c->op[i]);
+    for (uint32_t i = 0; st == VIDMM_OK && i < c->n; i++) {
+        struct vidmm_tile_op op = op_of(c, i);
+        st = add_op(c, u, &op);
+    }
     if (st == VIDMM_OK) st = vmm_companion_make(c->ctx);
     if (st != VIDMM_OK) {
         vmm_update_free(ad, u);
         take_back_pools(c);
-        if (first) vmm_privileged_close(p);
+        if (first) vmm_privileged_close(p, ad->gpu);
         return st;
     }
     *out = u;

@@ -16,7 +16,19 @@
  * So packets are short: they wait for nothing, and nobody's work is between them. */
 #include "core/core.h"
 
-static struct vidmm_process *process_of(const struct vmm_companion *k) { return k->ctx->dev->proc; }
+/* What the packets of a companion have to do with: all of one gpu. */
+struct place {
+    struct vidmm_adapter *ad;
+    struct vmm_space *app, *privileged;
+    struct vmm_kernel_buffer *kernel;
+};
+
+static struct place place_of(const struct vmm_companion *k)
+{
+    struct vidmm_adapter *ad = k->ctx->ad;
+    struct vmm_privileged *v = &k->ctx->dev->proc->privileged[ad->gpu];
+    return (struct place){ ad, k->ctx->dev->proc->on[ad->gpu], &v->space, &v->kernel };
+}
 
 /* ---- may it begin? ---- */
 
@@ -34,18 +46,18 @@ static bool node_free(const struct vidmm_adapter *ad, uint32_t node)
 
 static bool may_begin(struct vmm_companion *k)
 {
-    const struct vidmm_process *p = process_of(k);
-    struct vidmm_adapter *ad = p->ad;
+    const struct place at = place_of(k);
+    struct vidmm_adapter *ad = at.ad;
     uint32_t node = k->ctx->companion_node;
     if (ad->updating != NULL || ad->silent || k->ctx->dev->holds > 0) return false;
     if (node != ad->info.paging_node) ad->node[node].wanted = true;
-    if (!emitted(&p->space) || !emitted(&p->privileged)) return false;
+    if (!emitted(at.app) || !emitted(at.privileged)) return false;
     return node == ad->info.paging_node || node_free(ad, node);
 }
 
 bool vmm_tile_packets_begin(struct vmm_companion *k)
 {
-    struct vidmm_adapter *ad = process_of(k)->ad;
+    struct vidmm_adapter *ad = k->ctx->ad;
     if (ad->updating == NULL && may_begin(k)) {
         ad->updating = k;
         ad->updating_after = ad->batch_next - 1;
@@ -77,24 +89,24 @@ void vmm_tile_packets_round(struct vidmm_adapter *ad)
 /* ---- operations ---- */
 
 /* Entries of the privileged space that were in place when the packets began, and still are to be so. */
-static bool settled(const struct vidmm_process *p, uint64_t va, uint64_t bytes)
+static bool settled(const struct place *p, uint64_t va, uint64_t bytes)
 {
-    struct vmm_table *t = vmm_leaf_find(&p->privileged, va);
+    struct vmm_table *t = vmm_leaf_find(p->privileged, va);
     const struct vmm_owed *o = t != NULL ? vmm_owed_of(t) : NULL;
     uint64_t at = (va & ((1ull << p->ad->shift[1]) - 1)) >> VIDMM_PAGE_SHIFT;
     return o != NULL && !o->fresh && (at + (bytes >> VIDMM_PAGE_SHIFT) <= o->first || at >= o->end);
 }
 
 /* Where the leaf table at va is shown; 0: it is not, or not yet. */
-static uint64_t shown_at(struct vidmm_process *p, const struct vmm_space *of, uint64_t va)
+static uint64_t shown_at(const struct place *p, const struct vmm_space *of, uint64_t va)
 {
     uint64_t at = vmm_privileged_table_va(of, va);
     return at != 0 && settled(p, at, p->ad->info.level[0].table_bytes) ? at : 0;
 }
 
-static struct vmm_owed *first_writable(struct vidmm_process *p)
+static struct vmm_owed *first_writable(const struct place *p)
 {
-    const struct vmm_space *sp = &p->space;
+    const struct vmm_space *sp = p->app;
     struct vmm_owed *o = vmm_owed_leaf(sp, NULL);
     while (o != NULL && (o->fresh || o->table->parent == NULL ||
                          shown_at(p, sp, vmm_table_start(sp, o->table)) == 0))
@@ -108,22 +120,22 @@ static uint64_t pool_address(const struct vmm_space *sp, uint64_t va)
     struct tree_node *n = tree_floor(&sp->bindings, va);
     const struct vmm_binding *b = n != NULL ? tree_entry(n, struct vmm_binding, node) : NULL;
     if (b == NULL || b->end <= va || b->target != TARGET_ALLOC) return 0;
-    const struct vmm_binding *pool = b->open->pool;
+    const struct vmm_binding *pool = b->open->pool[sp->ad->gpu];
     if (pool == NULL || b->prot != pool->prot || b->driver_protection != pool->driver_protection) return 0;
     return pool->node.key + b->offset + (va - b->node.key);
 }
 
 /* TIL-13: entries as they are when the command executes. 0: they have to be given. */
-static uint32_t copy_entries(struct vidmm_process *p, const struct vmm_owed *o, uint64_t va, uint32_t most)
+static uint32_t copy_entries(const struct place *p, const struct vmm_owed *o, uint64_t va, uint32_t most)
 {
     struct vidmm_adapter *ad = p->ad;
-    uint64_t from = pool_address(&p->space, va), leaf = (1ull << ad->shift[1]) - 1;
-    uint64_t table = from != 0 ? shown_at(p, &p->privileged, from) : 0;
+    uint64_t from = pool_address(p->app, va), leaf = (1ull << ad->shift[1]) - 1;
+    uint64_t table = from != 0 ? shown_at(p, p->privileged, from) : 0;
     uint32_t count = min_u32(most, (uint32_t)((leaf + 1 - (from & leaf)) >> VIDMM_PAGE_SHIFT));
     if (table == 0 || !settled(p, from, (uint64_t)count << VIDMM_PAGE_SHIFT)) return 0;
     ad->copy.source_table = table;
     ad->copy.source_index = (uint32_t)((from & leaf) >> VIDMM_PAGE_SHIFT);
-    ad->copy.destination_table = vmm_privileged_table_va(&p->space, va);
+    ad->copy.destination_table = vmm_privileged_table_va(p->app, va);
     ad->copy.destination_index = o->first;
     ad->copy.count = count;
     ad->updating_op.op = (struct vidmm_op){ .code = VIDMM_OP_COPY_PAGE_TABLE_ENTRIES };
@@ -132,10 +144,10 @@ static uint32_t copy_entries(struct vidmm_process *p, const struct vmm_owed *o, 
     return count;
 }
 
-static void next_entries(struct vidmm_process *p, struct vmm_owed *o)
+static void next_entries(const struct place *p, struct vmm_owed *o)
 {
     struct vidmm_adapter *ad = p->ad;
-    struct vmm_space *sp = &p->space;
+    struct vmm_space *sp = p->app;
     struct vmm_emission *e = &ad->updating_op;
     uint64_t va = vmm_table_start(sp, o->table) + ((uint64_t)o->first << VIDMM_PAGE_SHIFT);
     struct vidmm_update_page_table u = sp->tables.update;
@@ -158,23 +170,22 @@ static void next_entries(struct vidmm_process *p, struct vmm_owed *o)
 }
 
 /* Flushes only when nothing is left for others: theirs have to come after their entries. */
-static bool next_op(struct vidmm_process *p)
+static bool next_op(const struct place *p)
 {
     struct vmm_owed *o = first_writable(p);
     p->ad->updating_op.multipass = 0;
     if (o != NULL) next_entries(p, o);
-    else if (vmm_owed_any(&p->space) || !vmm_batch_take_flush(&p->space, &p->ad->updating_op)) return false;
+    else if (vmm_owed_any(p->app) || !vmm_batch_take_flush(p->app, &p->ad->updating_op)) return false;
     return true;
 }
 
 /* ---- packets ---- */
 
-static void submit(struct vmm_companion *k)
+static void submit(struct vmm_companion *k, const struct place *p)
 {
-    struct vidmm_process *p = process_of(k);
     struct vmm_packet *packet = &p->ad->updating_packet;
-    *packet = (struct vmm_packet){ .companion = k, .kind = PACKET_PAGING, .va = p->kernel.va,
-                                   .bytes = p->kernel.kmd.used, .seq = ++p->ad->next_seq };
+    *packet = (struct vmm_packet){ .companion = k, .kind = PACKET_PAGING, .va = p->kernel->va,
+                                   .bytes = p->kernel->kmd.used, .seq = ++p->ad->lead->next_seq };
     packet->flags = VIDMM_SUBMIT_PAGING | (packet->bytes == 0 ? VIDMM_SUBMIT_NULL : 0);
     p->ad->updating_runs = true;
     vmm_packet_push(p->ad, k->ctx->companion_node, packet);
@@ -182,23 +193,23 @@ static void submit(struct vmm_companion *k)
 
 static void build(struct vmm_companion *k)
 {
-    struct vidmm_process *p = process_of(k);
-    struct vidmm_adapter *ad = p->ad;
+    const struct place p = place_of(k);
+    struct vidmm_adapter *ad = p.ad;
     struct vmm_emission *e = &ad->updating_op;
     vidmm_status st = VIDMM_OK;
-    p->kernel.kmd.used = 0;
-    while (st == VIDMM_OK && (e->active || next_op(p))) {
-        st = vmm_batch_build(ad, &p->kernel.kmd, &e->op, &e->multipass);
+    p.kernel->kmd.used = 0;
+    while (st == VIDMM_OK && (e->active || next_op(&p))) {
+        st = vmm_batch_build(ad, &p.kernel->kmd, &e->op, &e->multipass);
         e->active = st == VIDMM_BUFFER_FULL;
     }
     ad->updating_more = e->active;
-    if (st == VIDMM_OK || st == VIDMM_BUFFER_FULL) submit(k);
+    if (st == VIDMM_OK || st == VIDMM_BUFFER_FULL) submit(k, &p);
     else vmm_adapter_remove(ad); /* PAG-26 */
 }
 
 bool vmm_tile_packets_step(struct vmm_companion *k)
 {
-    struct vmm_space *sp = &process_of(k)->space;
+    struct vmm_space *sp = k->ctx->dev->proc->on[k->ctx->ad->gpu];
     struct vidmm_adapter *ad = sp->ad;
     struct vmm_update *u = list_entry(list_first(&k->updates), struct vmm_update, link);
     if (ad->updating != k) return true;
@@ -217,7 +228,7 @@ bool vmm_tile_packets_step(struct vmm_companion *k)
  * have changed meanwhile. */
 static void leave_to_paging(struct vmm_companion *k)
 {
-    struct vmm_space *sp = &process_of(k)->space;
+    struct vmm_space *sp = k->ctx->dev->proc->on[k->ctx->ad->gpu];
     sp->ad->updating_more = false;
     if (sp->ad->silent) return; /* everything will be written again, or nothing any more */
     for (struct vmm_table *t = sp->tables.root; t != NULL; t = vmm_table_next(t))
@@ -227,7 +238,7 @@ static void leave_to_paging(struct vmm_companion *k)
 
 bool vmm_tile_packets_enough(struct vmm_companion *k)
 {
-    struct vidmm_adapter *ad = process_of(k)->ad;
+    struct vidmm_adapter *ad = k->ctx->ad;
     if (ad->updating != k) return false;
     bool runs = ad->updating_runs;
     if (list_entry(list_first(&k->updates), struct vmm_update, link)->applied) leave_to_paging(k);

@@ -100,7 +100,7 @@ bool vmm_map_conflicts(const struct vmm_space *sp, const struct vidmm_map *in, s
     if (copy_queued(sp, at)) at.end = at.start; /* what is replaced there will still be shown elsewhere */
     LIST_FOREACH(it, &in->open->al->bindings) {
         const struct vmm_binding *b = list_entry(it, struct vmm_binding, on_alloc);
-        if (b == b->open->pool) continue;
+        if (b == b->open->pool[b->space->ad->gpu]) continue;
         struct shown s = { { b->node.key, b->end }, b->offset, b->driver_protection };
         if (shown_conflicts(&s, b->space == sp ? at : (struct range){ 0, 0 }, asked, wants)) return true;
     }
@@ -144,7 +144,8 @@ static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t 
                  uint64_t *va)
 {
     struct span_want want = { bytes + skew, align, w.start, w.end, SPAN_UP };
-    if (sp->ad->info.level_count == 2) { /* below what the root covers, if there is room */
+    bool rooted = sp->ad->info.level_count == 2 && sp->tables.root != NULL;
+    if (rooted) { /* below what the root covers, if there is room */
         want.max = min_u64(w.end, (uint64_t)vmm_tables_coverage(sp) << sp->ad->shift[1]);
         if (want.max > want.min && span_fit(sp->claims, &want, va)) {
             *va += skew;
@@ -161,7 +162,7 @@ static bool pick(struct vmm_space *sp, struct range w, uint64_t bytes, uint64_t 
 static bool has_addresses(const struct vidmm_process *p, const struct vidmm_queue *q)
 {
     bool model = q == NULL || q->dev->model != VIDMM_MODEL_IOMMU || BROKEN(p->ad, IOM_01);
-    return p->space.tables.root != NULL && model;
+    return (q != NULL ? p->on[q->ad->gpu]->tables.root != NULL : vmm_has_tables(p)) && model;
 }
 
 static vidmm_status decode_base(struct vmm_space *sp, uint64_t base, uint64_t bytes, bool unbacked,
@@ -444,13 +445,12 @@ bool vmm_map_execute(struct vmm_request *r)
 
 /* ---- the services ---- */
 
-/* Q29: the offset selects the instance. What reaches beyond it is refused, as beyond the end. */
-static void choose_instance(const struct vidmm_adapter *ad, struct vidmm_map *m)
+void vmm_choose_instance(const struct vidmm_adapter *ad, struct vidmm_open **open, uint64_t *offset)
 {
-    while (m->open != NULL && m->open->next != NULL && m->offset >= vmm_alloc_bytes(m->open->al)) {
-        m->offset -= vmm_alloc_bytes(m->open->al);
+    while (*open != NULL && (*open)->next != NULL && *offset >= vmm_alloc_bytes((*open)->al)) {
+        *offset -= vmm_alloc_bytes((*open)->al);
         if (BROKEN(ad, LDA_03)) continue;
-        m->open = m->open->next;
+        *open = (*open)->next;
     }
 }
 
@@ -461,7 +461,7 @@ vidmm_status vidmm_va_map(struct vidmm_queue *q, const struct vidmm_map *asked, 
     const struct vidmm_map *in = &chosen;
     struct map_plan plan;
     struct vmm_request *r;
-    choose_instance(ad, &chosen);
+    vmm_choose_instance(ad, &chosen.open, &chosen.offset);
     vidmm_status st = decode_map(q, in, &plan);
     if (st != VIDMM_OK) return st;
     st = reserve_map(q, plan.range, (in->protection & VIDMM_PROT_NO_ACCESS) != 0, &r);
@@ -534,7 +534,7 @@ vidmm_status vidmm_va_reserve(struct vidmm_process *p, struct vidmm_queue *q, co
                               uint64_t *va, uint64_t *value)
 {
     struct range range;
-    bool first = p->privileged.ad == NULL;
+    bool first = vidmm_process_space_count(p) == 1;
     vidmm_status st = decode_reserve(p, q, in, &range);
     if (st == VIDMM_OK && first) st = vmm_privileged_make(p);
     if (st != VIDMM_OK) return st;
@@ -742,6 +742,7 @@ void vmm_claims_release(struct vmm_space *sp, struct range r)
     for (uint64_t at = r.start; at < r.end;) {
         struct range part = { at, r.end };
         SPACE_FOREACH(on, sp->proc) {
+            if (on->claims != sp->claims) continue; /* of the privileged space: nobody else's */
             keep_pending(on, &part);
             if (on != sp) keep_bound(on, &part);
         }

@@ -145,7 +145,7 @@ static uint64_t promised_by(const struct vidmm_queue *q, const struct vmm_space 
 static uint64_t promised(const struct vmm_space *sp, struct range leaf)
 {
     uint64_t pages = 0;
-    if (sp == &sp->proc->privileged) return 0; /* nothing is ever queued for the privileged space */
+    if (vmm_is_privileged(sp)) return 0; /* nothing is ever queued for it */
     LIST_FOREACH(it, &sp->pending) {
         const struct vmm_request *r = list_entry(it, struct vmm_request, on_pending);
         struct range held = { r->range.start, r->pinned_end };
@@ -627,10 +627,12 @@ static uint64_t check_process(struct walk *w, struct vidmm_process *p, uint64_t 
         check_tables(w, sp);
         check_flushes(w, sp);
     }
-    if (p->privileged.ad != NULL) {
-        check_bindings(w, &p->privileged);
-        check_tables(w, &p->privileged);
-        check_flushes(w, &p->privileged);
+    for (uint32_t gpu = 0; gpu < w->ad->gpu_count; gpu++) {
+        struct vmm_space *sp = vmm_privileged_of(p, gpu);
+        if (sp->ad == NULL) continue;
+        check_bindings(w, sp);
+        check_tables(w, sp);
+        check_flushes(w, sp);
     }
     LIST_FOREACH(it, &p->devices) {
         struct vidmm_device *d = list_entry(it, struct vidmm_device, on_process);
@@ -786,7 +788,8 @@ static uint64_t hash_device(const struct vidmm_device *d, uint64_t h)
         h = hash_u64(h, op->id);
         h = hash_u64(h, (uint64_t)op->resident << 32 | op->pending);
         h = hash_u64(h, (uint64_t)op->locks << 8 | op->dying);
-        h = hash_u64(h, (uint64_t)op->holds << 1 | (op->pool != NULL));
+        h = hash_u64(h, op->holds);
+        for (uint32_t i = 0; i < VIDMM_GPUS_MAX; i++) h = hash_u64(h, op->pool[i] != NULL);
         h = hash_u64(h, op->refs);
         h = hash_u64(h, (uint64_t)op->offer << 8 | (uint64_t)op->offered << 1 | op->dropped);
         h = hash_u64(h, op->al->id << 1 | op->read_only);
@@ -832,7 +835,8 @@ uint64_t vidmm_state_hash(const struct vidmm_adapter *ad)
         h = hash_u64(h, p->budget);
         h = hash_u64(h, p->pasid);
         SPACE_FOREACH(sp, p) h = hash_space(sp, h);
-        if (p->privileged.ad != NULL) h = hash_space(&p->privileged, h);
+        for (uint32_t i = 0; i < ad->gpu_count; i++)
+            if (p->privileged[i].space.ad != NULL) h = hash_space(&p->privileged[i].space, h);
         LIST_FOREACH(di, &p->devices) h = hash_device(list_entry(di, struct vidmm_device, on_process), h);
     }
     LINK_FOREACH(g, ad) h = hash_gpu(g, h);

@@ -15,24 +15,30 @@ static const struct vidmm_iommu_unit *unit_of(const struct softgpu_engine *e)
     return io != NULL ? io->unit : NULL;
 }
 
+/* Each engine of each gpu of a link is a requester of its own. */
+static uint32_t source_of(const struct softgpu_engine *e)
+{
+    return e->gpu->index * (VIDMM_IOMMU_SOURCES / VIDMM_GPUS_MAX) + e->node;
+}
+
 static bool shares(const struct softgpu_engine *e) { return e->packet.context->pasid != 0; }
 
 void shared_enter(struct softgpu_engine *e)
 {
     const struct vidmm_iommu_unit *u = unit_of(e);
-    if (u != NULL && shares(e)) u->enter(u->ctx, e->node, e->packet.context->pasid);
+    if (u != NULL && shares(e)) u->enter(u->ctx, source_of(e), e->packet.context->pasid);
 }
 
 void shared_leave(struct softgpu_engine *e)
 {
     const struct vidmm_iommu_unit *u = unit_of(e);
-    if (u != NULL && shares(e)) u->leave(u->ctx, e->node);
+    if (u != NULL && shares(e)) u->leave(u->ctx, source_of(e));
 }
 
 void shared_forget(struct softgpu_engine *e)
 {
     const struct vidmm_iommu_unit *u = e->gpu->platform != NULL ? unit_of(e) : NULL;
-    if (u != NULL) u->forget(u->ctx, e->node);
+    if (u != NULL) u->forget(u->ctx, source_of(e));
 }
 
 void shared_used(struct softgpu_engine *e, uint64_t va, uint64_t address, bool write)
@@ -61,8 +67,8 @@ bool shared_translate(struct softgpu_engine *e, uint64_t va, bool write, struct 
                                  .segment = GPU_NO_SEGMENT};
         return true;
     }
-    enum vidmm_iommu_answer a = u->translate(u->ctx, e->node, pasid, at, write, &page);
-    if (a == VIDMM_IOMMU_MISSING) a = u->page_request(u->ctx, e->node, pasid, at, write);
+    enum vidmm_iommu_answer a = u->translate(u->ctx, source_of(e), pasid, at, write, &page);
+    if (a == VIDMM_IOMMU_MISSING) a = u->page_request(u->ctx, source_of(e), pasid, at, write);
     if (a == VIDMM_IOMMU_FAULT) return shared_fault(e, va, write);
     e->again = a != VIDMM_IOMMU_DONE; /* the same access again, when the OS has answered */
     if (e->again) return false;

@@ -59,8 +59,6 @@ static void add_engines(struct fixture *f)
     world_add_actor(f->world, &(struct world_actor){step_compute, gpu_wake, f});
     world_add_actor(f->world, &(struct world_actor){step_copy, NULL, f});
     world_add_actor(f->world, &(struct world_actor){step_paging, NULL, f});
-    if (f->os == NULL) return;
-    world_add_actor(f->world, &(struct world_actor){step_os, NULL, f}); /* behind them: sees their requests */
 }
 
 /* The OS must be there before the adapter, and its blocks belong to the world's accounts. */
@@ -175,6 +173,8 @@ vidmm_status fx_open(struct fixture *f, const struct fx_options *o)
     if (st == VIDMM_OK) {
         add_engines(f);
         for (uint32_t i = 0; i < f->peer_count; i++) add_peer_engines(f, &f->peer[i]);
+        if (f->os != NULL) /* behind them: sees their requests */
+            world_add_actor(f->world, &(struct world_actor){step_os, NULL, f});
         world_own(f->world, f->ad);
         return st;
     }

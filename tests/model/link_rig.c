@@ -49,7 +49,7 @@ void link_open_on(struct link *l, struct vidmm_process *process, struct link *m,
     client_resident(c, c->buffer);
     void *cpu;
     assert_int_equal(vidmm_open_lock(c->buffer, &cpu), VIDMM_OK);
-    c->buffer_cpu = cpu;
+    c->buffer_cpu = client_host(c, c->buffer); /* before there is a model, cpu is an address of the process */
     for (uint32_t i = from; i < from + gpus; i++) {
         struct vidmm_context_desc d = {.node = REF_NODE_COMPUTE, .engine_affinity = 1u << i};
         struct vidmm_map map = {.base = c->buffer_va, .min = 0x1c000000, .open = c->buffer,
@@ -59,6 +59,25 @@ void link_open_on(struct link *l, struct vidmm_process *process, struct link *m,
         assert_int_equal(vidmm_context_create(c->device, &d, &m->context[i]), VIDMM_OK);
         assert_int_equal(link_try_map(m, i, &map, &c->buffer_va), VIDMM_OK);
     }
+}
+
+void link_open_modes(struct link *l, uint32_t first, uint32_t companion_node)
+{
+    static const uint32_t mode[] = {VIDMM_UPDATE_CPU_VIRTUAL, VIDMM_UPDATE_GPU_VIRTUAL,
+                                    VIDMM_UPDATE_GPU_PHYSICAL};
+    struct fx_options o;
+    l->gpus = 3;
+    l->fx = &l->own;
+    link_options(&o, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct ref_options *r = i == 0 ? &o.ref : &o.peer[i - 1];
+        r->update_mode = mode[(first + i) % 3];
+        r->companion_node = companion_node;
+        /* Tables that the GPU writes in system memory are single pages. */
+        for (uint32_t k = 0; r->format == REF_FORMAT_C && k < 3; k++) r->paging_table_segment[k] = 2;
+    }
+    (void)fx_open(l->fx, &o);
+    link_client(l, &l->c, NULL);
 }
 
 struct tap *link_tap(struct link *l, uint32_t gpu)
@@ -99,6 +118,20 @@ struct vidmm_open *link_memory(struct link *l, uint32_t gpu, uint64_t bytes)
     return link_memory_on(l, gpu, gpu, bytes);
 }
 
+struct vidmm_open *link_mirrored(struct link *l, uint64_t bytes)
+{
+    return client_alloc(&l->c, &(struct fx_alloc){.bytes = bytes, .set = SET_64K | SET_SYSTEM, .preferred = 1,
+                                                  .flags = VIDMM_ALLOCATION_LINK_MIRRORED});
+}
+
+uint32_t link_segment_of(const struct vidmm_open *op)
+{
+    struct vidmm_placement_info at;
+    vidmm_open_placement(op, &at);
+    assert_true(at.resident);
+    return at.segment;
+}
+
 void link_fill(struct link *l, uint32_t gpu, uint64_t va, uint32_t pattern, uint64_t bytes)
 {
     uint64_t words[REF_WORDS_MAX];
@@ -117,6 +150,16 @@ uint64_t link_sum(struct link *l, uint32_t gpu, uint64_t va, uint64_t bytes)
 uint32_t link_read(struct link *l, uint32_t gpu, uint64_t va)
 {
     return gpu_read_on(&l->c, l->context[gpu], va);
+}
+
+void link_read_faults(struct link *l, uint32_t gpu, uint64_t va)
+{
+    struct vidmm_page_fault f;
+    uint64_t words[REF_WORDS_MAX];
+    uint32_t n = ref_emit_checksum(words, va, 4, l->c.buffer_va + RESULT_OFFSET);
+    assert_false(client_run_on(&l->c, l->context[gpu], words, n));
+    assert_int_equal(vidmm_device_fault(l->c.device, &f), VIDMM_OK);
+    assert_int_equal(f.va, va);
 }
 
 uint64_t link_decode(struct link *l, uint32_t gpu, uint64_t va, struct vidmm_pte_kind *kind)

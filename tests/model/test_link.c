@@ -226,6 +226,25 @@ static void a_map_chooses_the_instance(void **state)
     fx_close(l.fx);
 }
 
+/* By another process, which sees each from the other gpu. */
+static void instances_are_shared(struct link *l, const struct vidmm_open *op)
+{
+    struct vidmm_open *shared;
+    uint64_t va;
+    struct link other = {.fx = l->fx, .gpus = 2};
+    link_client(&other, &other.c, NULL);
+    assert_int_equal(vidmm_alloc_open(other.c.device, op, 0, &shared), VIDMM_OK);
+    client_resident(&other.c, shared);
+    for (uint32_t g = 0; g < 2; g++) {
+        struct vidmm_map m = {.base = X, .open = shared, .offset = (1 - g) * EACH, .bytes = EACH};
+        assert_int_equal(link_try_map(&other, g, &m, &va), VIDMM_OK);
+        assert_int_equal(link_read(&other, g, X), 0xa0 + 1 - g);
+    }
+    vidmm_open_close(shared, 0);
+    fx_settle(l->fx);
+    fx_verify(l->fx);
+}
+
 /* Resident, locked, evicted and destroyed together; one CPU range shows them all. */
 static void instances_live_together(void **state)
 {
@@ -266,7 +285,9 @@ static void instances_live_together(void **state)
     for (uint32_t g = 0; g < 2; g++) assert_int_equal(link_read(&l, g, X), 0xa0 + g);
     struct vidmm_device *d;
     assert_int_equal(vidmm_device_create(l.c.process, &d), VIDMM_OK);
-    assert_int_equal(vidmm_alloc_open(d, op, 0, &shared), VIDMM_NOT_SUPPORTED);
+    assert_int_equal(vidmm_alloc_open(d, op, 0, &shared), VIDMM_OK); /* all of them */
+    assert_int_equal(vidmm_open_bytes(shared), 2 * EACH);
+    instances_are_shared(&l, op);
     vidmm_status offered = vidmm_offer(l.c.device, &op, 1, VIDMM_OFFER_LOW, 0);
     assert_int_equal(offered, VIDMM_NOT_SUPPORTED);
     fx_verify(l.fx);
@@ -476,21 +497,10 @@ static void four_gpus_pass_an_allocation_around(void **state)
 /* LDA-07: who writes the tables is each gpu's own affair. */
 static void each_gpu_updates_tables_in_its_own_way(void **state)
 {
-    static const uint32_t mode[] = {VIDMM_UPDATE_CPU_VIRTUAL, VIDMM_UPDATE_GPU_VIRTUAL,
-                                    VIDMM_UPDATE_GPU_PHYSICAL};
     (void)state;
     for (uint32_t first = 0; first < 3; first++) {
-        struct link l = {.fx = &l.own, .gpus = 3};
-        struct fx_options o;
-        link_options(&o, 3);
-        o.ref.update_mode = mode[first];
-        for (uint32_t i = 0; i < 2; i++) o.peer[i].update_mode = mode[(first + i + 1) % 3];
-        for (uint32_t i = 0; i < 3; i++) { /* tables that the GPU writes in system memory are single pages */
-            struct ref_options *r = i == 0 ? &o.ref : &o.peer[i - 1];
-            for (uint32_t k = 0; r->format == REF_FORMAT_C && k < 3; k++) r->paging_table_segment[k] = 2;
-        }
-        (void)fx_open(l.fx, &o);
-        link_client(&l, &l.c, NULL);
+        struct link l;
+        link_open_modes(&l, first, 0);
         struct vidmm_open *ball = link_memory(&l, first, BALL);
         (void)link_map(&l, first, ball, X);
         link_fill(&l, first, X, 0x200, BALL);

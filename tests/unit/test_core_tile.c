@@ -150,12 +150,12 @@ static void a_companion_for_each_context_that_updates(void **state)
     assert_non_null(e);
     assert_null(companion_event(&s.f, 1));
     assert_int_equal(e->submit.node, REF_NODE_COPY); /* named when the context was created */
-    assert_ptr_equal(e->process, s.f.p->privileged.kmd_process);
+    assert_ptr_equal(e->process, s.f.p->privileged[0].space.kmd_process);
     assert_ptr_not_equal(e->process, s.f.p->space.kmd_process);
     do root = fx_next(&s.f, EV_SET_ROOT, &at);
     while (root != NULL && root->object != e->object);
     assert_non_null(root);
-    assert_int_equal(root->root.offset, s.f.p->privileged.tables.root->address);
+    assert_int_equal(root->root.offset, s.f.p->privileged[0].space.tables.root->address);
     assert_int_equal(update_now(&s, &good, 1), VIDMM_OK);
     assert_int_equal(companion_event(&s.f, 1)->submit.node, REF_NODE_PAGING); /* the core's proposal */
     fx_run(&s.f);
@@ -177,10 +177,10 @@ static void pools_are_mapped_in_the_privileged_space(void **state)
     must_update(&s, &map, 1);
     must_update(&s, &map, 1);
     void *companion = s.f.c->companion->kmd_context;
-    const struct vmm_space *sp = &s.f.p->privileged;
+    const struct vmm_space *sp = &s.f.p->privileged[0].space;
     assert_int_equal(sp->binding_count, 1);
-    assert_ptr_equal(s.pool->pool->open, s.pool);
-    assert_int_equal(s.pool->pool->end - s.pool->pool->node.key, 9 * MIB);
+    assert_ptr_equal(s.pool->pool[0]->open, s.pool);
+    assert_int_equal(s.pool->pool[0]->end - s.pool->pool[0]->node.key, 9 * MIB);
     fx_forget(&s.f);
     struct peer other = fx_peer(s.f.p);
     fx_resident(other.q, fx_alloc(other.d, 9 * MIB, SEG1, 1));
@@ -193,12 +193,12 @@ static void pools_are_mapped_in_the_privileged_space(void **state)
     at = 0;
     for (const struct event *e; (e = fx_next_op(&s.f, VIDMM_OP_FLUSH_TLB, &at)) != NULL;)
         assert_ptr_not_equal(e->op.flush.process, sp->kmd_process); /* nobody has ever run in it */
-    uint64_t hidden = s.pool->pool->node.key, unused;
+    uint64_t hidden = s.pool->pool[0]->node.key, unused;
     struct vidmm_map mine = {.base = hidden, .open = s.out, .bytes = PAGE, .protection = VIDMM_PROT_WRITE};
     (void)fx_try_map(s.f.q, &mine, &unused); /* the same number, of the application's space */
     fx_run(&s.f);
     assert_int_equal(sp->binding_count, 1);
-    assert_ptr_equal(s.pool->pool->open, s.pool);
+    assert_ptr_equal(s.pool->pool[0]->open, s.pool);
     fx_fill(&s.f, s.f.c, s.pool_va, 7, 64);
     fx_run(&s.f);
     at = 0;
@@ -497,7 +497,7 @@ static void a_destroyed_pool_makes_no_ops(void **state)
     assert_int_equal(vidmm_va_update(s.f.c, ops, 2, s.fence, 42, 0), VIDMM_OK);
     vidmm_open_close(second, VIDMM_DESTROY_ASSUME_NOT_IN_USE);
     fx_run(&s.f);
-    assert_int_equal(s.f.p->privileged.binding_count, 1);
+    assert_int_equal(s.f.p->privileged[0].space.binding_count, 1);
     assert_int_equal(vidmm_fence_signal(s.fence, 42), VIDMM_OK);
     fx_run(&s.f);
     assert_int_equal(vidmm_fence_value(s.fence), 43);
@@ -628,7 +628,7 @@ static void a_reset_of_the_adapter_ends_what_is_queued(void **state)
         struct vidmm_va_info info;
         assert_int_equal(vidmm_va_query(s.f.p, s.tiles + TILE, &info), VIDMM_OK);
         assert_ptr_equal(info.open, op);
-        assert_int_equal(s.f.p->privileged.binding_count, 2);
+        assert_int_equal(s.f.p->privileged[0].space.binding_count, 2);
         fx_close(&s.f);
     }
 }

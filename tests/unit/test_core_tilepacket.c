@@ -82,10 +82,10 @@ static void entries_are_copied_through_the_privileged_space(void **state)
     const struct event *e = fx_next_op(&s.f, VIDMM_OP_COPY_PAGE_TABLE_ENTRIES, &at);
     assert_non_null(e);
     const struct vidmm_copy_range *r = &s.f.ad->copy; /* of the last operation */
-    const struct vmm_binding *pool = s.pool->pool;
+    const struct vmm_binding *pool = s.pool->pool[0];
     assert_int_equal(r->source_table % VIDMM_PAGE_64K, 0);
     assert_int_equal(r->destination_table % VIDMM_PAGE_64K, 0);
-    assert_int_equal(r->source_table, vmm_privileged_table_va(&s.f.p->privileged, pool->node.key));
+    assert_int_equal(r->source_table, vmm_privileged_table_va(&s.f.p->privileged[0].space, pool->node.key));
     assert_int_equal(r->destination_table, vmm_privileged_table_va(&s.f.p->space, s.tiles));
     assert_int_equal(r->source_index, (pool->node.key + 5 * TILE) / PAGE % 512);
     assert_int_equal(r->destination_index, s.tiles / PAGE % 512);
@@ -93,7 +93,7 @@ static void entries_are_copied_through_the_privileged_space(void **state)
     /* The tables are mapped there for good: the entry of the privileged space names the leaf. */
     struct vidmm_pte_kind kind;
     uint64_t address;
-    const struct vmm_table *shows = vmm_leaf_find(&s.f.p->privileged, r->destination_table);
+    const struct vmm_table *shows = vmm_leaf_find(&s.f.p->privileged[0].space, r->destination_table);
     const struct vmm_table *leaf = vmm_leaf_find(&s.f.p->space, s.tiles);
     assert_true(s.f.ops.pte_decode(&s.f, 0, shows->cpu, r->destination_table / PAGE % 512, &kind, &address));
     assert_int_equal(address, leaf->address);
