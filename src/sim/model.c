@@ -578,6 +578,7 @@ static void gone_dying(struct model_device *d)
 
 void model_settled(struct model *m)
 {
+    for (uint32_t i = 0; i < m->process_count; i++) model_pieces_settled(m->process[i]);
     for (uint32_t i = 0; i < m->process_count; i++) {
         struct model_process *p = m->process[i];
         for (uint32_t k = 0; k < p->device_count; k++) {
@@ -590,7 +591,6 @@ void model_settled(struct model *m)
     }
     for (uint32_t i = 0; i < m->dead_devices; i++)
         if (model_has_process(m, m->dead_device[i]->proc)) gone_dying(m->dead_device[i]);
-    for (uint32_t i = 0; i < m->process_count; i++) model_pieces_settled(m->process[i]);
     m->epoch++;
     free_dead(m);
 }
