@@ -137,7 +137,10 @@ static bool held(const struct vidmm_device *d)
     LINK_FOREACH(g, d->proc->ad) {
         const struct vmm_alloc *al = g->move.al;
         if (al == NULL || (al->state != PLACE_NONE && al->state != PLACE_COMING)) continue;
-        LIST_FOREACH(it, &al->opens) coming += list_entry(it, struct vidmm_open, on_alloc)->dev == d;
+        LIST_FOREACH(it, &al->opens) {
+            const struct vidmm_open *op = list_entry(it, struct vidmm_open, on_alloc);
+            coming += op->dev == d && op->held; /* who opened it later is not held by it */
+        }
     }
     return d->holds > coming;
 }

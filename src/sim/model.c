@@ -459,6 +459,12 @@ static struct demand demand_of(const struct model_device *dev, uint32_t gpu, str
     return d;
 }
 
+/* What page tables leave of a segment; of a link, only their sum over all gpus is known. */
+static uint64_t room_beside(const struct model_segment *s, uint64_t tables)
+{
+    return above(s->bytes, tables > s->table_reserve ? tables : s->table_reserve);
+}
+
 /* Has everything that can only be in memory segments a place there? Certain both ways where one segment
  * decides; between the two bounds it is a packing problem, and both answers are accepted. */
 static bool surely_fits(const struct model_gpu *g, const struct demand *d, bool *surely_not)
@@ -469,8 +475,7 @@ static bool surely_fits(const struct model_gpu *g, const struct demand *d, bool 
     for (uint32_t id = 1; id <= g->segment_count; id++) {
         const struct model_segment *s = &g->segment[id];
         if (s->aperture) continue;
-        uint64_t cap = s->bytes - (s->tables > s->table_reserve ? s->tables : s->table_reserve);
-        uint64_t most = s->bytes - (s->tables_least > s->table_reserve ? s->tables_least : s->table_reserve);
+        uint64_t cap = room_beside(s, s->tables), most = room_beside(s, s->tables_least);
         room += most;
         if (d->only[id] > cap) fits = false;
         if (d->only[id] > most) *surely_not = true;
@@ -573,6 +578,7 @@ static void gone_dying(struct model_device *d)
 
 void model_settled(struct model *m)
 {
+    for (uint32_t i = 0; i < m->process_count; i++) model_pieces_settled(m->process[i]);
     for (uint32_t i = 0; i < m->process_count; i++) {
         struct model_process *p = m->process[i];
         for (uint32_t k = 0; k < p->device_count; k++) {
@@ -585,7 +591,6 @@ void model_settled(struct model *m)
     }
     for (uint32_t i = 0; i < m->dead_devices; i++)
         if (model_has_process(m, m->dead_device[i]->proc)) gone_dying(m->dead_device[i]);
-    for (uint32_t i = 0; i < m->process_count; i++) model_pieces_settled(m->process[i]);
     m->epoch++;
     free_dead(m);
 }

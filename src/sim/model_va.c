@@ -516,14 +516,20 @@ bool model_open_page(const struct model_space *sp, uint64_t from, uint64_t *va)
     return false;
 }
 
-/* A closed one may be gone already and its handle be another's: those that live come first. */
+/* A closed one may be gone already and its handle be another's, or a third one's: those that live come first,
+ * then the newest. */
+static struct model_alloc *rather(struct model_alloc *a, struct model_alloc *b)
+{
+    if (a == NULL || b == NULL) return a != NULL ? a : b;
+    if (a->dying != b->dying) return a->dying ? b : a;
+    return a->id > b->id ? a : b;
+}
+
 static struct model_alloc *alloc_by_handle(const struct model_device *d, const struct vidmm_open *handle)
 {
     struct model_alloc *found = NULL;
-    for (uint32_t i = 0; i < d->alloc_count; i++) {
-        if (d->alloc[i]->handle != handle) continue;
-        if (found == NULL || !d->alloc[i]->dying) found = d->alloc[i];
-    }
+    for (uint32_t i = 0; i < d->alloc_count; i++)
+        if (d->alloc[i]->handle == handle) found = rather(found, d->alloc[i]);
     return found;
 }
 
@@ -531,12 +537,9 @@ static struct model_alloc *find_alloc(const struct model_process *p, const struc
 {
     const struct model *m = p->model;
     struct model_alloc *al = NULL;
-    for (uint32_t i = 0; i < p->device_count && (al == NULL || al->dying); i++) {
-        struct model_alloc *other = alloc_by_handle(p->device[i], handle);
-        if (other != NULL) al = other;
-    }
-    for (uint32_t i = 0; i < m->dead_devices && al == NULL; i++)
-        if (m->dead_device[i]->proc == p) al = alloc_by_handle(m->dead_device[i], handle);
+    for (uint32_t i = 0; i < p->device_count; i++) al = rather(al, alloc_by_handle(p->device[i], handle));
+    for (uint32_t i = 0; i < m->dead_devices; i++)
+        if (m->dead_device[i]->proc == p) al = rather(al, alloc_by_handle(m->dead_device[i], handle));
     return al;
 }
 

@@ -106,8 +106,9 @@ static void check_leaf(struct softgpu_engine *e, const struct softgpu_context *c
     }
     bool names_page = t->pte.valid && !t->pte.zero;
     struct softgpu *owner = vram_owner(g, &t->pte);
-    bool reused = names_page &&
-                  (owner == NULL || page_reused(owner, t->pte.segment, t->pte.address, t->epoch));
+    /* A peer was pulled out before anybody could flush: the access ends in a fault, at nobody's page. */
+    bool reused = names_page && owner != NULL &&
+                  page_reused(owner, t->pte.segment, t->pte.address, t->epoch);
     struct softgpu_stale s = {.va = va, .write = kind == ACCESS_WRITE, .cached = t->raw, .actual = now.raw};
     detector_stale(e, ctx, &s, reused || ctx->space->system);
 }

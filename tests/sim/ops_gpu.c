@@ -594,6 +594,25 @@ static bool doom_at(struct making *k, uint64_t va, bool *write)
     return *write && x->content == MODEL_ALLOC;
 }
 
+/* What nobody promised to be there: memory that others have resident, or that has been evicted, freed,
+ * remapped. The read may fault, and changes nothing; but through whatever translation it goes, the device
+ * model reports one that outlived the page (sim_verify). */
+static void op_stray(struct sim *s)
+{
+    struct model_device *d = pick_live_device(s);
+    struct sim_context *c = pick_worker(s, d);
+    struct making k;
+    if (!s->temper.faults || c == NULL || sim_of(d)->doomed || !begin(&k, s, c)) return;
+    struct sim_device *sd = sim_of(d);
+    uint64_t va = doom_address(s, context_space(c));
+    if (va == 0 || model_gpu(d, c->gpu, va, false) != MODEL_OPEN) return;
+    sim_say(s, "  read %llx, which may fault", ull(va));
+    k.words += ref_emit_copy(k.word + k.words, slot_va(&k) + SLOT_BYTES - 8, va, 8);
+    sd->doom_va = va;
+    sd->doom_body = NULL;
+    if (submit(&k)) sd->doomed = sd->doom_open = true;
+}
+
 static void op_doom(struct sim *s)
 {
     struct model_device *d = pick_live_device(s);
@@ -750,5 +769,5 @@ void read_everything(struct sim *s, struct model_device *d)
 
 const struct sim_op ops_gpu[] = {
     {"submit", op_submit, 60}, {"order", op_order, 4}, {"wait", op_wait, 3}, {"sync_nasty", op_sync_nasty, 1},
-    {"doom", op_doom, 3}, {"bad_packet", op_bad_packet, 1},
+    {"doom", op_doom, 3}, {"stray", op_stray, 6}, {"bad_packet", op_bad_packet, 1},
     {NULL, NULL, 0}};

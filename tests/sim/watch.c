@@ -151,6 +151,7 @@ void sim_poll(struct sim *s)
         struct model_process *p = m->process[i];
         for (uint32_t k = 0; k < p->device_count; k++) poll_device(s, p->device[k]);
         for (uint32_t k = 0; k < p->device_count; k++) poll_dying(s, p->device[k]);
+        if (s->gpus > 1) observe_open_pages(s, p); /* another gpu may have kept what one gave up */
     }
     sync_poll(s);
     shared_poll(s);
@@ -159,6 +160,7 @@ void sim_poll(struct sim *s)
         if (!has_process(s, d->proc)) continue;
         observe_open_pages(s, d->proc);
         poll_dying(s, d);
+        if (s->gpus > 1) observe_open_pages(s, d->proc);
     }
 }
 
