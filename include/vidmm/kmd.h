@@ -71,7 +71,14 @@ struct vidmm_level_desc { /* DXGK_PAGE_TABLE_LEVEL_DESC; [0] is the leaf */
 enum vidmm_adapter_flags { /* DXGK_VIDMMCAPS, same bits */
     VIDMM_ADAPTER_VIRTUAL_ADDRESSING = 1u << 5,
     VIDMM_ADAPTER_GPUMMU = 1u << 6,
-    VIDMM_ADAPTER_IOMMU = 1u << 7
+    VIDMM_ADAPTER_IOMMU = 1u << 7,
+    VIDMM_ADAPTER_SECURE = 1u << 11,         /* IoMmuSecureModeSupported: can be isolated (domain.h) */
+    VIDMM_ADAPTER_SECURE_REQUIRED = 1u << 13 /* IoMmuSecureModeRequired: it does not start without one */
+};
+
+enum vidmm_iommu_caps { /* DXGK_IOMMU_CAPS, same bits; the first two say what vidmm_adapter_flags say */
+    VIDMM_IOMMU_ISOLATION = 1u << 0, VIDMM_IOMMU_ISOLATION_REQUIRED = 1u << 1,
+    VIDMM_IOMMU_REMAPPING = 1u << 2 /* the driver takes every system address for a logical one */
 };
 
 enum vidmm_sched_flags { /* DXGK_VIDSCHCAPS, same bits */
@@ -81,6 +88,8 @@ enum vidmm_sched_flags { /* DXGK_VIDSCHCAPS, same bits */
 struct vidmm_adapter_info { /* DXGK_DRIVERCAPS, PHYSICALADAPTERCAPS, QUERYSEGMENT4, GPUMMUCAPS, ... */
     uint32_t gpu;                    /* in, and left so: PhysicalAdapterIndex, 0 without a link */
     uint32_t flags;                  /* vidmm_adapter_flags */
+    uint32_t iommu_caps;             /* vidmm_iommu_caps */
+    uint64_t visible_bytes;          /* of system memory's addresses: how far it reaches; 0: all of them */
     uint32_t segment_count;
     struct vidmm_segment_desc segment[VIDMM_SEGMENTS_MAX]; /* segment id = index + 1 */
     uint32_t node_count, paging_node;
@@ -97,7 +106,9 @@ struct vidmm_adapter_info { /* DXGK_DRIVERCAPS, PHYSICALADAPTERCAPS, QUERYSEGMEN
 
 /* ---- page tables ------------------------------------------------------------------------------ */
 
-struct vidmm_gpu_address { uint32_t segment; uint64_t offset; }; /* segment 0: offset = frame * 4096 */
+/* Segment 0 is system memory: the offset is a frame * 4096, or where a domain remaps (domain.h), which the
+ * driver need not know, a logical page * 4096. The same holds for every frame that this interface names. */
+struct vidmm_gpu_address { uint32_t segment; uint64_t offset; };
 
 enum vidmm_pte_flags { /* DXGK_PTE */
     VIDMM_PTE_VALID = 1u << 0, VIDMM_PTE_ZERO = 1u << 1, VIDMM_PTE_CACHE_COHERENT = 1u << 2,
@@ -401,6 +412,12 @@ struct vidmm_kmd_ops {
     /* DxgkDdiCreateDevice, DestroyDevice: both or none; needed with VIDMM_ADAPTER_IOMMU. */
     vidmm_status (*create_device)(void *kmd, struct vidmm_kmd_device *);
     void (*destroy_device)(void *kmd, void *device);
+
+    /* DxgkDdiBeginExclusiveAccess, EndExclusiveAccess: needed with VIDMM_ADAPTER_SECURE. In between, for all
+     * gpus of the link, the domain is switched: nothing executes, the device is silent on the bus, and no
+     * other operation comes. */
+    void (*begin_exclusive_access)(void *kmd);
+    void (*end_exclusive_access)(void *kmd);
 
     /* DxgkDdiSetVidPnSourceAddress, or NULL: there is no display. The controller reads the allocation there
      * from the next frame on, and nothing else any more when the call returns. allocation NULL: nothing. */

@@ -118,14 +118,12 @@ static void kernel_free(struct vidmm_process *p)
 {
     struct vmm_space *sp = &p->privileged;
     struct vidmm_adapter *ad = sp->ad;
-    uint64_t pages = ad->info.paging_buffer_bytes / VIDMM_PAGE_SIZE;
-    if (p->kernel.frame == 0) return;
+    if (p->kernel.memory.frame == 0) return;
     struct tree_node *n = tree_floor(&sp->bindings, p->kernel.va);
     struct span *c = span_find(sp->claims, p->kernel.va);
     vmm_bind_remove(tree_entry(n, struct vmm_binding, node));
     span_remove(sp->claims, c);
-    ad->platform->sys_free(ad->platform->ctx, p->kernel.frame, pages);
-    p->kernel.frame = 0;
+    vmm_frames_give(ad, &p->kernel.memory);
 }
 
 /* Below what a resizable root covers: it never has to grow. */
@@ -159,7 +157,7 @@ static vidmm_status kernel_make(struct vidmm_process *p)
     struct span *c;
     vidmm_status st = b != NULL ? place_range(sp, bytes, VIDMM_PAGE_SIZE, &c) : VIDMM_NO_MEMORY;
     if (st == VIDMM_OK) {
-        st = ad->platform->sys_alloc(ad->platform->ctx, bytes / VIDMM_PAGE_SIZE, &k->frame);
+        st = vmm_frames_take(ad, bytes / VIDMM_PAGE_SIZE, &k->memory);
         if (st != VIDMM_OK) vmm_tables_release(sp, (struct range){ c->start, c->end }, false);
         if (st != VIDMM_OK) span_remove(sp->claims, c);
     }
@@ -169,11 +167,11 @@ static vidmm_status kernel_make(struct vidmm_process *p)
     }
     c->kind = CLAIM_INTERNAL;
     b->target = TARGET_FRAME;
-    b->offset = k->frame * VIDMM_PAGE_SIZE;
+    b->offset = k->memory.logical * VIDMM_PAGE_SIZE;
     b->prot = VIDMM_PROT_EXECUTE;
     k->va = c->start;
-    k->kmd = (struct vidmm_paging_buffer){ .cpu = ad->platform->sys_address(ad->platform->ctx, k->frame),
-                                           .gpu_va = k->va, .bytes = bytes };
+    k->kmd = (struct vidmm_paging_buffer){ .gpu_va = k->va, .bytes = bytes };
+    k->kmd.cpu = ad->platform->sys_address(ad->platform->ctx, k->memory.frame);
     vmm_bind_replace(sp, (struct range){ c->start, c->end }, b, none);
     return VIDMM_OK;
 }

@@ -6,6 +6,7 @@
 #ifndef SOFTGPU_SOFTGPU_H
 #define SOFTGPU_SOFTGPU_H
 
+#include <vidmm/domain.h>
 #include <vidmm/platform.h>
 #include <vidmm/status.h>
 #include <vidmm/types.h>
@@ -101,6 +102,10 @@ void softgpu_destroy(struct softgpu *); /* stops its threads */
 /* Up to VIDMM_GPUS_MAX gpus that reach each other's segments, by their index. Before they are attached; none
  * may be destroyed while another one of them runs. */
 void softgpu_link(struct softgpu *const *, uint32_t n);
+/* The IOMMU that every access to system memory goes through; before it is attached. */
+void softgpu_set_domain(struct softgpu *, const struct vidmm_domain *);
+/* What an access to a page of system memory meets there: its frame; 0: it does not go through. */
+uint64_t softgpu_frame(const struct softgpu *, uint64_t page);
 void softgpu_attach(struct softgpu *, const struct vidmm_platform *, const struct softgpu_irq *);
 
 /* ---- address spaces, contexts, packets (embedded in the driver's objects) ----------------------- */

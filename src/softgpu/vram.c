@@ -62,6 +62,11 @@ struct softgpu *vram_owner(struct softgpu *g, const struct softgpu_pte *pte)
     return gone ? NULL : owner;
 }
 
+uint64_t softgpu_frame(const struct softgpu *g, uint64_t page)
+{
+    return g->domain == NULL ? page : g->domain->translate(g->domain->ctx, page);
+}
+
 bool vram_resolve(struct softgpu *g, uint32_t segment, uint64_t address, uint64_t bytes,
                   struct devmem_span *out)
 {
@@ -71,7 +76,8 @@ bool vram_resolve(struct softgpu *g, uint32_t segment, uint64_t address, uint64_
         out->host = softgpu_vram(g, segment, address, bytes);
         return out->host != NULL;
     }
-    uint8_t *frame = g->platform->sys_address(g->platform->ctx, address >> VIDMM_PAGE_SHIFT);
+    uint64_t number = softgpu_frame(g, address >> VIDMM_PAGE_SHIFT);
+    uint8_t *frame = g->platform->sys_address(g->platform->ctx, number);
     out->kind = DEVMEM_SYSTEM;
     out->host = frame == NULL ? NULL : frame + (address & (VIDMM_PAGE_SIZE - 1));
     return frame != NULL;

@@ -95,6 +95,15 @@ static void describe_segments(struct vidmm_adapter_info *info, const struct ref_
     }
 }
 
+static void describe_domain(struct vidmm_adapter_info *info, const struct ref_options *o)
+{
+    info->visible_bytes = o->visible_bytes;
+    info->iommu_caps = VIDMM_IOMMU_REMAPPING; /* it never looks behind an address of system memory */
+    if (!o->secure) return;
+    info->flags |= VIDMM_ADAPTER_SECURE;
+    info->iommu_caps |= VIDMM_IOMMU_ISOLATION;
+}
+
 /* The paging node keeps its page tables in any case: they are VidMm's own, no process sees them. */
 static void describe_models(struct vidmm_adapter_info *info, const struct ref_options *o)
 {
@@ -130,6 +139,7 @@ static void describe(struct vidmm_adapter_info *info, const struct ref_options *
             .engine_type = VIDMM_ENGINE_COPY, .physical = true, .name = "ref physical"};
     }
     describe_segments(info, o);
+    describe_domain(info, o);
     describe_models(info, o);
     for (uint32_t i = 0; i < f->hw.level_count; i++) {
         bool resizable_root = f->hw.level_count == 2 && i == 1;
@@ -204,7 +214,8 @@ bool ref_scan_out(struct ref_kmd *k, uint64_t offset, void *out, uint32_t bytes)
     const struct vidmm_platform *pl = k->port.platform;
     uint64_t at = k->port.display.at.offset + offset;
     if (k->port.display.allocation == NULL || at % VIDMM_PAGE_SIZE + bytes > VIDMM_PAGE_SIZE) return false;
-    uint64_t frame = softgpu_aperture_frame(k->port.gpu, at >> VIDMM_PAGE_SHIFT);
+    uint64_t page = softgpu_aperture_frame(k->port.gpu, at >> VIDMM_PAGE_SHIFT);
+    uint64_t frame = page != 0 ? softgpu_frame(k->port.gpu, page) : 0;
     const uint8_t *host = frame != 0 ? pl->sys_address(pl->ctx, frame) : NULL;
     return host != NULL && pl->copy(pl->ctx, out, host + at % VIDMM_PAGE_SIZE, bytes);
 }
@@ -336,6 +347,8 @@ const struct vidmm_kmd_ops *ref_ops(void)
         .preempt_command = port_preempt_command, .query_engine_status = port_query_engine_status,
         .reset_from_timeout = port_reset_from_timeout, .restart_from_timeout = port_restart_from_timeout,
         .surprise_removal = port_surprise_removal,
+        .begin_exclusive_access = port_begin_exclusive_access,
+        .end_exclusive_access = port_end_exclusive_access,
         .set_vidpn_source_address = port_set_vidpn_source_address,
         .query_private = ref_query_private, .escape = port_escape,
         .render = ref_render, .patch = ref_patch, .submit_command = ref_submit_physical};

@@ -44,6 +44,8 @@ struct ref_options {
     bool no_64bit_atomics;          /* fences of 32 bits: the _write32 and _wait32 commands are for them */
     bool physical;                  /* one node more, which knows no virtual addresses */
     bool iommu;                     /* contexts may use their process' addresses; no hardware queues then */
+    bool secure;                    /* can be isolated: IoMmuSecureModeSupported */
+    uint64_t visible_bytes;         /* of system memory's addresses; 0: all */
     bool no_gpummu;                 /* and with iommu: all of them do */
     bool threads;                   /* engines run by themselves from start_device to stop_device */
     uint64_t seed;
