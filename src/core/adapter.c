@@ -159,6 +159,7 @@ static void init_lists(struct vidmm_adapter *ad)
 {
     list_init(&ad->processes);
     list_init(&ad->allocs);
+    list_init(&ad->driver_memory);
     list_init(&ad->dying_opens);
     list_init(&ad->lingering);
     list_init(&ad->offering);
@@ -218,6 +219,8 @@ static vidmm_status init_gpu(struct vidmm_adapter *ad, const char **why)
     *why = "no memory for a segment";
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (!init_segment(ad, id)) return VIDMM_NO_MEMORY;
+    st = vmm_driver_memory_init(ad, why);
+    if (st != VIDMM_OK) return st;
     vmm_domain_start(ad);
     *why = "no memory for the aperture";
     if (vmm_aperture_init(ad) != VIDMM_OK) return VIDMM_NO_MEMORY;
@@ -240,6 +243,7 @@ static void free_gpu(struct vidmm_adapter *ad)
     slab_destroy(&ad->leaves);
     vmm_aperture_fini(ad);
     if (ad->started) ad->ops->stop_device(ad->kmd);
+    vmm_driver_memory_fini(ad);
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (ad->segment[id].pool.pages != 0) pagepool_destroy(&ad->segment[id].pool);
     memory_free(&ad->memory, ad, sizeof *ad);

@@ -167,6 +167,8 @@ bool vmm_aperture_admits(struct vidmm_device *d, struct vidmm_open *const *opens
 enum vmm_emit vmm_aperture_emit(struct vidmm_adapter *ad, struct vmm_alloc *al, bool map, uint64_t *multipass)
 {
     bool coherent = (ad->segment[ad->aperture].flags & VIDMM_SEGMENT_CACHE_COHERENT) != 0;
+    bool list = map && al->physical && (ad->info.flags & VIDMM_ADAPTER_MAP_APERTURE2) != 0; /* IOM-22 */
+    struct vidmm_adl adl = { .page_count = al->pages, .contiguous = true, .base_page = al->logical };
     struct vidmm_op op = { .code = map ? VIDMM_OP_MAP_APERTURE_SEGMENT : VIDMM_OP_UNMAP_APERTURE_SEGMENT };
     op.aperture.allocation = al->kmd_allocation;
     op.aperture.segment = ad->aperture;
@@ -174,6 +176,12 @@ enum vmm_emit vmm_aperture_emit(struct vidmm_adapter *ad, struct vmm_alloc *al, 
     op.aperture.pages = al->pages;
     op.aperture.frame = map ? al->logical : ad->dummy.logical; /* SEG-20 */
     op.aperture.cache_coherent = map && al->cached && coherent; /* SEG-21 */
+    if (list) {
+        op.code = VIDMM_OP_MAP_APERTURE_SEGMENT2;
+        op.aperture.frame = 0;
+        op.aperture.adl = &adl;
+        if (al->cpu_visible) op.aperture.cpu_visible = ad->platform->sys_address(ad->platform->ctx, al->home);
+    }
     if (vmm_batch_emit(ad, &op, multipass) == EMIT_WAIT) return EMIT_WAIT;
     if (map) ad->counters->aperture_maps++;
     else ad->counters->aperture_unmaps++;

@@ -49,7 +49,15 @@ uint64_t vmm_logical_frame(const struct vidmm_adapter *, uint64_t page, uint64_t
 vidmm_status vmm_domain_reserve(struct vmm_alloc *);
 void vmm_domain_release(struct vmm_alloc *);
 void vmm_domain_update(struct vmm_alloc *); /* its place has changed, or what moves it */
+/* What is to be mapped, added up by whoever knows of it. */
+struct vmm_tally { const struct vidmm_domain *domain; uint64_t pages; bool wrong; };
+void vmm_tally_frames(struct vmm_tally *, const struct vmm_frames *);
 const char *vmm_domain_wrong(struct vidmm_adapter *); /* inv. 27; NULL: it holds */
+
+/* drivermem.c: system memory of drivers and firmware */
+vidmm_status vmm_driver_memory_init(struct vidmm_adapter *, const char **why); /* before it is started */
+void vmm_driver_memory_fini(struct vidmm_adapter *);
+void vmm_driver_memory_expect(const struct vidmm_adapter *, struct vmm_tally *);
 
 /* process.c, device.c */
 bool vmm_process_step(struct vidmm_process *);

@@ -195,47 +195,46 @@ bool vmm_domain_step(struct vidmm_adapter *lead)
 
 /* ---- invariant 27 ---- */
 
-struct tally { const struct vidmm_domain *d; uint64_t pages; bool wrong; };
-
-static void expect(struct tally *t, uint64_t logical, uint64_t pages, uint64_t frame)
+static void expect(struct vmm_tally *t, uint64_t logical, uint64_t pages, uint64_t frame)
 {
-    t->wrong |= t->d->mapped(t->d->ctx, logical, pages) != frame;
+    t->wrong |= t->domain->mapped(t->domain->ctx, logical, pages) != frame;
     t->pages += pages;
 }
 
-static void expect_frames(struct tally *t, const struct vmm_frames *f)
+void vmm_tally_frames(struct vmm_tally *t, const struct vmm_frames *f)
 {
     if (f->frame != 0) expect(t, f->logical, f->pages, f->frame);
 }
 
-static void expect_packets(struct tally *t, const struct list *packets)
+static void expect_packets(struct vmm_tally *t, const struct list *packets)
 {
     LIST_FOREACH(it, packets) {
         const struct vmm_packet *p = list_entry(it, struct vmm_packet, link);
-        if (p->dma != NULL) expect_frames(t, &p->dma->memory);
+        if (p->dma != NULL) vmm_tally_frames(t, &p->dma->memory);
     }
 }
 
-static void expect_process(struct tally *t, const struct vidmm_process *p)
+static void expect_process(struct vmm_tally *t, const struct vidmm_process *p)
 {
-    expect_frames(t, &p->kernel.memory);
+    vmm_tally_frames(t, &p->kernel.memory);
     LIST_FOREACH(fi, &p->fence_pages)
-        expect_frames(t, &list_entry(fi, struct vmm_fence_page, on_process)->memory);
+        vmm_tally_frames(t, &list_entry(fi, struct vmm_fence_page, on_process)->memory);
     LIST_FOREACH(di, &p->devices) {
         const struct vidmm_device *d = list_entry(di, struct vidmm_device, on_process);
         LIST_FOREACH(ci, &d->contexts) {
             const struct vidmm_context *c = list_entry(ci, struct vidmm_context, on_device);
             expect_packets(t, &c->packets);
             if (!c->physical) continue;
-            LIST_FOREACH(it, &c->spare) expect_frames(t, &list_entry(it, struct vmm_dma, link)->memory);
+            LIST_FOREACH(it, &c->spare) vmm_tally_frames(t, &list_entry(it, struct vmm_dma, link)->memory);
         }
     }
 }
 
-static void expect_gpu(struct tally *t, const struct vidmm_adapter *ad)
+static void expect_gpu(struct vmm_tally *t, const struct vidmm_adapter *ad)
 {
-    expect_frames(t, &ad->buffers);
-    expect_frames(t, &ad->dummy);
+    vmm_tally_frames(t, &ad->buffers);
+    vmm_tally_frames(t, &ad->dummy);
+    vmm_driver_memory_expect(ad, t);
     for (uint32_t i = 0; i < ad->info.node_count; i++) expect_packets(t, &ad->node[i].running);
     LIST_FOREACH(it, &ad->allocs) {
         const struct vmm_alloc *al = list_entry(it, struct vmm_alloc, on_adapter);
@@ -247,12 +246,13 @@ static void expect_gpu(struct tally *t, const struct vidmm_adapter *ad)
 /* Tables are counted as they are made: those on their way out are in no tree. */
 const char *vmm_domain_wrong(struct vidmm_adapter *lead)
 {
-    struct tally t = { .d = lead->domain };
-    if (t.d == NULL) return NULL;
+    struct vmm_tally t = { .domain = lead->domain };
+    if (t.domain == NULL) return NULL;
     LINK_FOREACH(g, lead) expect_gpu(&t, g);
     LIST_FOREACH(it, &lead->processes)
         expect_process(&t, list_entry(it, struct vidmm_process, on_adapter));
     t.pages += lead->counters->segment[VMM_SYSTEM].tables / VIDMM_PAGE_SIZE;
     if (t.wrong) return "something that the GPU may reach is not mapped in the domain where it is";
-    return t.pages == t.d->mapped_pages(t.d->ctx) ? NULL : "the domain shows what the GPU shall not reach";
+    bool more = t.pages != t.domain->mapped_pages(t.domain->ctx);
+    return more ? "the domain shows what the GPU shall not reach" : NULL;
 }

@@ -27,6 +27,7 @@ enum {
     VMM_FENCE_SLOTS = 64,      /* monitored fences per page, 64 bytes apart */
     VMM_LOOPS_MAX = 64,        /* rounds of one vidmm_run */
     VMM_ROOT_ENTRIES_MIN = 256, /* a resizable root is never smaller */
+    VMM_FIRMWARE_MAX = 16,     /* ranges of system memory set aside for a gpu */
     VMM_SLOTS = 16             /* tables the paging engine is shown at a time (GPU_VIRTUAL) */
 };
 #define VMM_SCRATCH_START 0x400000ull   /* the paging space's fixed layout (PAG-15) */
@@ -443,6 +444,7 @@ struct vmm_alloc {
     uint32_t unique;           /* bindings and queued maps with a unique driver protection (bit 63) */
     uint64_t resident_seq;     /* when it was last made resident: the planner's age */
     uint8_t state, segment;    /* vmm_place_state; segment that has the bytes, 0 = home */
+    bool cpu_visible;          /* MapApertureCpuVisible */
     bool physical;             /* AccessedPhysically: contiguous, or mapped in the aperture (inv. 13) */
     bool primary;              /* may be displayed; in the aperture while it is */
     struct list on_aperture;   /* adapter.in_aperture while it holds a range */
@@ -625,6 +627,10 @@ struct vidmm_adapter {
     uint64_t budget;           /* bytes of the application segments */
     struct vmm_node node[VIDMM_NODES_MAX];
     _Atomic uint32_t fence_poke;
+    struct list driver_memory; /* that the driver asked for (drivermem.c) */
+    struct vidmm_frame_range firmware[VMM_FIRMWARE_MAX]; /* mapped in the domain, for its life */
+    uint32_t firmware_count;
+    struct vidmm_frame_range save; /* frames kept in hand for the content of memory segments */
     struct list allocs;
     struct list processes, dying_opens, lingering; /* of the lead */
     struct list offering;      /* of the lead: offers that are not in effect yet, oldest first */

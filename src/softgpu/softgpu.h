@@ -52,6 +52,7 @@ struct softgpu_segment {
     uint64_t bytes;      /* of VRAM; segments follow each other in it */
     bool aperture;       /* has no VRAM; shows system frames to physical nodes */
     uint64_t base;       /* where physical nodes find it */
+    uint64_t system_frame; /* not 0: it is system memory, which the GPU reaches through the domain only */
 };
 
 enum softgpu_detect { SOFTGPU_DETECT_ENTRY = 0, SOFTGPU_DETECT_WALK = 1 };

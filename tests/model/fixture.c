@@ -130,6 +130,7 @@ static void make_peers(struct fixture *f, const struct fx_options *o, struct vid
         assert_int_equal(ref_create(&ro, &p->ref), VIDMM_OK);
         p->gpu = ref_gpu(p->ref);
         assert_true(tap_init(&p->tap, ref_ops(), p->ref));
+        if (o->edit_ops != NULL) o->edit_ops(&p->tap.ops, i + 1);
         gpu[i] = (struct vidmm_gpu){&p->tap.ops, &p->tap};
         link[i + 1] = p->ref;
     }
@@ -193,6 +194,7 @@ vidmm_status fx_open(struct fixture *f, const struct fx_options *o)
     f->gpu = ref_gpu(f->ref);
     assert_true(tap_init(&f->tap, ref_ops(), f->ref));
     f->tap.edit_info = o->edit_info;
+    if (o->edit_ops != NULL) o->edit_ops(&f->tap.ops, 0);
     struct vidmm_gpu peer[VIDMM_GPUS_MAX - 1];
     make_peers(f, o, peer);
     domain_open(f, o);

@@ -35,6 +35,7 @@ struct fx_options {
     struct ref_options ref;
     uint64_t seed, frames;
     void (*edit_info)(struct vidmm_adapter_info *);
+    void (*edit_ops)(struct vidmm_kmd_ops *, uint32_t gpu); /* the tap's, before bring-up */
     bool timeouts;          /* packets and suspensions time out after the default delay; else never */
     uint32_t tdr_limit;     /* timeouts and resets that are too many; 0: the default */
     bool may_refuse;        /* fixture_open gives the status instead of failing */

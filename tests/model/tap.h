@@ -58,7 +58,7 @@ struct tap {
     struct vidmm_adapter *adapter;
     void *system_process;
     uint64_t count[TAP_CALLS];
-    uint64_t op_count[16];             /* BUILD, by operation code; UPDATE_PAGE_TABLE: of update calls */
+    uint64_t op_count[32];             /* BUILD, by operation code; UPDATE_PAGE_TABLE: of update calls */
     struct tap_entry *log;             /* the newest TAP_LOG_MAX entries since tap_clear */
     uint64_t logged;
     struct tap_hw hw;

@@ -449,6 +449,90 @@ static void the_gpus_of_a_link_share_one_domain(void **state)
     }
 }
 
+/* ---- the display, and every gpu -------------------------------------------------------------------- */
+
+/* Operation 17 is for what is accessed physically: a primary is mapped as ever, and reached while it is. */
+static void primaries_are_mapped_by_the_old_operation(void **state)
+{
+    struct fixture f;
+    struct client c;
+    struct fx_options o;
+    uint32_t pixel = 0;
+    (void)state;
+    fx_options(&o, REF_FORMAT_A);
+    o.machine_iommu = o.ref.iommu = o.ref.map_aperture2 = true;
+    o.domain = FX_REMAPPING;
+    (void)fx_open(&f, &o);
+    client_open_shared(&c, &f, NULL);
+    struct fx_alloc want = {.bytes = KIB(64), .set = SET_SYSTEM, .primary = true};
+    struct vidmm_open *op = client_alloc(&c, &want);
+    uint32_t *host = client_host(&c, op);
+    host[5] = 0x123456;
+    client_resident(&c, op);
+    assert_int_equal(vidmm_display_set(f.ad, op), VIDMM_PENDING);
+    fx_settle(&f);
+    assert_int_equal(f.tap.op_count[VIDMM_OP_MAP_APERTURE_SEGMENT], 1);
+    assert_int_equal(f.tap.op_count[VIDMM_OP_MAP_APERTURE_SEGMENT2], 0);
+    assert_true(ref_scan_out(f.ref, 20, &pixel, sizeof(pixel)));
+    assert_int_equal(pixel, 0x123456);
+    client_evict(&c, op); /* what is displayed is reached all the same */
+    fx_settle(&f);
+    fx_verify(&f);
+    assert_true(reached(&f, frame_of(op), KIB(64) / PAGE));
+    assert_int_equal(vidmm_display_set(f.ad, NULL), VIDMM_PENDING);
+    fx_close(&f);
+}
+
+static uint32_t asked_save[2];
+
+static uint64_t save_size_of_0(void *kmd)
+{
+    (void)kmd;
+    asked_save[0]++;
+    return MIB(1);
+}
+
+static uint64_t save_size_of_1(void *kmd)
+{
+    (void)kmd;
+    asked_save[1]++;
+    return MIB(2);
+}
+
+static void add_save_size(struct vidmm_kmd_ops *ops, uint32_t gpu)
+{
+    ops->query_framebuffer_save_size = gpu == 0 ? save_size_of_0 : save_size_of_1;
+}
+
+/* Each gpu of a link says how much, and all is paid for; one that cannot be isolated spoils it for all. */
+static void each_gpu_is_asked(void **state)
+{
+    struct world_accounts with, without;
+    (void)state;
+    for (int saves = 0; saves < 2; saves++) {
+        struct fx_options o;
+        struct fixture f;
+        link_options(&o, 2);
+        o.ref.secure = o.peer[0].secure = true;
+        o.domain = FX_ISOLATION;
+        if (saves) o.edit_ops = add_save_size;
+        (void)fx_open(&f, &o);
+        world_get_accounts(f.world, saves ? &with : &without);
+        fx_close(&f);
+    }
+    assert_int_equal(with.frames, without.frames + MIB(3) / PAGE);
+    assert_int_equal(asked_save[0], 1);
+    assert_int_equal(asked_save[1], 1);
+    struct fx_options o;
+    struct fixture f;
+    link_options(&o, 2);
+    o.ref.secure = true;
+    o.domain = FX_ISOLATION;
+    (void)fx_open(&f, &o);
+    assert_int_equal(vidmm_domain_attach(f.ad), VIDMM_NOT_SUPPORTED);
+    fx_close(&f);
+}
+
 int main(int argc, char **argv)
 {
     static const struct vt_case cases[] = {
@@ -461,6 +545,8 @@ int main(int argc, char **argv)
         VT_TEST(the_domain_is_switched_while_nothing_runs, "IOM-18 IOM-16", NULL),
         VT_TEST(attaching_is_refused_where_it_cannot_be, "IOM-16", NULL),
         VT_TEST(the_gpus_of_a_link_share_one_domain, "IOM-16 IOM-18", NULL),
+        VT_TEST(primaries_are_mapped_by_the_old_operation, "IOM-22 IOM-17", NULL),
+        VT_TEST(each_gpu_is_asked, "IOM-20 IOM-16", NULL),
     };
     return vt_main(argc, argv, "model_domain", cases, VT_COUNT(cases));
 }

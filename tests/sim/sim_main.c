@@ -69,6 +69,7 @@ static void tell(const struct sim_totals *t)
         {"doorbells that made way", t->victims}, {"hardware queues of lost devices", t->hw_ended},
         {"reclaims of dropped content", t->discards}, {"timeouts", t->timeouts},
         {"preemptions", t->preemptions}, {"adapter resets", t->adapter_resets}, {"removals", t->removals},
+        {"seeds with remapping", t->remapped}, {"domains attached", t->attached},
         {"pages read and compared at rest", t->pages_read}};
     for (uint32_t i = 0; i < sizeof(line) / sizeof(line[0]); i++)
         printf("  %-32s %12llu\n", line[i].name, (unsigned long long)line[i].n);

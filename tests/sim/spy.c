@@ -176,6 +176,14 @@ static vidmm_status restart_all(void *kmd)
     return st;
 }
 
+static void begin_exclusive_access(void *kmd)
+{
+    for (uint32_t i = 0; i < vidmm_adapter_info(spy.sim->ad)->node_count; i++)
+        if (!softgpu_node_idle(spy.sim->gpu, i))
+            spy.sim->wrong = "exclusive access begins while a node works";
+    spy.next->begin_exclusive_access(kmd);
+}
+
 static void removal(void *kmd)
 {
     spy.silent = true;
@@ -207,6 +215,7 @@ const struct vidmm_kmd_ops *spy_ops(struct sim *s)
     spy.ops.set_root_page_table = set_root;
     spy.ops.reset_from_timeout = reset_all;
     spy.ops.restart_from_timeout = restart_all;
+    spy.ops.begin_exclusive_access = begin_exclusive_access;
     spy.ops.surprise_removal = removal;
     spy.ops.hw = &spy.hw;
     return &spy.ops;

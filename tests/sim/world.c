@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/domain.h"
+
 #define KIB(n) ((uint64_t)(n) << 10)
 #define FRAMES 32768u
 
@@ -134,8 +136,9 @@ bool sim_world_open(struct sim *s)
     if (s->world == NULL) return false;
     s->ro.now_ctx = s->world;
     if (!shared_open(s, FRAMES)) return false;
-    if (ref_create(&s->ro, &s->ref) != VIDMM_OK) return false;
+    if (!domain_open(s) || ref_create(&s->ro, &s->ref) != VIDMM_OK) return false;
     s->gpu = ref_gpu(s->ref);
+    domain_wire(s);
     world_add_actor(s->world, &(struct world_actor){step_compute, gpu_wake, s});
     world_add_actor(s->world, &(struct world_actor){step_copy, NULL, s});
     world_add_actor(s->world, &(struct world_actor){step_paging, NULL, s});
@@ -143,6 +146,7 @@ bool sim_world_open(struct sim *s)
     if (s->shared != NULL) world_add_actor(s->world, &(struct world_actor){shared_step, NULL, s});
     struct vidmm_adapter_config c = {.struct_size = sizeof(c), .platform = world_platform(s->world),
                                      .ops = spy_ops(s), .kmd = s->ref, .break_row = s->opt.break_row,
+                                     .domain = s->domain != NULL ? sim_domain_face(s->domain) : NULL,
                                      .tdr_delay_ns = 2000000, .tdr_limit_count = s->tdr_limit,
                                      .tdr_level = s->temper.hangs ? VIDMM_TDR_RECOVER : VIDMM_TDR_OFF,
                                      .slice_ns = sim_chance(s, 2) ? 30000 : 0};
@@ -173,6 +177,7 @@ void sim_world_close(struct sim *s)
     vidmm_adapter_destroy(s->ad);
     world_own(s->world, NULL);
     shared_close(s);
+    domain_close(s);
     world_get_accounts(s->world, &a);
     if (a.blocks + a.bytes + a.frames + a.imported + a.errors != 0)
         sim_fail(s, "left over: %llu blocks, %llu frames, %llu imported; %llu wrong frees",

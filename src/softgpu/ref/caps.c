@@ -83,9 +83,11 @@ static void describe_segments(struct vidmm_adapter_info *info, const struct ref_
         struct vidmm_segment_desc *d = &info->segment[i];
         d->bytes = s->bytes;
         d->base = base;
+        d->system_frame = s->system_frame;
+        if (s->system_frame != 0) d->flags |= VIDMM_SEGMENT_FROM_SYSTEM_MEMORY;
         base += align_up(s->bytes, VIDMM_PAGE_64K);
         if (s->aperture) {
-            d->flags = VIDMM_SEGMENT_APERTURE;
+            d->flags |= VIDMM_SEGMENT_APERTURE;
             d->commit_limit = s->bytes;
             continue;
         }
@@ -99,6 +101,7 @@ static void describe_domain(struct vidmm_adapter_info *info, const struct ref_op
 {
     info->visible_bytes = o->visible_bytes;
     info->iommu_caps = VIDMM_IOMMU_REMAPPING; /* it never looks behind an address of system memory */
+    if (o->map_aperture2) info->flags |= VIDMM_ADAPTER_MAP_APERTURE2;
     if (!o->secure) return;
     info->flags |= VIDMM_ADAPTER_SECURE;
     info->iommu_caps |= VIDMM_IOMMU_ISOLATION;
@@ -163,7 +166,7 @@ static vidmm_status gpu_create(struct ref_kmd *k)
         .detect = o->detect, .now_ns = o->now_ns, .now_ctx = o->now_ctx};
     for (uint32_t i = 0; i < o->segment_count; i++)
         g.segment[i] = (struct softgpu_segment){o->segment[i].bytes, o->segment[i].aperture,
-                                                k->port.info.segment[i].base};
+                                                k->port.info.segment[i].base, o->segment[i].system_frame};
     return softgpu_create(&g, &k->port.gpu);
 }
 
@@ -240,7 +243,8 @@ static vidmm_status ref_create_allocation(void *kmd, struct vidmm_kmd_allocation
 {
     struct ref_kmd *k = kmd;
     const uint32_t known = VIDMM_ALLOCATION_CPU_VISIBLE | VIDMM_ALLOCATION_CACHED |
-                           VIDMM_ALLOCATION_ACCESSED_PHYSICALLY | VIDMM_ALLOCATION_LINK_INSTANCED;
+                           VIDMM_ALLOCATION_ACCESSED_PHYSICALLY | VIDMM_ALLOCATION_LINK_INSTANCED |
+                           VIDMM_ALLOCATION_MAP_APERTURE_CPU_VISIBLE;
     struct ref_alloc_private in;
     if (a->private_data == NULL || a->private_size != sizeof(in)) return VIDMM_INVALID;
     __builtin_memcpy(&in, a->private_data, sizeof(in));
