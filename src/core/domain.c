@@ -119,7 +119,7 @@ vidmm_status vmm_domain_reserve(struct vmm_alloc *al)
  * shows, and what is copied from or to a memory segment, until every old translation is flushed. */
 static bool reaches(const struct vmm_alloc *al)
 {
-    bool placed = al->segment == VMM_SYSTEM && (al->state == PLACE_LIVE || al->state == PLACE_GOING);
+    bool placed = al->segment == VMM_SYSTEM && al->state == PLACE_LIVE;
     bool moving = al->state == PLACE_COMING || al->state == PLACE_GOING;
     return placed || al->aperture_count > 0 || (moving && al->ad->move.copy);
 }
@@ -167,7 +167,6 @@ bool vidmm_domain_attached(const struct vidmm_adapter *lead) { return lead->atta
 static bool flushed(const struct vidmm_adapter *ad)
 {
     if (ad->lost) return true;
-    if (ad->silent) return false;
     for (uint32_t i = 0; i < ad->info.node_count; i++) {
         const struct vmm_node *n = &ad->node[i];
         if (n->running_count > 0 || n->preempt_until != 0 || n->group != 0) return false;

@@ -233,6 +233,12 @@ static void remapped_gpus_are_told_logical_addresses(void **state)
         assert_int_equal(root->root.segment, 0);
         assert_true(d->mapped(d->ctx, page, 1) != 0 && d->mapped(d->ctx, page, 1) != page);
         assert_int_equal(gpu_sum(&c, va, bytes), sum_of_pattern(0xabcd, bytes));
+        uint64_t words[REF_WORDS_MAX];
+        struct vidmm_fence *fence; /* its page is reached too: the GPU writes the value */
+        assert_int_equal(vidmm_fence_create(c.device, 0, 0, &fence), VIDMM_OK);
+        fx_settle(&f);
+        assert_true(client_run(&c, words, ref_emit_write64(words, vidmm_fence_gpu_address(fence), 99)));
+        assert_int_equal(vidmm_fence_value(fence), 99);
         const uint32_t *host = client_host(&c, op); /* what lies there, behind the domain's back */
         assert_int_equal(host[bytes / 4 - 1], 0xabcd);
         fx_close(&f);
@@ -362,6 +368,7 @@ static void the_domain_is_switched_while_nothing_runs(void **state)
     assert_int_equal(client_submit_on(&c, c.context, words, ref_emit_add64(words, va, 1)), VIDMM_OK);
     (void)world_settle(f.world, 2000);
     uint64_t hash = vidmm_state_hash(f.ad);
+    f.tap.hw.hold_suspends = true;
     assert_int_equal(vidmm_domain_attach(f.ad), VIDMM_PENDING);
     assert_int_equal(vidmm_domain_attach(f.ad), VIDMM_PENDING);
     assert_int_not_equal(vidmm_state_hash(f.ad), hash);
@@ -373,6 +380,11 @@ static void the_domain_is_switched_while_nothing_runs(void **state)
     assert_int_equal(f.tap.hw.suspends, suspends + 1);
     assert_int_equal(b.begun, 0);
     hold_node(&f, REF_NODE_COMPUTE, false);
+    fx_settle(&f);
+    assert_false(vidmm_domain_attached(f.ad)); /* nobody said that the hardware context stands still */
+    f.tap.hw.hold_suspends = false;
+    assert_int_equal(f.tap.inner->hw->suspend_context(f.tap.inner_kmd, f.tap.hw.suspended, 77), VIDMM_OK);
+    vidmm_notify_context_suspended(hc, f.tap.hw.suspend_value);
     fx_settle(&f);
     assert_true(vidmm_domain_attached(f.ad));
     check_brackets(&b);
@@ -430,7 +442,18 @@ static void the_gpus_of_a_link_share_one_domain(void **state)
         uint64_t va = link_map(&l, 1, op, 0), again = link_map(&l, 0, op, va);
         assert_int_equal(again, va);
         if (domain == FX_ISOLATION) {
-            attach(l.fx);
+            struct softgpu_knobs held = {.hang_nodes = 1u << REF_NODE_COMPUTE}, none = {0};
+            uint64_t words[REF_WORDS_MAX];
+            softgpu_set_knobs(l.fx->peer[0].gpu, &held); /* GPU 1 works, GPU 0 does not */
+            uint32_t n = ref_emit_fill(words, va, 1, PAGE);
+            assert_int_equal(client_submit_on(&l.c, l.context[1], words, n), VIDMM_OK);
+            (void)world_settle(l.fx->world, 2000);
+            assert_int_equal(vidmm_domain_attach(l.fx->ad), VIDMM_PENDING);
+            (void)world_settle(l.fx->world, 2000);
+            assert_false(vidmm_domain_attached(l.fx->ad));
+            softgpu_set_knobs(l.fx->peer[0].gpu, &none);
+            fx_settle(l.fx);
+            assert_true(vidmm_domain_attached(l.fx->ad));
             check_brackets(&b);
         }
         assert_int_equal(accounts(l.fx).attached, 1);
@@ -475,11 +498,19 @@ static void primaries_are_mapped_by_the_old_operation(void **state)
     assert_int_equal(f.tap.op_count[VIDMM_OP_MAP_APERTURE_SEGMENT2], 0);
     assert_true(ref_scan_out(f.ref, 20, &pixel, sizeof(pixel)));
     assert_int_equal(pixel, 0x123456);
-    client_evict(&c, op); /* what is displayed is reached all the same */
+    struct vidmm_open *idle = client_alloc(&c, &want); /* displayed, and not resident */
+    assert_false(reached(&f, frame_of(idle), KIB(64) / PAGE));
+    host = client_host(&c, idle);
+    host[5] = 0x654321;
+    assert_int_equal(vidmm_display_set(f.ad, idle), VIDMM_PENDING);
     fx_settle(&f);
     fx_verify(&f);
-    assert_true(reached(&f, frame_of(op), KIB(64) / PAGE));
+    assert_true(reached(&f, frame_of(idle), KIB(64) / PAGE));
+    assert_true(ref_scan_out(f.ref, 20, &pixel, sizeof(pixel)));
+    assert_int_equal(pixel, 0x654321);
     assert_int_equal(vidmm_display_set(f.ad, NULL), VIDMM_PENDING);
+    fx_settle(&f);
+    assert_false(reached(&f, frame_of(idle), KIB(64) / PAGE));
     fx_close(&f);
 }
 

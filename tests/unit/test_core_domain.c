@@ -131,6 +131,9 @@ static void the_aperture_is_mapped_by_lists_of_logical_pages(void **state)
         vidmm_open_close(a, 0);
         fx_run(&r.f);
         assert_int_equal(sim_domain_find(d, home), 0);
+        uint64_t dummy = softgpu_aperture_frame(ref_gpu(r.f.ref), at + 7); /* what is shown there now */
+        assert_int_equal(shown(&r.f, dummy) != dummy, remaps);
+        assert_true(shown(&r.f, dummy) != 0);
         fx_close(&r.f);
         domain_end(d, 0);
     }
@@ -203,6 +206,40 @@ static void driver_memory_is_all_or_nothing(void **state)
         assert_int_equal(f.world.live_frames, frames);
         assert_int_equal(vidmm_state_hash(f.ad), hash);
     }
+    fx_close(&f);
+    domain_end(d, 0);
+}
+
+/* ---- attaching ---------------------------------------------------------------------------------------- */
+
+/* A packet that waits for others would keep the domain off for ever: after a slice it is asked to stop. */
+static void work_that_waits_is_asked_to_stop(void **state)
+{
+    struct fx f;
+    struct vidmm_fence *gate;
+    (void)state;
+    fx_init(&f, REF_FORMAT_A);
+    struct sim_domain *d = domain_for(&f, false);
+    f.tdr.slice_ns = 30000000;
+    fx_start(&f);
+    assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
+    fx_wait_packet(&f, f.c, vidmm_fence_gpu_address(gate), 1);
+    fx_run(&f);
+    assert_int_equal(vidmm_domain_attach(f.ad), VIDMM_PENDING);
+    fx_run(&f);
+    f.now += f.tdr.slice_ns - 1;
+    fx_run(&f);
+    assert_false(vidmm_domain_attached(f.ad));
+    assert_int_equal(fx_count(&f, EV_PREEMPT), 0);
+    f.now++;
+    fx_run(&f);
+    assert_int_equal(fx_count(&f, EV_PREEMPT), 1);
+    assert_true(vidmm_domain_attached(f.ad));
+    assert_int_equal(vidmm_context_pending(f.c), 1); /* it goes on where it stopped */
+    assert_int_equal(vidmm_fence_signal(gate, 1), VIDMM_OK);
+    fx_run(&f);
+    assert_int_equal(vidmm_context_pending(f.c), 0);
+    assert_int_equal(vidmm_device_state(f.d), VIDMM_DEVICE_ACTIVE);
     fx_close(&f);
     domain_end(d, 0);
 }
@@ -364,6 +401,7 @@ int main(int argc, char **argv)
         VT_TEST(the_aperture_is_mapped_by_lists_of_logical_pages, "IOM-22 IOM-21 IOM-17", NULL),
         VT_TEST(driver_memory_is_mapped_while_it_exists, "IOM-19 IOM-16 IOM-21", NULL),
         VT_TEST(driver_memory_is_all_or_nothing, "IOM-19", NULL),
+        VT_TEST(work_that_waits_is_asked_to_stop, "IOM-18", NULL),
         VT_TEST(reserved_ranges_are_mapped_or_refused, "IOM-19", NULL),
         VT_TEST(segments_of_system_memory_are_mapped, "IOM-19 IOM-17", NULL),
         VT_TEST(saving_the_frame_buffer_is_paid_for_at_bring_up, "IOM-20", NULL),
