@@ -23,6 +23,7 @@ enum vidmm_segment_flags { /* DXGK_SEGMENTFLAGS, same bits */
     VIDMM_SEGMENT_APERTURE = 1u << 0,
     VIDMM_SEGMENT_CPU_VISIBLE = 1u << 2,
     VIDMM_SEGMENT_CACHE_COHERENT = 1u << 4,     /* apertures: cached system memory may be mapped coherently */
+    VIDMM_SEGMENT_FROM_SYSTEM_MEMORY = 1u << 6, /* carved out of it: PopulatedFromSystemMemory */
     VIDMM_SEGMENT_USE_64KB_PAGES = 1u << 11,
     VIDMM_SEGMENT_CPU_HOST_APERTURE = 1u << 13, /* map_cpu_host_aperture works for it */
     VIDMM_SEGMENT_APPLICATION_TARGET = 1u << 15 /* counts for the application budget */
@@ -33,6 +34,7 @@ struct vidmm_segment_desc { /* DXGK_SEGMENTDESCRIPTOR4 */
     uint64_t base;         /* GPU physical base; this interface always uses offsets from it */
     uint64_t bytes;        /* multiple of the segment's page size */
     uint64_t commit_limit; /* apertures: bytes that may be mapped */
+    uint64_t system_frame; /* FROM_SYSTEM_MEMORY: its first frame; not the OS memory manager's */
 };
 
 enum vidmm_engine_type { /* DXGK_ENGINE_TYPE */
@@ -71,7 +73,15 @@ struct vidmm_level_desc { /* DXGK_PAGE_TABLE_LEVEL_DESC; [0] is the leaf */
 enum vidmm_adapter_flags { /* DXGK_VIDMMCAPS, same bits */
     VIDMM_ADAPTER_VIRTUAL_ADDRESSING = 1u << 5,
     VIDMM_ADAPTER_GPUMMU = 1u << 6,
-    VIDMM_ADAPTER_IOMMU = 1u << 7
+    VIDMM_ADAPTER_IOMMU = 1u << 7,
+    VIDMM_ADAPTER_SECURE = 1u << 11,         /* IoMmuSecureModeSupported: can be isolated (domain.h) */
+    VIDMM_ADAPTER_SECURE_REQUIRED = 1u << 13, /* IoMmuSecureModeRequired: it does not start without one */
+    VIDMM_ADAPTER_MAP_APERTURE2 = 1u << 14   /* MapAperture2Supported */
+};
+
+enum vidmm_iommu_caps { /* DXGK_IOMMU_CAPS, same bits; the first two say what vidmm_adapter_flags say */
+    VIDMM_IOMMU_ISOLATION = 1u << 0, VIDMM_IOMMU_ISOLATION_REQUIRED = 1u << 1,
+    VIDMM_IOMMU_REMAPPING = 1u << 2 /* the driver takes every system address for a logical one */
 };
 
 enum vidmm_sched_flags { /* DXGK_VIDSCHCAPS, same bits */
@@ -81,6 +91,8 @@ enum vidmm_sched_flags { /* DXGK_VIDSCHCAPS, same bits */
 struct vidmm_adapter_info { /* DXGK_DRIVERCAPS, PHYSICALADAPTERCAPS, QUERYSEGMENT4, GPUMMUCAPS, ... */
     uint32_t gpu;                    /* in, and left so: PhysicalAdapterIndex, 0 without a link */
     uint32_t flags;                  /* vidmm_adapter_flags */
+    uint32_t iommu_caps;             /* vidmm_iommu_caps */
+    uint64_t visible_bytes;          /* of system memory's addresses: how far it reaches; 0: all of them */
     uint32_t segment_count;
     struct vidmm_segment_desc segment[VIDMM_SEGMENTS_MAX]; /* segment id = index + 1 */
     uint32_t node_count, paging_node;
@@ -97,7 +109,9 @@ struct vidmm_adapter_info { /* DXGK_DRIVERCAPS, PHYSICALADAPTERCAPS, QUERYSEGMEN
 
 /* ---- page tables ------------------------------------------------------------------------------ */
 
-struct vidmm_gpu_address { uint32_t segment; uint64_t offset; }; /* segment 0: offset = frame * 4096 */
+/* Segment 0 is system memory: the offset is a frame * 4096, or where a domain remaps (domain.h), which the
+ * driver need not know, a logical page * 4096. The same holds for every frame that this interface names. */
+struct vidmm_gpu_address { uint32_t segment; uint64_t offset; };
 
 enum vidmm_pte_flags { /* DXGK_PTE */
     VIDMM_PTE_VALID = 1u << 0, VIDMM_PTE_ZERO = 1u << 1, VIDMM_PTE_CACHE_COHERENT = 1u << 2,
@@ -133,11 +147,21 @@ struct vidmm_update_page_table { /* DXGK_BUILDPAGINGBUFFER_UPDATEPAGETABLE, one 
 
 /* ---- paging operations (DXGKARG_BUILDPAGINGBUFFER) -------------------------------------------- */
 
+/* Pages of system memory (DXGK_ADL): from base_page on, or where they are not neighbours, each by its number.
+ * Logical pages where the domain remaps: nothing that the CPU could use. */
+struct vidmm_adl {
+    uint64_t page_count;
+    bool contiguous;
+    uint64_t base_page;      /* contiguous */
+    const uint64_t *pages;   /* else: page_count of them */
+};
+
 enum vidmm_op_code { /* DXGK_BUILDPAGINGBUFFER_OPERATION */
     VIDMM_OP_MAP_APERTURE_SEGMENT = 5, VIDMM_OP_UNMAP_APERTURE_SEGMENT = 6, /* adapters with physical nodes */
     VIDMM_OP_VIRTUAL_TRANSFER = 8, VIDMM_OP_VIRTUAL_FILL = 9,
     VIDMM_OP_UPDATE_PAGE_TABLE = 11, /* GPU_VIRTUAL and GPU_PHYSICAL modes */
     VIDMM_OP_FLUSH_TLB = 12,
+    VIDMM_OP_MAP_APERTURE_SEGMENT2 = 17,  /* instead of 5, with MAP_APERTURE2: of ACCESSED_PHYSICALLY */
     VIDMM_OP_COPY_PAGE_TABLE_ENTRIES = 14 /* GPU_VIRTUAL mode: in companion contexts only */
 };
 
@@ -176,6 +200,10 @@ struct vidmm_op {
                     dummy page for all of them. Moves no data. */
             void *allocation; uint32_t segment; uint64_t offset_page, pages, frame;
             bool cache_coherent;
+            /* MAP_APERTURE_SEGMENT2 instead of `frame`: the pages of adl from adl_offset on; valid during the
+             * call. cpu_visible: where the CPU sees them until they are unmapped; NULL but for
+             * MAP_APERTURE_CPU_VISIBLE. */
+            const struct vidmm_adl *adl; uint64_t adl_offset; void *cpu_visible;
         } aperture;
     };
 };
@@ -215,6 +243,7 @@ struct vidmm_kmd_context { /* DXGKARG_CREATECONTEXT and DXGK_CONTEXTINFO */
 
 enum vidmm_allocation_flags { /* DXGK_ALLOCATIONINFOFLAGS_WDDM2_0, same bits */
     VIDMM_ALLOCATION_CPU_VISIBLE = 1u << 0, VIDMM_ALLOCATION_CACHED = 1u << 2,
+    VIDMM_ALLOCATION_MAP_APERTURE_CPU_VISIBLE = 1u << 13,
     VIDMM_ALLOCATION_ACCESSED_PHYSICALLY = 1u << 15,
     /* Of DXGK_ALLOCATIONINFOFLAGS: a copy on each gpu of the link, at the same place in the same segment, and
      * one home in system memory, which must be allowed; or one allocation on each. */
@@ -312,6 +341,8 @@ struct vidmm_kmd_submit_physical { /* DXGKARG_SUBMITCOMMAND */
     uint32_t flags;          /* vidmm_submit_flags */
 };
 
+struct vidmm_frame_range { uint64_t frame, pages; };
+
 struct vidmm_kmd_ops {
     uint32_t struct_size, abi;
 
@@ -406,10 +437,40 @@ struct vidmm_kmd_ops {
     vidmm_status (*create_device)(void *kmd, struct vidmm_kmd_device *);
     void (*destroy_device)(void *kmd, void *device);
 
+    /* DxgkDdiBeginExclusiveAccess, EndExclusiveAccess: needed with VIDMM_ADAPTER_SECURE. In between, for all
+     * gpus of the link, the domain is switched: nothing executes, the device is silent on the bus, and no
+     * other operation comes. */
+    void (*begin_exclusive_access)(void *kmd);
+    void (*end_exclusive_access)(void *kmd);
+
+    /* Asked at bring-up, after the description and before start_device, with VIDMM_ADAPTER_SECURE.
+     * FRAMEBUFFERSAVESIZE: bytes, a multiple of 4096, that saving the content of memory segments takes at
+     * most; VidMm keeps so much system memory in hand. NULL: none. */
+    uint64_t (*query_framebuffer_save_size)(void *kmd);
+    /* HARDWARERESERVEDRANGES: list NULL: *count is how many there are; else they are written to the list,
+     * which has room for *count. They are reached at their own numbers. NULL: none. */
+    vidmm_status (*query_reserved_ranges)(void *kmd, struct vidmm_frame_range *list, uint32_t *count);
+
     /* DxgkDdiSetVidPnSourceAddress, or NULL: there is no display. The controller reads the allocation there
      * from the next frame on, and nothing else any more when the call returns. allocation NULL: nothing. */
     void (*set_vidpn_source_address)(void *kmd, uint32_t source, void *allocation, struct vidmm_gpu_address);
 };
+
+/* ---- memory of the driver's own: by the owner, from start_device on --------------------------------- */
+
+/* What the GPU is to reach beside the allocations has to come from here. DxgkCbAllocateContiguousMemory,
+ * AllocatePagesForMdl, AllocateAdl. */
+struct vidmm_driver_memory {
+    void *handle;
+    struct vidmm_adl adl;    /* contiguous if asked for, or a single page */
+    void *const *cpu;        /* where the CPU sees each page; all three are valid until it is freed */
+};
+#define VIDMM_DRIVER_PAGES_MAX 65536u
+/* Zeroed. VIDMM_NO_MEMORY; VIDMM_INVALID: no pages, or more than VIDMM_DRIVER_PAGES_MAX; VIDMM_BUSY: not from
+ * operations that vidmm_run calls. What is not freed ends with stop_device. */
+vidmm_status vidmm_driver_memory_allocate(struct vidmm_adapter *, uint64_t pages, bool contiguous,
+                                          struct vidmm_driver_memory *);
+void vidmm_driver_memory_free(struct vidmm_adapter *, void *handle);
 
 /* ---- reports from the driver: any thread, wait-free ------------------------------------------- */
 

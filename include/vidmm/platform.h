@@ -39,6 +39,10 @@ struct vidmm_platform {
     /* Something was notified: whoever owns the adapter shall call vidmm_run soon. Any thread. */
     void (*poke)(void *ctx);
 
+    /* Frames are numbered below this: what is installed, and all that sys_alloc and sys_import give. 0: not
+     * known. */
+    uint64_t frame_end;
+
     /* NULL: the machine has no IOMMU, or none that devices may share addresses through. */
     const struct vidmm_iommu *iommu;
 };

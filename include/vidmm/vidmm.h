@@ -14,6 +14,7 @@
 #define VIDMM_VIDMM_H
 
 #include <vidmm/counters.h>
+#include <vidmm/domain.h>
 #include <vidmm/hwqueue.h>
 #include <vidmm/kmd.h>
 #include <vidmm/platform.h>
@@ -43,6 +44,8 @@ struct vidmm_adapter_config {
      * has its own segments, nodes and page tables; devices and allocations are the first driver's for all. */
     const struct vidmm_gpu *peer;    /* read during the call only */
     uint32_t peer_count;
+    /* What the gpus reach of system memory; NULL: everything. No other adapter may have it. */
+    const struct vidmm_domain *domain;
 };
 
 /* One adapter reset more than tdr_limit_count within tdr_limit_ns: the adapter is removed. One engine
@@ -76,6 +79,13 @@ bool vidmm_adapter_removed(const struct vidmm_adapter *);
 /* One gpu of a link can be lost alone (vidmm_notify_removed by its driver, a reset that fails): devices that
  * have contexts, paging queues or allocations there are in state RESET, the others go on with the rest. */
 bool vidmm_gpu_removed(const struct vidmm_adapter *, uint32_t gpu);
+
+/* Isolation (IOM-16): from some vidmm_run on, when work in flight has ended, the gpus reach what is mapped in
+ * the adapter's domain and nothing else, for good. For a first client that must be protected from others.
+ * VIDMM_OK: it is so. VIDMM_PENDING: it is on its way, nothing new starts before.
+ * VIDMM_NOT_SUPPORTED: there is no domain, or a gpu cannot do it. VIDMM_DEVICE_LOST. */
+vidmm_status vidmm_domain_attach(struct vidmm_adapter *);
+bool vidmm_domain_attached(const struct vidmm_adapter *);
 
 /* Does what can be done now, a bounded amount. `now` in ns never goes back. Returns the time at which
  * it wants to be called again: `now` = at once, UINT64_MAX = only after a poke or a call. */

@@ -122,6 +122,7 @@ static const char *check_info(const struct vidmm_adapter *ad)
     if (why == NULL && !vmm_paging_reaches_root(ad)) why = "a root page table is too large for GPU_VIRTUAL";
     if (why == NULL) why = vmm_aperture_check(ad);
     if (why == NULL) why = vmm_iommu_check(ad);
+    if (why == NULL) why = vmm_domain_check(ad);
     for (uint32_t i = 0; why == NULL && i < in->node_count; i++) {
         if (in->node[i].hw_queues && ad->ops->hw == NULL)
             why = "a node with hardware queues needs the operations for them";
@@ -158,6 +159,7 @@ static void init_lists(struct vidmm_adapter *ad)
 {
     list_init(&ad->processes);
     list_init(&ad->allocs);
+    list_init(&ad->driver_memory);
     list_init(&ad->dying_opens);
     list_init(&ad->lingering);
     list_init(&ad->offering);
@@ -217,6 +219,9 @@ static vidmm_status init_gpu(struct vidmm_adapter *ad, const char **why)
     *why = "no memory for a segment";
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (!init_segment(ad, id)) return VIDMM_NO_MEMORY;
+    st = vmm_driver_memory_init(ad, why);
+    if (st != VIDMM_OK) return st;
+    vmm_domain_start(ad);
     *why = "no memory for the aperture";
     if (vmm_aperture_init(ad) != VIDMM_OK) return VIDMM_NO_MEMORY;
     *why = "the driver did not start the device";
@@ -238,6 +243,7 @@ static void free_gpu(struct vidmm_adapter *ad)
     slab_destroy(&ad->leaves);
     vmm_aperture_fini(ad);
     if (ad->started) ad->ops->stop_device(ad->kmd);
+    vmm_driver_memory_fini(ad);
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (ad->segment[id].pool.pages != 0) pagepool_destroy(&ad->segment[id].pool);
     memory_free(&ad->memory, ad, sizeof *ad);
@@ -277,6 +283,7 @@ static struct vidmm_adapter *make_gpu(const struct vidmm_adapter_config *cfg, co
     while (ad->lead->link[ad->gpu] != NULL) ad->gpu++;
     ad->lead->link[ad->gpu] = ad;
     ad->platform = pl;
+    ad->domain = cfg->domain;
     ad->ops = gpu->ops;
     ad->kmd = gpu->kmd;
     ad->memory = (struct base_memory){ pl->alloc, pl->free, pl->ctx };
@@ -344,7 +351,7 @@ static bool gpu_idle(const struct vidmm_adapter *ad)
 
 bool vidmm_adapter_idle(const struct vidmm_adapter *ad)
 {
-    bool idle = list_empty(&ad->processes) && list_empty(&ad->dying_opens);
+    bool idle = list_empty(&ad->processes) && list_empty(&ad->dying_opens) && !ad->attaching;
     LINK_FOREACH(g, ad) idle &= gpu_idle(g);
     return idle;
 }
@@ -420,6 +427,7 @@ static bool step_all(struct vidmm_adapter *ad)
     LIST_FOREACH_SAFE(pi, next, &ad->processes)
         progress |= vmm_process_step(list_entry(pi, struct vidmm_process, on_adapter));
     LINK_FOREACH(engines, ad) progress |= step_engines(engines);
+    progress |= vmm_domain_step(ad);
     return progress;
 }
 

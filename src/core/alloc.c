@@ -39,6 +39,7 @@ static vidmm_status check_physical(const struct vidmm_adapter *ad, const struct 
 {
     al->physical = (ka->flags & VIDMM_ALLOCATION_ACCESSED_PHYSICALLY) != 0;
     al->cached = (ka->flags & VIDMM_ALLOCATION_CACHED) != 0;
+    al->cpu_visible = (ka->flags & VIDMM_ALLOCATION_MAP_APERTURE_CPU_VISIBLE) != 0;
     if (!al->physical) return VIDMM_OK;
     if (al->mirrored) return VIDMM_NOT_SUPPORTED;
     if (ad->aperture == 0) return VIDMM_NOT_SUPPORTED;
@@ -132,7 +133,8 @@ static vidmm_status take_memory(struct vidmm_adapter *ad, const struct vidmm_all
         al->ext = vmm_new(ad, al->ext_max * sizeof *al->ext);
         if (al->ext == NULL) return VIDMM_NO_MEMORY;
     }
-    return take_home(ad, in, first, instanced, al);
+    vidmm_status st = take_home(ad, in, first, instanced, al);
+    return st == VIDMM_OK ? vmm_domain_reserve(al) : st;
 }
 
 static void give_home(struct vidmm_adapter *ad, struct vmm_alloc *al)
@@ -140,6 +142,7 @@ static void give_home(struct vidmm_adapter *ad, struct vmm_alloc *al)
     const struct vidmm_platform *pl = ad->platform;
     struct vmm_block *b = al->block;
     if (al->home == 0) return;
+    vmm_domain_release(al);
     if (al->imported) pl->sys_release(pl->ctx, al->home, al->pages);
     else if (b == NULL) pl->sys_free(pl->ctx, al->home, al->pages);
     if (b == NULL || --b->refs > 0) return;
@@ -438,7 +441,8 @@ void vidmm_open_placement(const struct vidmm_open *op, struct vidmm_placement_in
     out->segment = al->segment;
     out->resident = al->state == PLACE_LIVE;
     out->resident_count = op->resident;
-    out->offset = vmm_place_run(al, al->segment, 0, &run);
+    bool home = al->segment == VMM_SYSTEM;
+    out->offset = home ? al->home * VIDMM_PAGE_SIZE : vmm_place_run(al, al->segment, 0, &run);
     bool mapped = al->aperture_count > 0 && al->state == PLACE_LIVE && al->segment == VMM_SYSTEM;
     out->aperture = mapped ? al->ad->aperture : 0;
     out->aperture_offset = mapped ? (uint64_t)al->aperture_page << VIDMM_PAGE_SHIFT : 0;

@@ -60,13 +60,10 @@ vidmm_status vmm_aperture_init(struct vidmm_adapter *ad)
     for (uint32_t id = 1; id <= ad->segment_count; id++)
         if (ad->segment[id].flags & VIDMM_SEGMENT_APERTURE) ad->aperture = id;
     ad->aperture_pages = (uint32_t)(ad->info.segment[ad->aperture - 1].commit_limit >> VIDMM_PAGE_SHIFT);
-    return ad->platform->sys_alloc(ad->platform->ctx, 1, &ad->dummy_frame);
+    return vmm_frames_take(ad, 1, &ad->dummy);
 }
 
-void vmm_aperture_fini(struct vidmm_adapter *ad)
-{
-    if (ad->dummy_frame != 0) ad->platform->sys_free(ad->platform->ctx, ad->dummy_frame, 1);
-}
+void vmm_aperture_fini(struct vidmm_adapter *ad) { vmm_frames_give(ad, &ad->dummy); }
 
 /* ---- ranges ---- */
 
@@ -112,6 +109,7 @@ bool vmm_aperture_take(struct vidmm_adapter *ad, struct vmm_alloc *al)
     al->aperture_count = (uint32_t)al->pages;
     ad->counters->aperture_bytes += vmm_alloc_bytes(al);
     list_insert_before(before, &al->on_aperture);
+    vmm_domain_update(al);
     return true;
 }
 
@@ -133,6 +131,7 @@ bool vmm_aperture_take_high(struct vidmm_adapter *ad, struct vmm_alloc *al)
     al->aperture_count = (uint32_t)al->pages;
     ad->counters->aperture_bytes += vmm_alloc_bytes(al);
     list_insert_before(before, &al->on_aperture);
+    vmm_domain_update(al);
     return true;
 }
 
@@ -149,6 +148,7 @@ void vmm_aperture_release(struct vidmm_adapter *ad, struct vmm_alloc *al)
     ad->counters->aperture_bytes -= vmm_alloc_bytes(al);
     al->aperture_count = 0;
     list_remove(&al->on_aperture);
+    vmm_domain_update(al);
 }
 
 bool vmm_aperture_admits(struct vidmm_device *d, struct vidmm_open *const *opens, uint32_t n)
@@ -167,13 +167,21 @@ bool vmm_aperture_admits(struct vidmm_device *d, struct vidmm_open *const *opens
 enum vmm_emit vmm_aperture_emit(struct vidmm_adapter *ad, struct vmm_alloc *al, bool map, uint64_t *multipass)
 {
     bool coherent = (ad->segment[ad->aperture].flags & VIDMM_SEGMENT_CACHE_COHERENT) != 0;
+    bool list = map && al->physical && (ad->info.flags & VIDMM_ADAPTER_MAP_APERTURE2) != 0; /* IOM-22 */
+    struct vidmm_adl adl = { .page_count = al->pages, .contiguous = true, .base_page = al->logical };
     struct vidmm_op op = { .code = map ? VIDMM_OP_MAP_APERTURE_SEGMENT : VIDMM_OP_UNMAP_APERTURE_SEGMENT };
     op.aperture.allocation = al->kmd_allocation;
     op.aperture.segment = ad->aperture;
     op.aperture.offset_page = al->aperture_page;
     op.aperture.pages = al->pages;
-    op.aperture.frame = map ? al->home : ad->dummy_frame; /* SEG-20 */
+    op.aperture.frame = map ? al->logical : ad->dummy.logical; /* SEG-20 */
     op.aperture.cache_coherent = map && al->cached && coherent; /* SEG-21 */
+    if (list) {
+        op.code = VIDMM_OP_MAP_APERTURE_SEGMENT2;
+        op.aperture.frame = 0;
+        op.aperture.adl = &adl;
+        if (al->cpu_visible) op.aperture.cpu_visible = ad->platform->sys_address(ad->platform->ctx, al->home);
+    }
     if (vmm_batch_emit(ad, &op, multipass) == EMIT_WAIT) return EMIT_WAIT;
     if (map) ad->counters->aperture_maps++;
     else ad->counters->aperture_unmaps++;
@@ -192,7 +200,7 @@ void vmm_aperture_forget(struct vidmm_adapter *ad)
         op.aperture.segment = ad->aperture;
         op.aperture.offset_page = al->aperture_page;
         op.aperture.pages = al->pages;
-        op.aperture.frame = ad->dummy_frame;
+        op.aperture.frame = ad->dummy.logical;
         (void)ad->ops->build_paging_buffer(ad->kmd, &none, &op, &multipass);
         if (al->state == PLACE_LIVE && al->physical) vmm_place_state(al, PLACE_NONE, VMM_SYSTEM);
         vmm_aperture_release(ad, al);

@@ -45,6 +45,29 @@ bool vmm_waits_passed(const struct vidmm_adapter *, const struct vmm_waits *);
 void *vmm_new(struct vidmm_adapter *, size_t bytes);
 void vmm_delete(struct vidmm_adapter *, void *p, size_t bytes);
 
+/* domain.c: what the GPU reaches of system memory */
+const char *vmm_domain_check(const struct vidmm_adapter *); /* what is wrong with the description; NULL */
+void vmm_domain_start(struct vidmm_adapter *); /* before its driver is: remapping is in force from now on */
+bool vmm_domain_step(struct vidmm_adapter *);  /* attaches it when that was asked for and nothing runs */
+/* Zeroed system memory that is reached while it exists. VIDMM_NO_MEMORY. give: frame 0 is nothing. */
+vidmm_status vmm_frames_take(struct vidmm_adapter *, uint64_t pages, struct vmm_frames *);
+void vmm_frames_give(struct vidmm_adapter *, struct vmm_frames *);
+/* The first frame behind a mapped range of logical pages. */
+uint64_t vmm_logical_frame(const struct vidmm_adapter *, uint64_t page, uint64_t pages);
+/* The home of an allocation: logical pages for it, mapped while the GPU may reach it. */
+vidmm_status vmm_domain_reserve(struct vmm_alloc *);
+void vmm_domain_release(struct vmm_alloc *);
+void vmm_domain_update(struct vmm_alloc *); /* its place has changed, or what moves it */
+/* What is to be mapped, added up by whoever knows of it. */
+struct vmm_tally { const struct vidmm_domain *domain; uint64_t pages; bool wrong; };
+void vmm_tally_frames(struct vmm_tally *, const struct vmm_frames *);
+const char *vmm_domain_wrong(struct vidmm_adapter *); /* inv. 27; NULL: it holds */
+
+/* drivermem.c: system memory of drivers and firmware */
+vidmm_status vmm_driver_memory_init(struct vidmm_adapter *, const char **why); /* before it is started */
+void vmm_driver_memory_fini(struct vidmm_adapter *);
+void vmm_driver_memory_expect(const struct vidmm_adapter *, struct vmm_tally *);
+
 /* process.c, device.c */
 bool vmm_process_step(struct vidmm_process *);
 bool vmm_device_step(struct vidmm_device *);
@@ -265,6 +288,7 @@ void vmm_doorbell_abort(struct vidmm_hwqueue *);            /* doorbell.c: the d
 void vmm_doorbell_suspended(struct vidmm_hwqueue *, bool);  /* the status that user mode sees */
 bool vmm_doorbell_pending(const struct vidmm_hwqueue *);
 bool vmm_doorbell_step_dying(struct vidmm_hwqueue *);
+bool vmm_hw_suspended(const struct vidmm_hwcontext *); /* acknowledged */
 bool vmm_hw_has_work(const struct vidmm_device *);
 bool vmm_hw_before(const struct vidmm_device *, uint64_t seq); /* an unfinished entry accepted earlier */
 struct vidmm_device *vmm_hw_owner(const struct vidmm_adapter *, uint64_t queue_id); /* NULL: gone */

@@ -90,17 +90,17 @@ static void page_free(struct vidmm_process *p, struct vmm_fence_page *page)
     struct vidmm_adapter *ad = p->ad;
     (void)vmm_iommu_unmap(p, page->shared); /* nobody knows the address yet, or the PASID is gone */
     if (page->claim != NULL) span_remove(p->space.claims, page->claim);
-    if (page->frame != 0) ad->platform->sys_free(ad->platform->ctx, page->frame, 1);
+    vmm_frames_give(ad, &page->memory);
     vmm_delete(ad, page, sizeof *page);
 }
 
 static vidmm_status page_fill(struct vidmm_process *p, bool read_only, struct vmm_fence_page *page)
 {
     struct vidmm_adapter *ad = p->ad;
-    vidmm_status st = ad->platform->sys_alloc(ad->platform->ctx, 1, &page->frame);
+    vidmm_status st = vmm_frames_take(ad, 1, &page->memory);
     if (st != VIDMM_OK) return VIDMM_NO_MEMORY;
-    page->cpu = ad->platform->sys_address(ad->platform->ctx, page->frame);
-    if (p->pasid != 0 && vmm_iommu_map(p, page->frame, 1, !read_only, &page->shared) != VIDMM_OK)
+    page->cpu = ad->platform->sys_address(ad->platform->ctx, page->memory.frame);
+    if (p->pasid != 0 && vmm_iommu_map(p, page->memory.frame, 1, !read_only, &page->shared) != VIDMM_OK)
         return VIDMM_NO_MEMORY;
     if (!vmm_has_tables(p)) return VIDMM_OK; /* reached by the process' own address only */
     if (!vmm_claims_reserve(&p->space)) return VIDMM_NO_MEMORY;
@@ -120,7 +120,7 @@ static void page_show(struct vidmm_process *p, struct vmm_fence_page *page)
         if (b == NULL) continue;
         b->target = TARGET_FRAME;
         b->prot = page->read_only ? 0 : VIDMM_PROT_WRITE;
-        b->offset = page->frame * VIDMM_PAGE_SIZE;
+        b->offset = page->memory.logical * VIDMM_PAGE_SIZE;
         vmm_bind_replace(sp, r, b, none);
         if (!vmm_space_flush_pending(sp)) continue;
         sp->gate_seq = sp->flush_seq;

@@ -150,9 +150,11 @@ static bool may_run(const struct vidmm_hwcontext *c)
 {
     const struct vidmm_device *d = c->dev;
     bool ends = c->dying && list_empty(&c->queues);
-    return d->state == VIDMM_DEVICE_ACTIVE && !held(d) && d->taken == 0 && !ends &&
+    return d->state == VIDMM_DEVICE_ACTIVE && !d->proc->ad->attaching && !held(d) && d->taken == 0 && !ends &&
            d->proc->on[c->ad->gpu]->pending_root == NULL;
 }
+
+bool vmm_hw_suspended(const struct vidmm_hwcontext *c) { return c->state == HW_SUSPENDED; }
 
 static bool gate_passed(const struct vidmm_hwcontext *c)
 {

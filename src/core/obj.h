@@ -27,6 +27,7 @@ enum {
     VMM_FENCE_SLOTS = 64,      /* monitored fences per page, 64 bytes apart */
     VMM_LOOPS_MAX = 64,        /* rounds of one vidmm_run */
     VMM_ROOT_ENTRIES_MIN = 256, /* a resizable root is never smaller */
+    VMM_FIRMWARE_MAX = 16,     /* ranges of system memory set aside for a gpu */
     VMM_SLOTS = 16             /* tables the paging engine is shown at a time (GPU_VIRTUAL) */
 };
 #define VMM_SCRATCH_START 0x400000ull   /* the paging space's fixed layout (PAG-15) */
@@ -37,6 +38,12 @@ enum {
 #define VMM_TABLES_VA 0x200000ull       /* the leaf tables of the scratch windows show themselves here */
 #define VMM_BUFFER_VA 0x10000ull        /* first paging buffer */
 
+/* System memory that the GPU reaches for as long as it exists (domain.c). frame 0: none. */
+struct vmm_frames {
+    uint64_t frame, pages;
+    uint64_t logical;          /* where the GPU finds the first frame; without remapping that frame */
+};
+
 /* ---- page tables (table.c): derived from bindings and placements, never a truth of their own ---- */
 
 /* One cache line for a leaf: at random addresses its misses are what a map or unmap costs. */
@@ -44,7 +51,7 @@ struct vmm_table {
     struct list limbo;         /* on adapter.limbo from unlinking to the flush that makes the page free */
     uint64_t limbo_seq;        /* batch that must be done first (inv. 5); until then, where the GPU writes
                                   tables: batch with its newest entries */
-    uint64_t address;          /* offset in the segment, or frame * 4096 */
+    uint64_t address;          /* offset in the segment, or logical page * 4096 */
     void *cpu;                 /* NULL: out of the CPU's reach, so the GPU writes it */
     struct vmm_table *parent;
     uint32_t index : 24, level : 8;      /* index in the parent */
@@ -190,7 +197,7 @@ struct vmm_companion {
 };
 
 /* Where the kernel's commands for companion contexts of a process lie, in its privileged space. */
-struct vmm_kernel_buffer { uint64_t frame, va; struct vidmm_paging_buffer kmd; };
+struct vmm_kernel_buffer { struct vmm_frames memory; uint64_t va; struct vidmm_paging_buffer kmd; };
 
 /* The second space of a process, on one gpu. */
 struct vmm_privileged {
@@ -202,7 +209,8 @@ struct vmm_privileged {
 
 struct vmm_fence_page {
     struct list on_process;
-    uint64_t frame, used;      /* bitmap of slots */
+    struct vmm_frames memory;
+    uint64_t used;             /* bitmap of slots */
     bool read_only;            /* for the GPU: fences that only VidMm may move */
     void *cpu;
     struct span *claim;        /* NULL without GpuMmu */
@@ -272,6 +280,7 @@ struct vmm_group {
 struct vmm_dma {
     struct list link;          /* context.spare while no packet has it */
     struct vidmm_dma_buffer kmd;
+    struct vmm_frames memory;
     uint32_t list_max, patch_max, list_count, patch_count;
     uint64_t patched_seq;      /* adapter.place_seq when it was patched last; 0: never */
     uint64_t meta_bytes;
@@ -426,6 +435,8 @@ struct vmm_alloc {
     uint64_t id, pages;        /* 4 KiB pages, rounded to the largest page size of its segments */
     uint64_t creator;          /* id of the process that made it: the only one that may lock it (ALC-39) */
     uint64_t home;             /* first of `pages` frames: its place in system memory, for life */
+    uint64_t logical;          /* page under which the GPU finds it there; without remapping, home */
+    bool mapped;               /* the domain shows it there: if vmm_domain_reaches() says so (inv. 27) */
     struct vmm_block *block;   /* of an instance: its home is a part of that; else NULL */
     void *kmd_allocation;
     struct extent *ext;        /* pages of the memory segment that holds it */
@@ -439,6 +450,7 @@ struct vmm_alloc {
     uint32_t unique;           /* bindings and queued maps with a unique driver protection (bit 63) */
     uint64_t resident_seq;     /* when it was last made resident: the planner's age */
     uint8_t state, segment;    /* vmm_place_state; segment that has the bytes, 0 = home */
+    bool cpu_visible;          /* MapApertureCpuVisible */
     bool physical;             /* AccessedPhysically: contiguous, or mapped in the aperture (inv. 13) */
     bool mirrored;             /* a copy on each gpu: `ext` are pages of all their pools (mirror.c) */
     bool primary;              /* may be displayed; in the aperture while it is */
@@ -598,6 +610,10 @@ struct vidmm_adapter {
     struct vidmm_adapter *lead;
     struct vidmm_adapter *link[VIDMM_GPUS_MAX]; /* of the lead: every gpu by its index, itself first */
     uint32_t gpu, gpu_count;   /* index in the link; of the lead: how many there are */
+    const struct vidmm_domain *domain; /* of the lead: NULL: the gpus reach all system memory */
+    uint64_t logical_end;      /* of the lead: logical pages are below it, so that every gpu reaches them */
+    bool attaching, attached;  /* of the lead: the domain; attaching: no engine gets anything new */
+    uint64_t attaching_since;
     bool removed;              /* of the lead: every gpu is lost, nothing can be made any more */
     const struct vidmm_platform *platform;
     const struct vidmm_kmd_ops *ops;
@@ -622,6 +638,10 @@ struct vidmm_adapter {
     uint64_t budget;           /* bytes of the application segments */
     struct vmm_node node[VIDMM_NODES_MAX];
     _Atomic uint32_t fence_poke;
+    struct list driver_memory; /* that the driver asked for (drivermem.c) */
+    struct vidmm_frame_range firmware[VMM_FIRMWARE_MAX]; /* mapped in the domain, for its life */
+    uint32_t firmware_count;
+    struct vidmm_frame_range save; /* frames kept in hand for the content of memory segments */
     struct list allocs;
     struct list processes, dying_opens, lingering; /* of the lead */
     struct list offering;      /* of the lead: offers that are not in effect yet, oldest first */
@@ -634,12 +654,13 @@ struct vidmm_adapter {
     uint32_t aperture;         /* segment id, when somebody uses it; else 0 */
     uint32_t aperture_pages;   /* 4 KiB pages that it may map */
     uint64_t place_seq;        /* placements so far: a buffer patched before a newer one is patched again */
-    uint64_t dummy_frame;      /* what unmapped aperture pages show */
+    struct vmm_frames dummy;   /* what unmapped aperture pages show */
     struct list in_aperture;   /* allocations that hold a range there, by address */
     /* paging process */
     struct vmm_space paging;
     void *paging_context;
-    uint64_t paging_root_set, buffer_frame;
+    uint64_t paging_root_set;
+    struct vmm_frames buffers; /* memory of the paging buffers */
     struct vmm_buffer buffer[VMM_BUFFERS];
     uint32_t buffer_open;      /* index of the buffer under construction */
     struct vmm_emission emission;

@@ -51,7 +51,7 @@ uint64_t vmm_place_run(struct vmm_alloc *al, uint32_t segment, uint64_t offset, 
 {
     if (segment == VMM_SYSTEM) {
         *bytes = vmm_alloc_bytes(al) - offset;
-        return al->home * VIDMM_PAGE_SIZE + offset;
+        return al->logical * VIDMM_PAGE_SIZE + offset;
     }
     struct vidmm_adapter *ad = al->ad;
     uint32_t shift = ad->segment[segment].page_shift;
@@ -94,6 +94,7 @@ void vmm_place_state(struct vmm_alloc *al, enum vmm_place_state state, uint32_t 
     al->state = (uint8_t)state;
     al->segment = (uint8_t)segment;
     if (is) count_resident(ad, al, true);
+    vmm_domain_update(al);
     if (was == is) return;
     if (is) al->placed_seq = ++ad->place_seq;
     LIST_FOREACH(it, &al->opens) {

@@ -117,14 +117,12 @@ static void kernel_free(struct vmm_privileged *v)
 {
     struct vmm_space *sp = &v->space;
     struct vidmm_adapter *ad = sp->ad;
-    uint64_t pages = ad->info.paging_buffer_bytes / VIDMM_PAGE_SIZE;
-    if (v->kernel.frame == 0) return;
+    if (v->kernel.memory.frame == 0) return;
     struct tree_node *n = tree_floor(&sp->bindings, v->kernel.va);
     struct span *c = span_find(sp->claims, v->kernel.va);
     vmm_bind_remove(tree_entry(n, struct vmm_binding, node));
     span_remove(sp->claims, c);
-    ad->platform->sys_free(ad->platform->ctx, v->kernel.frame, pages);
-    v->kernel.frame = 0;
+    vmm_frames_give(ad, &v->kernel.memory);
 }
 
 /* Below what a resizable root covers: it never has to grow. */
@@ -158,7 +156,7 @@ static vidmm_status kernel_make(struct vmm_privileged *v)
     struct span *c;
     vidmm_status st = b != NULL ? place_range(sp, bytes, VIDMM_PAGE_SIZE, &c) : VIDMM_NO_MEMORY;
     if (st == VIDMM_OK) {
-        st = ad->platform->sys_alloc(ad->platform->ctx, bytes / VIDMM_PAGE_SIZE, &k->frame);
+        st = vmm_frames_take(ad, bytes / VIDMM_PAGE_SIZE, &k->memory);
         if (st != VIDMM_OK) vmm_tables_release(sp, (struct range){ c->start, c->end }, false);
         if (st != VIDMM_OK) span_remove(sp->claims, c);
     }
@@ -168,11 +166,11 @@ static vidmm_status kernel_make(struct vmm_privileged *v)
     }
     c->kind = CLAIM_INTERNAL;
     b->target = TARGET_FRAME;
-    b->offset = k->frame * VIDMM_PAGE_SIZE;
+    b->offset = k->memory.logical * VIDMM_PAGE_SIZE;
     b->prot = VIDMM_PROT_EXECUTE;
     k->va = c->start;
-    k->kmd = (struct vidmm_paging_buffer){ .cpu = ad->platform->sys_address(ad->platform->ctx, k->frame),
-                                           .gpu_va = k->va, .bytes = bytes };
+    k->kmd = (struct vidmm_paging_buffer){ .gpu_va = k->va, .bytes = bytes };
+    k->kmd.cpu = ad->platform->sys_address(ad->platform->ctx, k->memory.frame);
     vmm_bind_replace(sp, (struct range){ c->start, c->end }, b, none);
     return VIDMM_OK;
 }

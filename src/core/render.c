@@ -13,8 +13,7 @@ static struct vidmm_adapter *adapter_of(const struct vidmm_context *c) { return 
 
 static void dma_delete(struct vidmm_adapter *ad, struct vmm_dma *m)
 {
-    uint64_t pages = div_up(m->kmd.bytes, VIDMM_PAGE_SIZE);
-    ad->platform->sys_free(ad->platform->ctx, m->kmd.frame, pages);
+    vmm_frames_give(ad, &m->memory);
     vmm_delete(ad, m, m->meta_bytes);
 }
 
@@ -29,11 +28,12 @@ static struct vmm_dma *dma_new(struct vidmm_context *c)
     struct vmm_dma *m = vmm_new(ad, bytes);
     if (m == NULL) return NULL;
     m->meta_bytes = bytes;
-    if (ad->platform->sys_alloc(ad->platform->ctx, pages, &m->kmd.frame) != VIDMM_OK) {
+    if (vmm_frames_take(ad, pages, &m->memory) != VIDMM_OK) {
         vmm_delete(ad, m, bytes);
         return NULL;
     }
-    m->kmd.cpu = ad->platform->sys_address(ad->platform->ctx, m->kmd.frame);
+    m->kmd.frame = m->memory.logical;
+    m->kmd.cpu = ad->platform->sys_address(ad->platform->ctx, m->memory.frame);
     m->kmd.bytes = s->command_bytes;
     m->list_max = s->allocations;
     m->patch_max = s->patches;

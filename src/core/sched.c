@@ -163,10 +163,11 @@ static bool start_client(struct vidmm_adapter *ad, uint32_t node)
     return true;
 }
 
-/* A node that was asked to stop gets nothing before it has answered. */
+/* A node that was asked to stop gets nothing before it has answered; none does while a domain is due. */
 static bool may_submit(const struct vidmm_adapter *ad, const struct vmm_node *n)
 {
-    return !ad->lost && n->preempt_until == 0 && n->group == 0 && n->running_count < ad->info.submit_depth;
+    bool stops = ad->lead->attaching || n->preempt_until != 0 || n->group != 0;
+    return !ad->lost && !stops && n->running_count < ad->info.submit_depth;
 }
 
 bool vmm_sched_step(struct vidmm_adapter *ad)

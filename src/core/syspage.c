@@ -14,7 +14,7 @@ static void write_buffer_entries(struct vidmm_adapter *ad)
 {
     uint64_t bytes = (uint64_t)ad->info.paging_buffer_bytes * VMM_BUFFERS;
     struct vidmm_pte_kind kind = { .flags = VIDMM_PTE_VALID, .segment = VMM_SYSTEM };
-    struct vidmm_pte_run run = { .address = ad->buffer_frame * VIDMM_PAGE_SIZE,
+    struct vidmm_pte_run run = { .address = ad->buffers.logical * VIDMM_PAGE_SIZE,
                                  .count = (uint32_t)(bytes / VIDMM_PAGE_SIZE),
                                  .step = (uint32_t)VIDMM_PAGE_SIZE };
     run.attr = ad->ops->pte_attr(ad->kmd, &kind);
@@ -26,10 +26,10 @@ static vidmm_status map_buffers(struct vidmm_adapter *ad)
     uint64_t each = ad->info.paging_buffer_bytes, bytes = each * VMM_BUFFERS;
     uint64_t pages = bytes / VIDMM_PAGE_SIZE;
     if (VMM_BUFFER_VA + bytes > VMM_TABLES_VA) return VIDMM_INVALID;
-    vidmm_status st = ad->platform->sys_alloc(ad->platform->ctx, pages, &ad->buffer_frame);
+    vidmm_status st = vmm_frames_take(ad, pages, &ad->buffers);
     if (st != VIDMM_OK) return st;
     write_buffer_entries(ad);
-    char *cpu = ad->platform->sys_address(ad->platform->ctx, ad->buffer_frame);
+    char *cpu = ad->platform->sys_address(ad->platform->ctx, ad->buffers.frame);
     for (uint32_t i = 0; i < VMM_BUFFERS; i++) {
         ad->buffer[i].kmd = (struct vidmm_paging_buffer){ .cpu = cpu + i * each, .bytes = (uint32_t)each,
                                                           .gpu_va = VMM_BUFFER_VA + i * each };
@@ -135,10 +135,7 @@ void vmm_paging_fini(struct vidmm_adapter *ad)
 {
     struct vmm_space *sp = &ad->paging;
     if (ad->paging_context != NULL) ad->ops->destroy_context(ad->kmd, ad->paging_context);
-    if (ad->buffer_frame != 0) {
-        uint64_t bytes = (uint64_t)ad->info.paging_buffer_bytes * VMM_BUFFERS;
-        ad->platform->sys_free(ad->platform->ctx, ad->buffer_frame, bytes / VIDMM_PAGE_SIZE);
-    }
+    vmm_frames_give(ad, &ad->buffers);
     if (sp->ad != NULL) {
         cpu_writes(ad, true);
         vmm_tables_drop(sp);

@@ -27,11 +27,10 @@ static uint32_t index_of(const struct vidmm_adapter *ad, uint32_t level, uint64_
 static bool table_pages_take(struct vidmm_adapter *ad, struct vmm_table *t, bool cpu_writes)
 {
     if (t->segment == VMM_SYSTEM) {
-        uint64_t frame;
-        vidmm_status st = ad->platform->sys_alloc(ad->platform->ctx, t->bytes / VIDMM_PAGE_SIZE, &frame);
-        if (st != VIDMM_OK) return false;
-        t->address = frame * VIDMM_PAGE_SIZE;
-        t->cpu = ad->platform->sys_address(ad->platform->ctx, frame);
+        struct vmm_frames f;
+        if (vmm_frames_take(ad, t->bytes / VIDMM_PAGE_SIZE, &f) != VIDMM_OK) return false;
+        t->address = f.logical * VIDMM_PAGE_SIZE;
+        t->cpu = ad->platform->sys_address(ad->platform->ctx, f.frame);
         return true;
     }
     struct vmm_segment *seg = &ad->segment[t->segment];
@@ -53,7 +52,10 @@ static bool table_pages_take(struct vidmm_adapter *ad, struct vmm_table *t, bool
 static void table_pages_give(struct vidmm_adapter *ad, struct vmm_table *t)
 {
     if (t->segment == VMM_SYSTEM) {
-        ad->platform->sys_free(ad->platform->ctx, t->address / VIDMM_PAGE_SIZE, t->bytes / VIDMM_PAGE_SIZE);
+        struct vmm_frames f = { .pages = t->bytes / VIDMM_PAGE_SIZE };
+        f.logical = t->address / VIDMM_PAGE_SIZE;
+        f.frame = vmm_logical_frame(ad, f.logical, f.pages);
+        vmm_frames_give(ad, &f);
         return;
     }
     struct vmm_segment *seg = &ad->segment[t->segment];

@@ -84,7 +84,7 @@ static uint64_t due(const struct vidmm_adapter *ad, const struct vmm_node *n)
     return other > front->rank ? ad->now : slice_end(ad, n->front_began);
 }
 
-/* ---- for the mover ---- */
+/* ---- for the mover, and for the domain that is to be attached ---- */
 
 static bool holds_up_move(const struct vidmm_adapter *ad, const struct vmm_node *n)
 {
@@ -95,10 +95,11 @@ static bool holds_up_move(const struct vidmm_adapter *ad, const struct vmm_node 
     return false;
 }
 
-static uint64_t due_for_move(const struct vidmm_adapter *ad, const struct vmm_node *n)
+static uint64_t due_for_others(const struct vidmm_adapter *ad, const struct vmm_node *n)
 {
-    if (stoppable(ad, n) == NULL || !holds_up_move(ad, n)) return UINT64_MAX;
-    return slice_end(ad, ad->move.since);
+    if (stoppable(ad, n) == NULL) return UINT64_MAX;
+    if (ad->lead->attaching) return slice_end(ad, ad->lead->attaching_since);
+    return holds_up_move(ad, n) ? slice_end(ad, ad->move.since) : UINT64_MAX;
 }
 
 bool vmm_turns_step(struct vidmm_adapter *ad)
@@ -106,7 +107,7 @@ bool vmm_turns_step(struct vidmm_adapter *ad)
     bool progress = false;
     for (uint32_t i = 0; i < ad->info.node_count && !ad->lost; i++) {
         const struct vmm_node *n = &ad->node[i];
-        if (min_u64(due(ad, n), due_for_move(ad, n)) > ad->now) continue;
+        if (min_u64(due(ad, n), due_for_others(ad, n)) > ad->now) continue;
         vmm_node_ask(ad, i, 0);
         progress = true;
     }
@@ -117,6 +118,6 @@ uint64_t vmm_turns_deadline(const struct vidmm_adapter *ad)
 {
     uint64_t next = UINT64_MAX;
     for (uint32_t i = 0; i < ad->info.node_count; i++)
-        next = min_u64(next, min_u64(due(ad, &ad->node[i]), due_for_move(ad, &ad->node[i])));
+        next = min_u64(next, min_u64(due(ad, &ad->node[i]), due_for_others(ad, &ad->node[i])));
     return next;
 }

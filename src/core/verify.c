@@ -722,6 +722,8 @@ int vidmm_verify(struct vidmm_adapter *ad, const char **what)
     LINK_FOREACH(g, ad) live += check_gpu(&w, g);
     hold(&w, w.bound == 0, 11, "a binding is missing from the list of its allocation");
     hold(&w, live == ad->counters->alloc_bytes_live, 4, "the bytes of all allocations are wrong");
+    const char *wrong = vmm_domain_wrong(ad);
+    hold(&w, wrong == NULL, 27, wrong);
     if (what != NULL) *what = w.what;
     return w.number;
 }
@@ -840,6 +842,7 @@ uint64_t vidmm_state_hash(const struct vidmm_adapter *ad)
         LIST_FOREACH(di, &p->devices) h = hash_device(list_entry(di, struct vidmm_device, on_process), h);
     }
     LINK_FOREACH(g, ad) h = hash_gpu(g, h);
+    h = hash_u64(h, (uint64_t)ad->attaching << 1 | ad->attached);
     h = hash_u64(h, ad->next_id);
     return hash_u64(h, ad->next_seq);
 }

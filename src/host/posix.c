@@ -78,7 +78,7 @@ bool posix_platform_init(struct posix_platform *p, uint64_t frames, void (*poke)
             .sys_alloc = platform_sys_alloc, .sys_free = platform_sys_free,
             .sys_import = platform_sys_import, .sys_release = platform_sys_release,
             .sys_discard = platform_sys_discard, .sys_address = platform_sys_address,
-            .copy = platform_copy, .poke = platform_poke,
+            .copy = platform_copy, .poke = platform_poke, .frame_end = frames,
         },
         .memory = sysmem_create(frames),
         .poke = poke, .poke_arg = poke_arg,

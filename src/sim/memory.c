@@ -272,6 +272,7 @@ bool memory_create(struct world *w, uint64_t frames)
     w->platform.sys_discard = frames_discard;
     w->platform.sys_address = frames_address;
     w->platform.copy = copy;
+    w->platform.frame_end = FRAME_FIRST + total(w);
     if (w->arena_raw != NULL && w->import != NULL && w->state != NULL && w->access != NULL) return true;
     memory_destroy(w);
     return false;

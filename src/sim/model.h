@@ -125,6 +125,7 @@ struct model_device {
 struct model_space {
     struct model_process *proc;
     uint32_t gpu, piece_count, piece_room;
+    bool tiled;                     /* an update was accepted: its privileged space there has tables */
     struct model_piece *piece;      /* sorted */
 };
 
@@ -133,7 +134,6 @@ struct model_process {
     struct vidmm_process *handle;
     uint32_t id, device_count;
     uint64_t budget, removed;       /* removed: epoch of the newest free */
-    bool tiled;                     /* an update was accepted: its privileged space has tables */
     struct model_space on[VIDMM_GPUS_MAX]; /* by gpu */
     struct model_device *device[MODEL_OBJECTS_MAX];
 };

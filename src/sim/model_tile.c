@@ -67,7 +67,8 @@ static bool map_ok(const struct model_device *d, const struct vidmm_tile_op *op,
     uint64_t shown = op->open_bytes != 0 ? op->open_bytes : op->bytes, mask = VIDMM_PAGE_SIZE - 1;
     if (al == NULL || al->dev != d || ((op->offset | shown) & mask) != 0) return false;
     if (shown > op->bytes || op->bytes % shown != 0) return false;
-    if (op->offset + shown < shown || op->offset + shown > al->unit) return false;
+    uint64_t of = op->offset / al->unit; /* all of it in one instance */
+    if (of >= al->instances || shown > (of + 1) * al->unit - op->offset) return false;
     if (op->type == VIDMM_TILE_MAP) return op->protection == 0 && op->driver_protection == 0;
     return (op->protection & ~(uint64_t)(VIDMM_PROT_WRITE | VIDMM_PROT_EXECUTE)) == 0;
 }
@@ -128,7 +129,7 @@ static bool tables_tight(const struct model_process *p, const struct model_updat
         }
         need[c->table_segment[l]] += tables * bytes;
         bool root = c->level_count == 2 && l == 1 && c->table_segment[l] != 0;
-        bool large = u->op[0].base >> (shift - c->index_bits[l]) > 1024 || (c->tile_packets && !p->tiled);
+        bool large = u->op[0].base >> (shift - c->index_bits[l]) > 1024 || (c->tile_packets && !p->on[u->gpu].tiled);
         if (root && large) return true; /* a larger root has to be contiguous */
     }
     for (uint32_t id = 1; id <= c->segment_count; id++)
@@ -143,7 +144,6 @@ struct model_answer model_update(const struct model_device *d, const struct mode
     uint64_t copied = 0, mappings = 0; /* of the call: pages of all copies, mappings */
     bool unique = false;
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
-    if (u->gpu != 0) model_refuse(&a, VIDMM_NOT_SUPPORTED); /* docs/deviations.md */
     if (u->n == 0 || (!u->fence && !u->no_wait)) model_refuse(&a, VIDMM_INVALID);
     for (uint32_t i = 0; i < u->n; i++) {
         if (!op_ok(d, u, i, &target, &source)) model_refuse(&a, VIDMM_INVALID);
@@ -216,7 +216,7 @@ static void copy(struct model_queue *q, const struct vidmm_tile_op *op, uint64_t
 void model_updated(struct model_queue *q, const struct model_update *u, uint64_t value)
 {
     q->issued = value;
-    q->dev->proc->tiled = true;
+    q->dev->proc->on[q->gpu].tiled = true;
     for (uint32_t i = 0; i < u->n; i++) {
         const struct vidmm_tile_op *op = &u->op[i];
         if (op->type == VIDMM_TILE_COPY) copy(q, op, value);

@@ -132,6 +132,8 @@ void softgpu_destroy(struct softgpu *g)
     free(g);
 }
 
+void softgpu_set_domain(struct softgpu *g, const struct vidmm_domain *d) { g->domain = d; }
+
 void softgpu_attach(struct softgpu *g, const struct vidmm_platform *platform, const struct softgpu_irq *irq)
 {
     g->platform = platform;

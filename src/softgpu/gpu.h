@@ -140,6 +140,7 @@ struct softgpu {
     _Atomic uint32_t *sys_epoch;         /* of GPU 0: for the whole link */
     uint64_t vram_epoch_bytes;
     const struct vidmm_platform *platform;
+    const struct vidmm_domain *domain;   /* NULL: pages of system memory are frames */
     struct softgpu_irq irq;
     _Atomic uint64_t next_tag;
     _Atomic uint32_t next_space;
@@ -174,6 +175,7 @@ struct softgpu *vram_owner(struct softgpu *, const struct softgpu_pte *);
 /* Host bytes behind a page address; false: nothing there. Stays within one page. */
 bool vram_resolve(struct softgpu *, uint32_t segment, uint64_t address, uint64_t bytes,
                   struct devmem_span *);
+/* Epochs of system memory are by what the GPU calls the page. */
 uint32_t vram_epoch_get(struct softgpu *, uint32_t segment, uint64_t address);
 void vram_epoch_bump(struct softgpu *, uint32_t segment, uint64_t address);
 

@@ -214,8 +214,12 @@ static bool page_allow(struct softgpu_engine *e, const struct tlb_entry *t, uint
     if (resolve && (out->owner == NULL || !vram_resolve(out->owner, t->pte.segment, t->pte.address,
                                                         VIDMM_PAGE_SIZE, &out->span)))
         code = SOFTGPU_ERROR_BAD_ADDRESS;
-    if (code != 0) fault_set(e, va, t->level, kind, code);
-    return code == 0;
+    if (code == 0) return true;
+    fault_set(e, va, t->level, kind, code);
+    bool system = code == SOFTGPU_ERROR_BAD_ADDRESS && t->pte.segment == 0;
+    if (system && softgpu_frame(e->gpu, t->pte.address >> VIDMM_PAGE_SHIFT) == 0) /* the domain's word */
+        e->fault.flags |= VIDMM_FAULT_IOMMU;
+    return false;
 }
 
 bool mmu_translate(struct softgpu_engine *e, const struct softgpu_context *ctx, uint64_t va,

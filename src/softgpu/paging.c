@@ -116,6 +116,24 @@ static vidmm_status build_aperture(struct vidmm_paging_buffer *b, const struct v
     return VIDMM_OK;
 }
 
+/* multipass: pages done. Neighbours in a list go together. */
+static vidmm_status build_aperture2(struct vidmm_paging_buffer *b, const struct vidmm_op *op, uint64_t *done)
+{
+    const struct vidmm_adl *adl = op->aperture.adl;
+    while (*done < op->aperture.pages) {
+        uint64_t *at = room(b, REF_WORDS_MAX), from = op->aperture.adl_offset + *done, n = 1;
+        uint64_t left = op->aperture.pages - *done;
+        uint64_t page = adl->contiguous ? adl->base_page + from : adl->pages[from];
+        if (at == NULL) return VIDMM_BUFFER_FULL;
+        if (adl->contiguous) n = left;
+        while (n < left && adl->pages[from + n] == page + n) n++;
+        advance(b, ref_emit_map_aperture(at, op->aperture.offset_page + *done, n, page, false));
+        *done += n;
+    }
+    *done = 0;
+    return VIDMM_OK;
+}
+
 /* A pattern that is cut must stay in phase. */
 _Static_assert(REF_PAGING_COPY_BYTES % 4 == 0, "pieces keep the phase of a fill pattern");
 
@@ -133,6 +151,7 @@ vidmm_status ref_build_paging_buffer(void *kmd, struct vidmm_paging_buffer *b, c
     case VIDMM_OP_VIRTUAL_FILL: return build_moves(b, op, align_up(piece_bytes(&k), 4), multipass);
     case VIDMM_OP_MAP_APERTURE_SEGMENT:
     case VIDMM_OP_UNMAP_APERTURE_SEGMENT: return build_aperture(b, op);
+    case VIDMM_OP_MAP_APERTURE_SEGMENT2: return build_aperture2(b, op, multipass);
     case VIDMM_OP_FLUSH_TLB: return build_flush(p, b, op);
     case VIDMM_OP_COPY_PAGE_TABLE_ENTRIES: return build_copy(p, b, op, multipass);
     case VIDMM_OP_UPDATE_PAGE_TABLE: return build_update(p, b, &op->update, multipass);

@@ -243,6 +243,7 @@ vidmm_status port_submit(struct port *p, const struct vidmm_kmd_submit *s,
                          const uint64_t args[SOFTGPU_PACKET_ARGS])
 {
     struct port_context *ctx = s->context;
+    if (p->exclusive) return VIDMM_FAILED;
     if (ctx == NULL || s->node >= p->info.node_count || ctx->hw.node != s->node) return VIDMM_INVALID;
     struct softgpu_packet packet = {
         .context = &ctx->hw, .va = s->va, .bytes = s->bytes, .fence_id = s->fence_id,
@@ -297,6 +298,10 @@ void port_surprise_removal(void *kmd)
     struct port *p = kmd;
     softgpu_stop_all(p->gpu);
 }
+
+/* Nothing here uses the bus by itself, so there is nothing to silence; what is submitted is refused. */
+void port_begin_exclusive_access(void *kmd) { ((struct port *)kmd)->exclusive = true; }
+void port_end_exclusive_access(void *kmd) { ((struct port *)kmd)->exclusive = false; }
 
 void port_set_vidpn_source_address(void *kmd, uint32_t source, void *allocation, struct vidmm_gpu_address at)
 {

@@ -21,7 +21,7 @@ struct port {
     uint32_t builds;         /* counted for the buffer_full_every knob */
     uint64_t submits, allocations;  /* of clients, counted for injections */
     struct { struct port_context *context; uint64_t va; uint8_t inject; } marked; /* in case it comes again */
-    bool threads, resets_fail;
+    bool threads, resets_fail, exclusive;
     struct { void *allocation; struct vidmm_gpu_address at; } display; /* what the controller reads */
 };
 
@@ -54,6 +54,8 @@ uint64_t port_query_engine_status(void *kmd, uint32_t node);
 vidmm_status port_reset_from_timeout(void *kmd);
 vidmm_status port_restart_from_timeout(void *kmd);
 void port_surprise_removal(void *kmd);
+void port_begin_exclusive_access(void *kmd);
+void port_end_exclusive_access(void *kmd);
 void port_set_vidpn_source_address(void *kmd, uint32_t source, void *allocation, struct vidmm_gpu_address);
 void *port_map_cpu_host_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes);
 vidmm_status port_escape(void *kmd, void *data, uint32_t bytes); /* none: VIDMM_NOT_SUPPORTED */

@@ -6,6 +6,7 @@
 #ifndef SOFTGPU_SOFTGPU_H
 #define SOFTGPU_SOFTGPU_H
 
+#include <vidmm/domain.h>
 #include <vidmm/platform.h>
 #include <vidmm/status.h>
 #include <vidmm/types.h>
@@ -51,6 +52,7 @@ struct softgpu_segment {
     uint64_t bytes;      /* of VRAM; segments follow each other in it */
     bool aperture;       /* has no VRAM; shows system frames to physical nodes */
     uint64_t base;       /* where physical nodes find it */
+    uint64_t system_frame; /* not 0: it is system memory, which the GPU reaches through the domain only */
 };
 
 enum softgpu_detect { SOFTGPU_DETECT_ENTRY = 0, SOFTGPU_DETECT_WALK = 1 };
@@ -101,6 +103,10 @@ void softgpu_destroy(struct softgpu *); /* stops its threads */
 /* Up to VIDMM_GPUS_MAX gpus that reach each other's segments, by their index. Before they are attached; none
  * may be destroyed while another one of them runs. */
 void softgpu_link(struct softgpu *const *, uint32_t n);
+/* The IOMMU that every access to system memory goes through; before it is attached. */
+void softgpu_set_domain(struct softgpu *, const struct vidmm_domain *);
+/* What an access to a page of system memory meets there: its frame; 0: it does not go through. */
+uint64_t softgpu_frame(const struct softgpu *, uint64_t page);
 void softgpu_attach(struct softgpu *, const struct vidmm_platform *, const struct softgpu_irq *);
 
 /* ---- address spaces, contexts, packets (embedded in the driver's objects) ----------------------- */

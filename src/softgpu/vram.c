@@ -62,6 +62,20 @@ struct softgpu *vram_owner(struct softgpu *g, const struct softgpu_pte *pte)
     return gone ? NULL : owner;
 }
 
+uint64_t softgpu_frame(const struct softgpu *g, uint64_t page)
+{
+    return g->domain == NULL ? page : g->domain->translate(g->domain->ctx, page);
+}
+
+/* Of a segment carved out of system memory: does an access get there? */
+static bool carved_out_reached(const struct softgpu *g, uint32_t segment, uint64_t address)
+{
+    uint64_t frame = g->opt.segment[segment - 1].system_frame;
+    if (frame == 0) return true;
+    frame += address >> VIDMM_PAGE_SHIFT;
+    return softgpu_frame(g, frame) == frame;
+}
+
 bool vram_resolve(struct softgpu *g, uint32_t segment, uint64_t address, uint64_t bytes,
                   struct devmem_span *out)
 {
@@ -69,9 +83,10 @@ bool vram_resolve(struct softgpu *g, uint32_t segment, uint64_t address, uint64_
     if (segment != 0) {
         out->kind = DEVMEM_VRAM;
         out->host = softgpu_vram(g, segment, address, bytes);
-        return out->host != NULL;
+        return out->host != NULL && carved_out_reached(g, segment, address);
     }
-    uint8_t *frame = g->platform->sys_address(g->platform->ctx, address >> VIDMM_PAGE_SHIFT);
+    uint64_t number = softgpu_frame(g, address >> VIDMM_PAGE_SHIFT);
+    uint8_t *frame = g->platform->sys_address(g->platform->ctx, number);
     out->kind = DEVMEM_SYSTEM;
     out->host = frame == NULL ? NULL : frame + (address & (VIDMM_PAGE_SIZE - 1));
     return frame != NULL;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "base/bits.h"
 #include "core/breaks.h"
 
 #define RESULT_OFFSET (FX_COMMAND_BYTES - 4096u) /* the last page of the command buffer takes results */
@@ -127,10 +128,40 @@ static void make_peers(struct fixture *f, const struct fx_options *o, struct vid
         assert_int_equal(ref_create(&ro, &p->ref), VIDMM_OK);
         p->gpu = ref_gpu(p->ref);
         assert_true(tap_init(&p->tap, ref_ops(), p->ref));
+        if (o->edit_ops != NULL) o->edit_ops(&p->tap.ops, i + 1);
         gpu[i] = (struct vidmm_gpu){&p->tap.ops, &p->tap};
         link[i + 1] = p->ref;
     }
     ref_link(link, 1 + o->peer_count);
+}
+
+/* One for all gpus. As many logical pages as there are frames, and those that differ from them come first. */
+static void domain_open(struct fixture *f, const struct fx_options *o)
+{
+    struct sim_domain_options d = {.remaps = o->domain == FX_REMAPPING};
+    if (o->domain == FX_NO_DOMAIN) return;
+    d.pages = world_platform(f->world)->frame_end;
+    d.firmware = o->firmware;
+    d.firmware_end = o->firmware_end;
+    d.pages = max_u64(d.pages, d.firmware_end);
+    f->domain = sim_domain_create(&d);
+    assert_non_null(f->domain);
+    softgpu_set_domain(f->gpu, sim_domain_face(f->domain));
+    for (uint32_t i = 0; i < f->peer_count; i++)
+        softgpu_set_domain(f->peer[i].gpu, sim_domain_face(f->domain));
+}
+
+static void domain_close(struct fixture *f)
+{
+    struct sim_domain_accounts a = {0};
+    if (f->domain != NULL) sim_domain_get_accounts(f->domain, &a);
+    sim_domain_destroy(f->domain);
+    f->domain = NULL;
+    assert_int_equal(a.errors, 0);
+    assert_int_equal(a.faults, f->expect_domain_faults);
+    assert_int_equal(a.mapped, 0);
+    assert_int_equal(a.reserved, 0);
+    assert_in_range(a.attached, 0, 1);
 }
 
 static void free_world(struct fixture *f)
@@ -161,10 +192,13 @@ vidmm_status fx_open(struct fixture *f, const struct fx_options *o)
     f->gpu = ref_gpu(f->ref);
     assert_true(tap_init(&f->tap, ref_ops(), f->ref));
     f->tap.edit_info = o->edit_info;
+    if (o->edit_ops != NULL) o->edit_ops(&f->tap.ops, 0);
     struct vidmm_gpu peer[VIDMM_GPUS_MAX - 1];
     make_peers(f, o, peer);
+    domain_open(f, o);
     struct vidmm_adapter_config cfg = {.struct_size = sizeof(cfg), .platform = world_platform(f->world),
                                        .ops = &f->tap.ops, .kmd = &f->tap, .break_row = row,
+                                       .domain = f->domain != NULL ? sim_domain_face(f->domain) : NULL,
                                        .peer = peer, .peer_count = o->peer_count,
                                        .tdr_level = o->timeouts ? VIDMM_TDR_RECOVER : VIDMM_TDR_OFF,
                                        .tdr_limit_count = o->tdr_limit,
@@ -183,6 +217,7 @@ vidmm_status fx_open(struct fixture *f, const struct fx_options *o)
     machine_close(f);
     world_get_accounts(f->world, &a);
     free_world(f);
+    domain_close(f);
     assert_int_equal(a.blocks + a.frames + a.errors, 0);
     return st;
 }
@@ -236,6 +271,7 @@ void fx_close(struct fixture *f)
     machine_close(f);
     world_get_accounts(f->world, &a);
     free_world(f);
+    domain_close(f);
     assert_int_equal(a.errors, 0);
     assert_int_equal(a.blocks, 0);
     assert_int_equal(a.bytes, 0);

@@ -11,6 +11,7 @@
 
 #include <vidmm/vidmm.h>
 
+#include "sim/domain.h"
 #include "sim/osmm.h"
 #include "sim/world.h"
 #include "softgpu/iommu.h"
@@ -34,12 +35,15 @@ struct fx_options {
     struct ref_options ref;
     uint64_t seed, frames;
     void (*edit_info)(struct vidmm_adapter_info *);
+    void (*edit_ops)(struct vidmm_kmd_ops *, uint32_t gpu); /* the tap's, before bring-up */
     bool timeouts;          /* packets and suspensions time out after the default delay; else never */
     uint32_t tdr_limit;     /* timeouts and resets that are too many; 0: the default */
     bool may_refuse;        /* fixture_open gives the status instead of failing */
     struct ref_options peer[VIDMM_GPUS_MAX - 1]; /* of a link: its other gpus */
     uint32_t peer_count;
     bool machine_iommu;     /* the world has a translation unit and an OS with processes */
+    enum { FX_NO_DOMAIN, FX_ISOLATION, FX_REMAPPING } domain;
+    uint64_t firmware, firmware_end; /* frames that the domain's memory manager does not own */
     uint32_t levels, os_defects, unit_defects; /* of them */
 };
 
@@ -61,6 +65,8 @@ struct fixture {
     uint32_t peer_count;
     struct softgpu_iommu *unit;
     struct osmm *os;
+    struct sim_domain *domain;       /* with options.domain */
+    uint64_t expect_domain_faults;   /* accesses that the domain stopped, which the case wanted */
     bool expect_violations; /* fixture_close does not insist on a clean detector */
 };
 

@@ -8,6 +8,7 @@
 static struct tap_entry *note(struct tap *t, enum tap_call call)
 {
     struct tap_entry *e = &t->log[t->logged++ % TAP_LOG_MAX];
+    t->calls++;
     t->count[call]++;
     *e = (struct tap_entry){.call = call};
     return e;
@@ -182,13 +183,21 @@ static void update_page_table(void *kmd, const struct vidmm_update_page_table *u
     e->table = u->table.cpu_virtual;
     e->first_attr = u->run_count > 0 ? u->runs[0].attr : 0;
     e->first_address = u->run_count > 0 ? u->runs[0].address : 0;
-    t->inner->update_page_table(t->inner_kmd, u);
+    bool page = u->level == 0 && !e->system && u->run_count == 1 && u->runs[0].address != 0;
+    bool steered = t->steer != 0 && page;
+    struct vidmm_pte_run run = u->run_count > 0 ? u->runs[0] : (struct vidmm_pte_run){0};
+    struct vidmm_update_page_table other = *u;
+    other.runs = &run;
+    if (steered) run.address = t->steer;
+    if (steered) t->steer = 0;
+    t->inner->update_page_table(t->inner_kmd, steered ? &other : u);
 }
 
 static bool pte_decode(void *kmd, uint32_t level, const void *table, uint32_t index,
                        struct vidmm_pte_kind *kind, uint64_t *address)
 {
     struct tap *t = kmd;
+    t->calls++;
     return t->inner->pte_decode(t->inner_kmd, level, table, index, kind, address);
 }
 
@@ -287,18 +296,21 @@ static vidmm_status reset_engine(void *kmd, uint32_t node, uint64_t *last)
 static void *map_aperture(void *kmd, uint32_t segment, uint64_t offset, uint64_t bytes)
 {
     struct tap *t = kmd;
+    t->calls++;
     return t->inner->map_cpu_host_aperture(t->inner_kmd, segment, offset, bytes);
 }
 
 static vidmm_status query_private(void *kmd, void *data, uint32_t bytes)
 {
     struct tap *t = kmd;
+    t->calls++;
     return t->inner->query_private(t->inner_kmd, data, bytes);
 }
 
 static vidmm_status escape(void *kmd, void *data, uint32_t bytes)
 {
     struct tap *t = kmd;
+    t->calls++;
     return t->inner->escape(t->inner_kmd, data, bytes);
 }
 
@@ -326,12 +338,14 @@ static void surprise_removal(void *kmd)
 static vidmm_status preempt_command(void *kmd, uint32_t node)
 {
     struct tap *t = kmd;
+    t->calls++;
     return t->inner->preempt_command(t->inner_kmd, node);
 }
 
 static uint64_t query_engine_status(void *kmd, uint32_t node)
 {
     struct tap *t = kmd;
+    t->calls++;
     return t->inner->query_engine_status(t->inner_kmd, node);
 }
 
@@ -344,6 +358,22 @@ static void set_vidpn_source_address(void *kmd, uint32_t source, void *allocatio
     e->segment = at.segment;
     e->address = at.offset;
     t->inner->set_vidpn_source_address(t->inner_kmd, source, allocation, at);
+}
+
+static void begin_exclusive_access(void *kmd)
+{
+    struct tap *t = kmd;
+    (void)note(t, TAP_BEGIN_EXCLUSIVE);
+    t->inner->begin_exclusive_access(t->inner_kmd);
+    if (t->on_exclusive != NULL) t->on_exclusive(t->on_exclusive_arg, true);
+}
+
+static void end_exclusive_access(void *kmd)
+{
+    struct tap *t = kmd;
+    if (t->on_exclusive != NULL) t->on_exclusive(t->on_exclusive_arg, false);
+    (void)note(t, TAP_END_EXCLUSIVE);
+    t->inner->end_exclusive_access(t->inner_kmd);
 }
 
 /* ---- the tap itself ------------------------------------------------------------------------------ */
@@ -366,6 +396,8 @@ bool tap_init(struct tap *t, const struct vidmm_kmd_ops *inner, void *inner_kmd)
         .reset_from_timeout = reset_from_timeout, .restart_from_timeout = restart_from_timeout,
         .surprise_removal = surprise_removal,
         .hw = inner->hw != NULL ? &tap_hw_ops : NULL,
+        .begin_exclusive_access = inner->begin_exclusive_access != NULL ? begin_exclusive_access : NULL,
+        .end_exclusive_access = inner->end_exclusive_access != NULL ? end_exclusive_access : NULL,
         .set_vidpn_source_address = inner->set_vidpn_source_address != NULL ? set_vidpn_source_address : NULL,
         .create_device = inner->create_device != NULL ? create_device : NULL,
         .destroy_device = inner->destroy_device != NULL ? destroy_device : NULL};

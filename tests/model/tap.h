@@ -13,7 +13,8 @@ enum tap_call {
     TAP_QUERY_INFO, TAP_START, TAP_STOP, TAP_CREATE_PROCESS, TAP_DESTROY_PROCESS, TAP_CREATE_CONTEXT,
     TAP_DESTROY_CONTEXT, TAP_CREATE_ALLOCATION, TAP_DESTROY_ALLOCATION, TAP_OPEN, TAP_CLOSE, TAP_PTE_ATTR,
     TAP_UPDATE, TAP_ROOT_SIZE, TAP_SET_ROOT, TAP_BUILD, TAP_SUBMIT, TAP_RESET, TAP_CREATE_DEVICE,
-    TAP_DESTROY_DEVICE, TAP_DISPLAY, TAP_STOP_ALL, TAP_RESTART_ALL, TAP_REMOVAL, TAP_CALLS
+    TAP_DESTROY_DEVICE, TAP_DISPLAY, TAP_STOP_ALL, TAP_RESTART_ALL, TAP_REMOVAL, TAP_BEGIN_EXCLUSIVE,
+    TAP_END_EXCLUSIVE, TAP_CALLS
 };
 
 struct tap_entry {
@@ -57,16 +58,20 @@ struct tap {
     struct vidmm_adapter *adapter;
     void *system_process;
     uint64_t count[TAP_CALLS];
-    uint64_t op_count[16];             /* BUILD, by operation code; UPDATE_PAGE_TABLE: of update calls */
+    uint64_t op_count[32];             /* BUILD, by operation code; UPDATE_PAGE_TABLE: of update calls */
     struct tap_entry *log;             /* the newest TAP_LOG_MAX entries since tap_clear */
     uint64_t logged;
     struct tap_hw hw;
+    uint64_t calls;                    /* of any kind, logged or not, since tap_init */
+    void (*on_exclusive)(void *arg, bool begins); /* after the driver's begin, before its end */
+    void *on_exclusive_arg;
     struct tap_context contexts[TAP_CONTEXTS_MAX];
     uint32_t context_count;
     /* spoilers */
     void (*edit_info)(struct vidmm_adapter_info *);
     bool early_fence;                  /* paging packets are reported complete as soon as submitted */
     bool drop_early;                   /* and not even executed */
+    uint64_t steer;                    /* not 0: what the next map of a client is made to name instead */
     vidmm_status submit_answer;        /* if not OK: what the next client submission is answered */
     uint32_t fail_create_in;           /* the n-th create call from now answers VIDMM_FAILED */
     uint64_t submit_private_bytes;     /* private data seen in client submissions */

@@ -9,6 +9,7 @@ static bool create_fails(struct tap *t) { return t->fail_create_in != 0 && --t->
 static vidmm_status create_context(void *kmd, struct vidmm_kmd_hw_context *c)
 {
     struct tap *t = kmd;
+    t->calls++;
     if (create_fails(t)) return VIDMM_FAILED;
     return next(t)->create_context(t->inner_kmd, c);
 }
@@ -16,12 +17,14 @@ static vidmm_status create_context(void *kmd, struct vidmm_kmd_hw_context *c)
 static void destroy_context(void *kmd, void *context)
 {
     struct tap *t = kmd;
+    t->calls++;
     next(t)->destroy_context(t->inner_kmd, context);
 }
 
 static vidmm_status create_queue(void *kmd, struct vidmm_kmd_hw_queue *q)
 {
     struct tap *t = kmd;
+    t->calls++;
     if (create_fails(t)) return VIDMM_FAILED;
     t->hw.queue = *q;
     return next(t)->create_queue(t->inner_kmd, q);
@@ -30,18 +33,21 @@ static vidmm_status create_queue(void *kmd, struct vidmm_kmd_hw_queue *q)
 static void start_queue(void *kmd, void *queue, uint64_t id, uint64_t progress_va)
 {
     struct tap *t = kmd;
+    t->calls++;
     next(t)->start_queue(t->inner_kmd, queue, id, progress_va);
 }
 
 static void destroy_queue(void *kmd, void *queue)
 {
     struct tap *t = kmd;
+    t->calls++;
     next(t)->destroy_queue(t->inner_kmd, queue);
 }
 
 static vidmm_status submit_command(void *kmd, const struct vidmm_kmd_hw_submit *s)
 {
     struct tap *t = kmd;
+    t->calls++;
     t->hw.commands++;
     t->hw.submit = *s;
     t->hw.private_bytes += s->private_size;
@@ -51,6 +57,7 @@ static vidmm_status submit_command(void *kmd, const struct vidmm_kmd_hw_submit *
 static vidmm_status submit_wait(void *kmd, void *queue, const struct vidmm_kmd_hw_sync *s, uint32_t n)
 {
     struct tap *t = kmd;
+    t->calls++;
     t->hw.waits++;
     t->hw.sync = s[0];
     return next(t)->submit_wait(t->inner_kmd, queue, s, n);
@@ -59,6 +66,7 @@ static vidmm_status submit_wait(void *kmd, void *queue, const struct vidmm_kmd_h
 static vidmm_status submit_signal(void *kmd, void *queue, const struct vidmm_kmd_hw_sync *s, uint32_t n)
 {
     struct tap *t = kmd;
+    t->calls++;
     t->hw.signals++;
     t->hw.sync = s[0];
     return next(t)->submit_signal(t->inner_kmd, queue, s, n);
@@ -67,6 +75,7 @@ static vidmm_status submit_signal(void *kmd, void *queue, const struct vidmm_kmd
 static vidmm_status suspend_context(void *kmd, void *context, uint64_t value)
 {
     struct tap *t = kmd;
+    t->calls++;
     t->hw.suspends++;
     t->hw.suspended = context;
     t->hw.suspend_value = value;
@@ -77,6 +86,7 @@ static vidmm_status suspend_context(void *kmd, void *context, uint64_t value)
 static void resume_context(void *kmd, void *context)
 {
     struct tap *t = kmd;
+    t->calls++;
     t->hw.resumes++;
     next(t)->resume_context(t->inner_kmd, context);
 }
@@ -84,12 +94,14 @@ static void resume_context(void *kmd, void *context)
 static uint64_t aborted_queue(void *kmd, uint32_t node)
 {
     struct tap *t = kmd;
+    t->calls++;
     return next(t)->aborted_queue(t->inner_kmd, node);
 }
 
 static vidmm_status connect_doorbell(void *kmd, const struct vidmm_kmd_doorbell *d)
 {
     struct tap *t = kmd;
+    t->calls++;
     t->hw.connects++;
     return next(t)->connect_doorbell(t->inner_kmd, d);
 }
@@ -97,6 +109,7 @@ static vidmm_status connect_doorbell(void *kmd, const struct vidmm_kmd_doorbell 
 static void disconnect_doorbell(void *kmd, void *queue)
 {
     struct tap *t = kmd;
+    t->calls++;
     t->hw.disconnects++;
     next(t)->disconnect_doorbell(t->inner_kmd, queue);
 }
@@ -104,6 +117,7 @@ static void disconnect_doorbell(void *kmd, void *queue)
 static bool queue_pending(void *kmd, void *queue)
 {
     struct tap *t = kmd;
+    t->calls++;
     return next(t)->queue_pending(t->inner_kmd, queue);
 }
 

@@ -293,6 +293,34 @@ static void gpus_of_a_link_share_claims(void **state)
     scene_close(&s);
 }
 
+static void domains_show_what_may_be_reached(void **state)
+{
+    struct fx_options o;
+    struct scene s;
+    (void)state;
+    fx_options(&o, REF_FORMAT_A);
+    o.domain = FX_REMAPPING;
+    (void)fx_open(&s.fx, &o);
+    client_open(&s.c, &s.fx, NULL);
+    s.sys = client_memory(&s.c, KIB(64), SET_SYSTEM, &s.sys_va);
+    fx_verify(&s.fx);
+    const struct vidmm_domain *d = sim_domain_face(s.fx.domain);
+    struct vmm_alloc *al = s.sys->al;
+    uint64_t spare;
+    d->unmap(d->ctx, al->logical, 1); /* too little */
+    objects(&s, 27);
+    d->map(d->ctx, al->logical, 1, al->home + 1); /* another one's */
+    objects(&s, 27);
+    d->unmap(d->ctx, al->logical, 1);
+    d->map(d->ctx, al->logical, 1, al->home);
+    assert_int_equal(d->reserve(d->ctx, 0, 1, UINT64_MAX, &spare), VIDMM_OK);
+    d->map(d->ctx, spare, 1, al->home); /* too much */
+    objects(&s, 27);
+    d->unmap(d->ctx, spare, 1);
+    d->release(d->ctx, spare, 1);
+    scene_close(&s);
+}
+
 static const struct vt_case cases[] = {
     VT_TEST(bindings_lie_in_one_claim, "INV-01", NULL),
     VT_TEST(entries_are_derived_from_placements, "INV-02", NULL),
@@ -310,6 +338,7 @@ static const struct vt_case cases[] = {
     VT_TEST(the_allocator_is_open_between_steps, "INV-16", NULL),
     VT_TEST(nobody_is_forgotten, "INV-17", NULL),
     VT_TEST(queued_maps_are_counted, "INV-18", NULL),
+    VT_TEST(domains_show_what_may_be_reached, "INV-27", NULL),
 };
 
 int main(int argc, char **argv) { return vt_main(argc, argv, "model_verify", cases, VT_COUNT(cases)); }

@@ -193,6 +193,7 @@ static struct model_alloc *choose_map(struct sim *s, struct sim_context *c, cons
     if (op->open_bytes != 0 && op->bytes % op->open_bytes != 0) op->open_bytes = op->bytes;
     uint64_t shown = op->open_bytes != 0 ? op->open_bytes : op->bytes;
     if (shown <= al->unit) op->offset = sim_below(s, (al->unit - shown) / PAGE + 1) * PAGE;
+    op->offset += choose_instance(s, al, c->gpu);
     return al;
 }
 

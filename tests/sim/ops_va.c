@@ -94,7 +94,7 @@ bool map_range(struct sim *s, struct model_queue *q, struct vidmm_map *in, struc
 }
 
 /* Of several instances mostly the one of the gpu that shows it. */
-static uint64_t choose_instance(struct sim *s, const struct model_alloc *al, uint32_t gpu)
+uint64_t choose_instance(struct sim *s, const struct model_alloc *al, uint32_t gpu)
 {
     if (al->instances == 1) return 0;
     return (sim_chance(s, 3) ? sim_below(s, al->instances) : gpu) * al->unit;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/domain.h"
+
 #define OPS_MAX 96u
 
 struct menu { const struct sim_op *op[OPS_MAX]; uint32_t weight[OPS_MAX], count, total; };
@@ -120,10 +122,16 @@ static void inject(struct sim *s)
 {
     if (!s->temper.oom || !sim_chance(s, 6)) return;
     s->injecting = true;
-    if (sim_chance(s, 3)) world_fail(s->world, WORLD_FRAMES, 1 + sim_below(s, 2), sim_chance(s, 2));
-    else if (sim_chance(s, 3))
+    if (sim_chance(s, 3)) {
+        uint64_t k = 1 + sim_below(s, 2);
+        bool forever = sim_chance(s, 2);
+        if (s->domain != NULL && s->step % 2 == 0) sim_domain_fail(s->domain, k);
+        else world_fail(s->world, WORLD_FRAMES, k, forever);
+    } else if (sim_chance(s, 3)) {
         set_create_knob(s, (uint32_t)sim_below(s, s->gpus), 1 + (uint32_t)sim_below(s, 2));
-    else world_fail(s->world, WORLD_ALLOC, 1 + sim_below(s, 6), sim_chance(s, 4));
+    } else {
+        world_fail(s->world, WORLD_ALLOC, 1 + sim_below(s, 6), sim_chance(s, 4));
+    }
 }
 
 static void inject_nothing(struct sim *s)
@@ -131,6 +139,7 @@ static void inject_nothing(struct sim *s)
     if (!s->injecting) return;
     world_fail(s->world, WORLD_ALLOC, 0, false);
     world_fail(s->world, WORLD_FRAMES, 0, false);
+    if (s->domain != NULL) sim_domain_fail(s->domain, 0);
     for (uint32_t g = 0; g < s->gpus; g++) set_create_knob(s, g, 0);
     s->injecting = false;
 }
@@ -162,6 +171,7 @@ static void storm(struct sim *s)
     }
     for (s->step = 1; s->step <= s->opt.ops; s->step++) {
         if (m.total > 0) run_one(s, &m);
+        domain_step(s);
         if (sim_chance(s, s->temper.check_every)) sim_verify(s);
         if (sim_chance(s, s->temper.settle_every)) sim_settle(s);
     }
@@ -202,6 +212,8 @@ static void add_up(struct sim *s, struct sim_totals *t)
     t->victims += s->totals.victims;
     t->hw_ended += s->totals.hw_ended;
     t->discards += s->totals.discards;
+    t->remapped += s->totals.remapped;
+    t->attached += s->totals.attached;
     t->suspends += c->suspends;
     t->root_resizes += c->root_resizes;
     t->tables += c->tables_created;

@@ -4,7 +4,7 @@
  * offer each other.
  *   sim.c        a seed from beginning to end    world.c   the adapter and what this seed is like
  *   watch.c      what happened meanwhile         ops_*.c   the operations
- *   spy.c        what the driver is asked
+ *   spy.c        what the driver is asked          domain.c  what the GPU reaches of system memory
  * Every operation says in words what it does, asks the model, makes the call, compares. */
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
@@ -127,7 +127,7 @@ struct sim_totals {
         demotions, promotions, flushes, submits, faults, suspends, root_resizes, tables, refused, pages_read,
         timeouts, adapter_resets, removals, preemptions, updates, updates_waiting,
         tile_packets, tile_packets_elsewhere, tile_packets_cut,
-        hw_commands, hw_waits, hw_signals, rings, victims, hw_ended, discards,
+        hw_commands, hw_waits, hw_signals, rings, victims, hw_ended, discards, remapped, attached,
         links, peer_maps, peer_pages_read, gpus_lost;
 };
 
@@ -165,6 +165,8 @@ struct sim {
     const char *wrong;            /* what the spy saw the core do; NULL: nothing */
     char text[256], history[HISTORY][256];
     struct sync_world *sync;      /* of ops_sync.c */
+    struct sim_domain *domain;    /* of domain.c; NULL: the GPU reaches everything */
+    uint64_t attach_at;           /* the step that asks for it; 0: it is attached from the start */
     struct shared_world *shared;  /* of ops_shared.c; NULL: this seed has no IoMmu */
     jmp_buf out;
 };
@@ -255,8 +257,16 @@ void shared_settle(struct sim *);
 void shared_end(struct sim *);
 void shared_close(struct sim *);
 
+/* domain.c */
+bool domain_open(struct sim *);  /* before the driver is made; false: no memory */
+void domain_wire(struct sim *);  /* puts it in front of the GPU */
+void domain_step(struct sim *);
+void domain_rest(struct sim *);
+void domain_close(struct sim *); /* checks that nothing is left */
+
 /* ops_va.c */
 bool range_in_use(const struct model_space *, uint64_t start, uint64_t end); /* by a packet, or a copy */
+uint64_t choose_instance(struct sim *, const struct model_alloc *, uint32_t gpu); /* its offset */
 bool may_map_at(struct sim *, const struct model_queue *, const struct vidmm_map *);
 void dooms_are_open(struct model_process *, uint64_t start, uint64_t end);
 

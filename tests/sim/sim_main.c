@@ -79,6 +79,7 @@ static void tell(const struct sim_totals *t)
         {"doorbells that made way", t->victims}, {"hardware queues of lost devices", t->hw_ended},
         {"reclaims of dropped content", t->discards}, {"timeouts", t->timeouts},
         {"preemptions", t->preemptions}, {"adapter resets", t->adapter_resets}, {"removals", t->removals},
+        {"seeds with remapping", t->remapped}, {"domains attached", t->attached},
         {"pages read and compared at rest", t->pages_read},
         {"seeds with a link", t->links}, {"... maps of a peer's memory", t->peer_maps},
         {"... pages of it read at rest", t->peer_pages_read}, {"... gpus lost alone", t->gpus_lost}};

@@ -202,6 +202,15 @@ static vidmm_status restart_all(void *kmd)
     return st;
 }
 
+static void begin_exclusive_access(void *kmd)
+{
+    const struct sim_gpu *g = gpu_of(kmd);
+    for (uint32_t i = 0; i < vidmm_gpu_info(spy.sim->ad, g->index)->node_count; i++)
+        if (!softgpu_node_idle(g->hw, i))
+            spy.sim->wrong = "exclusive access begins while a node works";
+    spy.next->begin_exclusive_access(kmd);
+}
+
 static void removal(void *kmd)
 {
     watched(kmd)->silent = true;
@@ -234,6 +243,7 @@ const struct vidmm_kmd_ops *spy_ops(struct sim *s)
     spy.ops.set_root_page_table = set_root;
     spy.ops.reset_from_timeout = reset_all;
     spy.ops.restart_from_timeout = restart_all;
+    spy.ops.begin_exclusive_access = begin_exclusive_access;
     spy.ops.surprise_removal = removal;
     spy.ops.hw = &spy.hw;
     return &spy.ops;

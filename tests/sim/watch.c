@@ -345,6 +345,7 @@ void sim_settle(struct sim *s)
     model_settled(s->model);
     for (uint32_t i = 0; i < s->contexts_made; i++) s->done[i] = s->seq;
     sim_verify(s);
+    domain_rest(s);
     each_alloc(s, check_placement);
     for (uint32_t i = 0; i < s->model->process_count; i++)
         for (uint32_t g = 0; g < s->gpus; g++) check_addresses(s, &s->model->process[i]->on[g]);

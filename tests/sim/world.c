@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sim/domain.h"
+
 #define KIB(n) ((uint64_t)(n) << 10)
 #define FRAMES 32768u
 
@@ -196,6 +198,7 @@ static void make_adapter(struct sim *s)
     for (uint32_t g = 1; g < s->gpus; g++) peer[g - 1] = (struct vidmm_gpu){ops, s->gpu[g].ref};
     struct vidmm_adapter_config c = {.struct_size = sizeof(c), .platform = world_platform(s->world),
                                      .ops = ops, .kmd = s->gpu[0].ref, .break_row = s->opt.break_row,
+                                     .domain = s->domain != NULL ? sim_domain_face(s->domain) : NULL,
                                      .tdr_delay_ns = 2000000, .tdr_limit_count = s->tdr_limit,
                                      .tdr_level = s->temper.hangs ? VIDMM_TDR_RECOVER : VIDMM_TDR_OFF,
                                      .slice_ns = sim_chance(s, 2) ? 30000 : 0, .peer = peer,
@@ -210,7 +213,8 @@ bool sim_world_open(struct sim *s)
     choose_gpus(s);
     choose_temper(s);
     s->world = world_create(&wo);
-    if (s->world == NULL || !shared_open(s, FRAMES) || !make_gpus(s)) return false;
+    if (s->world == NULL || !shared_open(s, FRAMES) || !domain_open(s) || !make_gpus(s)) return false;
+    domain_wire(s);
     if (s->shared != NULL) world_add_actor(s->world, &(struct world_actor){shared_step, NULL, s});
     make_adapter(s);
     make_model(s);
@@ -243,6 +247,7 @@ void sim_world_close(struct sim *s)
     vidmm_adapter_destroy(s->ad);
     world_own(s->world, NULL);
     shared_close(s);
+    domain_close(s);
     world_get_accounts(s->world, &a);
     if (a.blocks + a.bytes + a.frames + a.imported + a.errors != 0)
         sim_fail(s, "left over: %llu blocks, %llu frames, %llu imported; %llu wrong frees",

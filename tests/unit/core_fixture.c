@@ -164,6 +164,16 @@ static vidmm_status rec_start_device(void *kmd, struct vidmm_adapter *ad, const 
     return next()->start_device(((struct fx *)kmd)->ref, ad, pl);
 }
 
+static void rec_begin_exclusive_access(void *kmd)
+{
+    next()->begin_exclusive_access(((struct fx *)kmd)->ref);
+}
+
+static void rec_end_exclusive_access(void *kmd)
+{
+    next()->end_exclusive_access(((struct fx *)kmd)->ref);
+}
+
 static void rec_stop_device(void *kmd) { next()->stop_device(((struct fx *)kmd)->ref); }
 
 static vidmm_status rec_create_process(void *kmd, bool system, void **process)
@@ -489,6 +499,8 @@ static const struct vidmm_kmd_ops recording = {
     .reset_from_timeout = rec_reset_from_timeout, .restart_from_timeout = rec_restart_from_timeout,
     .surprise_removal = rec_surprise_removal, .cancel_command = rec_cancel_command,
     .map_cpu_host_aperture = rec_map_cpu_host_aperture,
+    .begin_exclusive_access = rec_begin_exclusive_access,
+    .end_exclusive_access = rec_end_exclusive_access,
     .render = rec_render, .patch = rec_patch, .submit_command = rec_submit_physical};
 
 /* ---- life -------------------------------------------------------------------------------------- */
@@ -524,7 +536,8 @@ vidmm_status fx_start_adapter(struct fx *f, const char **why)
                                        .kmd = f, .counters = &f->count, .break_row = vt_break(),
                                        .tdr_delay_ns = f->tdr.delay_ns, .tdr_limit_ns = f->tdr.limit_ns,
                                        .tdr_limit_count = f->tdr.limit_count, .tdr_level = f->tdr.level,
-                                       .slice_ns = f->tdr.slice_ns};
+                                       .slice_ns = f->tdr.slice_ns, .domain = f->domain};
+    softgpu_set_domain(ref_gpu(f->ref), f->domain);
     return vidmm_adapter_create(&cfg, &f->ad, why);
 }
 

@@ -96,6 +96,7 @@ struct world {                        /* the platform */
 struct fx {
     struct world world;
     struct vidmm_platform platform;
+    const struct vidmm_domain *domain; /* of the test; NULL: none */
     struct ref_options opt;
     struct ref_kmd *ref;
     struct hooks hooks;

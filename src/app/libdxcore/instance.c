@@ -131,7 +131,7 @@ static vidmm_status make_ref(const struct settings *s, struct driver *d)
 /* Gpus with two table formats by turns, of the same address size. The first one has the knobs. */
 static vidmm_status make_link(const struct settings *s, struct driver *d)
 {
-    struct ref_kmd *kmd[VIDMM_GPUS_MAX];
+    struct ref_kmd *kmd[VIDMM_GPUS_MAX] = {NULL};
     uint32_t n = 2 + (uint32_t)s->profile - PROFILE_LDA2;
     for (uint32_t i = 0; i < n; i++) {
         struct ref_options o;

@@ -83,9 +83,11 @@ static void describe_segments(struct vidmm_adapter_info *info, const struct ref_
         struct vidmm_segment_desc *d = &info->segment[i];
         d->bytes = s->bytes;
         d->base = base;
+        d->system_frame = s->system_frame;
+        if (s->system_frame != 0) d->flags |= VIDMM_SEGMENT_FROM_SYSTEM_MEMORY;
         base += align_up(s->bytes, VIDMM_PAGE_64K);
         if (s->aperture) {
-            d->flags = VIDMM_SEGMENT_APERTURE;
+            d->flags |= VIDMM_SEGMENT_APERTURE;
             d->commit_limit = s->bytes;
             continue;
         }
@@ -93,6 +95,16 @@ static void describe_segments(struct vidmm_adapter_info *info, const struct ref_
         if (!s->no_cpu_access) d->flags |= VIDMM_SEGMENT_CPU_HOST_APERTURE;
         if (s->application) d->flags |= VIDMM_SEGMENT_APPLICATION_TARGET;
     }
+}
+
+static void describe_domain(struct vidmm_adapter_info *info, const struct ref_options *o)
+{
+    info->visible_bytes = o->visible_bytes;
+    info->iommu_caps = VIDMM_IOMMU_REMAPPING; /* it never looks behind an address of system memory */
+    if (o->map_aperture2) info->flags |= VIDMM_ADAPTER_MAP_APERTURE2;
+    if (!o->secure) return;
+    info->flags |= VIDMM_ADAPTER_SECURE;
+    info->iommu_caps |= VIDMM_IOMMU_ISOLATION;
 }
 
 /* The paging node keeps its page tables in any case: they are VidMm's own, no process sees them. */
@@ -130,6 +142,7 @@ static void describe(struct vidmm_adapter_info *info, const struct ref_options *
             .engine_type = VIDMM_ENGINE_COPY, .physical = true, .name = "ref physical"};
     }
     describe_segments(info, o);
+    describe_domain(info, o);
     describe_models(info, o);
     for (uint32_t i = 0; i < f->hw.level_count; i++) {
         bool resizable_root = f->hw.level_count == 2 && i == 1;
@@ -153,7 +166,7 @@ static vidmm_status gpu_create(struct ref_kmd *k)
         .detect = o->detect, .now_ns = o->now_ns, .now_ctx = o->now_ctx};
     for (uint32_t i = 0; i < o->segment_count; i++)
         g.segment[i] = (struct softgpu_segment){o->segment[i].bytes, o->segment[i].aperture,
-                                                k->port.info.segment[i].base};
+                                                k->port.info.segment[i].base, o->segment[i].system_frame};
     return softgpu_create(&g, &k->port.gpu);
 }
 
@@ -204,7 +217,8 @@ bool ref_scan_out(struct ref_kmd *k, uint64_t offset, void *out, uint32_t bytes)
     const struct vidmm_platform *pl = k->port.platform;
     uint64_t at = k->port.display.at.offset + offset;
     if (k->port.display.allocation == NULL || at % VIDMM_PAGE_SIZE + bytes > VIDMM_PAGE_SIZE) return false;
-    uint64_t frame = softgpu_aperture_frame(k->port.gpu, at >> VIDMM_PAGE_SHIFT);
+    uint64_t page = softgpu_aperture_frame(k->port.gpu, at >> VIDMM_PAGE_SHIFT);
+    uint64_t frame = page != 0 ? softgpu_frame(k->port.gpu, page) : 0;
     const uint8_t *host = frame != 0 ? pl->sys_address(pl->ctx, frame) : NULL;
     return host != NULL && pl->copy(pl->ctx, out, host + at % VIDMM_PAGE_SIZE, bytes);
 }
@@ -230,7 +244,7 @@ static vidmm_status ref_create_allocation(void *kmd, struct vidmm_kmd_allocation
     struct ref_kmd *k = kmd;
     const uint32_t known = VIDMM_ALLOCATION_CPU_VISIBLE | VIDMM_ALLOCATION_CACHED |
                            VIDMM_ALLOCATION_ACCESSED_PHYSICALLY | VIDMM_ALLOCATION_LINK_INSTANCED |
-                           VIDMM_ALLOCATION_LINK_MIRRORED;
+                           VIDMM_ALLOCATION_LINK_MIRRORED | VIDMM_ALLOCATION_MAP_APERTURE_CPU_VISIBLE;
     struct ref_alloc_private in;
     if (a->private_data == NULL || a->private_size != sizeof(in)) return VIDMM_INVALID;
     __builtin_memcpy(&in, a->private_data, sizeof(in));
@@ -337,6 +351,8 @@ const struct vidmm_kmd_ops *ref_ops(void)
         .preempt_command = port_preempt_command, .query_engine_status = port_query_engine_status,
         .reset_from_timeout = port_reset_from_timeout, .restart_from_timeout = port_restart_from_timeout,
         .surprise_removal = port_surprise_removal,
+        .begin_exclusive_access = port_begin_exclusive_access,
+        .end_exclusive_access = port_end_exclusive_access,
         .set_vidpn_source_address = port_set_vidpn_source_address,
         .query_private = ref_query_private, .escape = port_escape,
         .render = ref_render, .patch = ref_patch, .submit_command = ref_submit_physical};

@@ -27,6 +27,7 @@ struct ref_segment {
     uint64_t bytes;        /* multiple of the page size */
     bool pages_64k, aperture;
     bool no_cpu_access;    /* memory the CPU cannot reach: no tables there */
+    uint64_t system_frame; /* carved out of system memory, from this frame on; 0: memory of its own */
     bool application;      /* counts for the application budget */
 };
 
@@ -44,6 +45,9 @@ struct ref_options {
     bool no_64bit_atomics;          /* fences of 32 bits: the _write32 and _wait32 commands are for them */
     bool physical;                  /* one node more, which knows no virtual addresses */
     bool iommu;                     /* contexts may use their process' addresses; no hardware queues then */
+    bool map_aperture2;             /* MapAperture2Supported */
+    bool secure;                    /* can be isolated: IoMmuSecureModeSupported */
+    uint64_t visible_bytes;         /* of system memory's addresses; 0: all */
     bool no_gpummu;                 /* and with iommu: all of them do */
     bool threads;                   /* engines run by themselves from start_device to stop_device */
     uint64_t seed;
