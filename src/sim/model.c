@@ -339,7 +339,8 @@ struct model_answer model_alloc_open(const struct model_device *d, const struct 
     struct model_answer a = {0, true};
     if (d->lost) model_refuse(&a, VIDMM_DEVICE_LOST);
     if (from->dying || (flags & ~1u) != 0) model_refuse(&a, VIDMM_INVALID);
-    if (d->proc->model->gone >> from->gpu & 1u) model_refuse(&a, VIDMM_DEVICE_LOST);
+    uint32_t gone = d->proc->model->gone;
+    if (from->instances > 1 ? gone != 0 : (gone >> from->gpu & 1u) != 0) model_refuse(&a, VIDMM_DEVICE_LOST);
     for (uint32_t i = 0; i < d->alloc_count; i++)
         if (d->alloc[i]->body == from->body && !d->alloc[i]->dying) model_refuse(&a, VIDMM_INVALID);
     return a;

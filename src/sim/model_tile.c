@@ -129,8 +129,9 @@ static bool tables_tight(const struct model_process *p, const struct model_updat
         }
         need[c->table_segment[l]] += tables * bytes;
         bool root = c->level_count == 2 && l == 1 && c->table_segment[l] != 0;
-        bool large = u->op[0].base >> (shift - c->index_bits[l]) > 1024 || (c->tile_packets && !p->on[u->gpu].tiled);
-        if (root && large) return true; /* a larger root has to be contiguous */
+        bool first = c->tile_packets && !p->on[u->gpu].tiled;
+        if (root && (first || u->op[0].base >> (shift - c->index_bits[l]) > 1024))
+            return true; /* a larger root has to be contiguous */
     }
     for (uint32_t id = 1; id <= c->segment_count; id++)
         if (need[id] > 0 && c->segment[id].tables + need[id] > c->segment[id].table_reserve) return true;

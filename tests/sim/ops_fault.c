@@ -79,7 +79,7 @@ static uint32_t gpus_of(const struct sim *s, const struct model_device *d)
     for (uint32_t i = 0; i < sd->hwcontext_count; i++) bits |= 1u << sd->hwcontext[i]->gpu;
     for (uint32_t i = 0; i < d->alloc_count; i++) {
         const struct model_alloc *al = d->alloc[i];
-        if (!al->dying) bits |= al->instances > 1 ? (1u << s->gpus) - 1 : 1u << al->gpu;
+        if (!al->dying) bits |= sim_gpus_of(s, al);
     }
     return bits;
 }

@@ -68,7 +68,7 @@ void alloc_make(struct sim *s, struct model_device *d, const struct model_alloc_
         return;
     }
     sim_check(s, model_alloc_created(d, in, handle, vidmm_open_bytes(handle), out));
-    sim_of(d)->used |= in->instanced ? (1u << s->gpus) - 1 : 1u << in->gpu;
+    sim_of(d)->used |= sim_gpus_of(s, *out);
     for (uint64_t i = 0; in->client != NULL && i < (*out)->pages; i++) {
         uint32_t pattern = s->next_pattern++;
         uint64_t head = pattern | (uint64_t)pattern << 32;

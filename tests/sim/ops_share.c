@@ -16,6 +16,11 @@ bool content_in_use(const struct sim *s, const struct model_alloc *al)
     return false;
 }
 
+uint32_t sim_gpus_of(const struct sim *s, const struct model_alloc *al)
+{
+    return al->instances > 1 ? (1u << s->gpus) - 1 : 1u << al->gpu;
+}
+
 /* The adapter was reset since: what memory segments held for this device is lost. */
 static bool before_reset(const struct sim *s, const struct model_device *d)
 {
@@ -40,7 +45,7 @@ static struct model_alloc *open_it(struct sim *s, struct model_device *d, const 
     struct model_answer a = model_alloc_open(d, from, flags);
     if (!sim_status(s, a, vidmm_alloc_open(d->handle, from->handle, flags, &handle))) return NULL;
     struct model_alloc *al = model_alloc_opened(d, from, flags, handle);
-    sim_of(d)->used |= 1u << al->gpu;
+    sim_of(d)->used |= sim_gpus_of(s, al);
     sim_say(s, "  it is allocation %u there", al->id);
     for (uint64_t i = 0; i < al->pages && before_reset(s, from->dev); i++) al->page[i].unknown = true;
     if (vidmm_open_bytes(handle) != al->bytes) sim_fail(s, "another size");

@@ -314,6 +314,7 @@ bool hw_signal(struct sim *, struct sim_context *, struct vidmm_fence *const *, 
 
 /* ops_share.c */
 bool content_in_use(const struct sim *, const struct model_alloc *);
+uint32_t sim_gpus_of(const struct sim *, const struct model_alloc *); /* bits: in whose segments it may be */
 void content_cut_off(struct sim *, const struct model_device *); /* before its contexts are forgotten */
 
 /* ops_sync.c */
