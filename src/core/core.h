@@ -206,6 +206,8 @@ static inline bool vmm_open_needed(const struct vidmm_open *op)
     return list_is_linked(&op->on_required) && !op->offered;
 }
 uint64_t vmm_over_budget(const struct vidmm_process *, uint64_t extra); /* bytes, with that much more */
+/* Does it stay resident, at home, when it leaves its segment? Physically accessed: takes aperture pages. */
+bool vmm_resid_stays(struct vmm_alloc *);
 bool vmm_resid_may_stop(const struct vmm_alloc *, const struct vidmm_device *); /* the age rule */
 /* The same, but the device may have it on its own list. */
 bool vmm_resid_others_may_stop(const struct vmm_alloc *, const struct vidmm_device *);

@@ -68,6 +68,8 @@ static void choose_transfer(struct vidmm_adapter *ad)
 static void invalidate(struct vidmm_adapter *ad)
 {
     struct vmm_alloc *al = ad->move.al;
+    bool leaves = al->segment != VMM_SYSTEM && ad->move.to == VMM_SYSTEM && al->state == PLACE_LIVE;
+    if (leaves && !ad->move.live) ad->move.live = vmm_resid_stays(al); /* required again meanwhile */
     choose_transfer(ad);
     if (al->state == PLACE_LIVE) {
         LIST_FOREACH(it, &al->bindings) vmm_bind_invalidate(list_entry(it, struct vmm_binding, on_alloc));

@@ -499,7 +499,12 @@ static struct vmm_alloc *choose_on_all(const struct vmm_alloc *al, uint32_t id)
     return best;
 }
 
-/* What can be resident at home stays so; if accessed physically, only with a range of the aperture. */
+bool vmm_resid_stays(struct vmm_alloc *v)
+{
+    bool stays = vmm_alloc_required(v) && !memory_only(v);
+    return stays && v->physical ? vmm_aperture_take(v->ad, v) : stays;
+}
+
 static bool push_out(struct vmm_alloc *v)
 {
     struct vidmm_adapter *ad = v->ad;
@@ -507,9 +512,7 @@ static bool push_out(struct vmm_alloc *v)
         if (ad->push_next == NULL) ad->push_next = v;
         return false;
     }
-    bool live = vmm_alloc_required(v) && !memory_only(v);
-    if (live && v->physical) live = vmm_aperture_take(ad, v);
-    vmm_move_begin(ad, v, VMM_SYSTEM, live);
+    vmm_move_begin(ad, v, VMM_SYSTEM, vmm_resid_stays(v));
     return true;
 }
 

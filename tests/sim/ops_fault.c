@@ -43,7 +43,9 @@ static void heal(struct sim *s)
         struct softgpu_knobs k = sim_knobs(s, g);
         k.fail_reset = false;
         sim_set_knobs(s, g, &k);
-        s->losing |= k.fault_in > 0 && k.fault_node == REF_NODE_PAGING; /* ends in one all the same */
+        /* To come, or just come and not reported yet: ends in one all the same. */
+        bool comes = k.fault_in > 0 || !softgpu_node_idle(s->gpu[g].hw, REF_NODE_PAGING);
+        s->losing |= comes && k.fault_node == REF_NODE_PAGING;
     }
 }
 

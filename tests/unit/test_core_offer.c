@@ -125,6 +125,35 @@ static void offered_immediately_does_not_wait(void **state)
     fx_close(&f);
 }
 
+/* The mover was about to drop it, and waits for its device to stop, when it is reclaimed: it is required
+ * again, so it stays resident. An idle device would not get it back otherwise. */
+static void a_reclaim_overtakes_the_mover(void **state)
+{
+    struct fx f;
+    uint64_t va;
+    struct vidmm_fence *gate;
+    (void)state;
+    fx_open(&f, REF_FORMAT_A);
+    struct vidmm_open *a = written(&f, 10 * MIB, &va);
+    assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
+    fx_wait_packet(&f, f.c, vidmm_fence_gpu_address(gate), 1);
+    fx_run_core(&f); /* it is on the engine, and holds the device */
+    assert_int_equal(offer(a, VIDMM_OFFER_LOW, VIDMM_OFFER_IMMEDIATELY), VIDMM_OK);
+    struct peer other = fx_peer(f.p);
+    struct vidmm_open *b = fx_alloc(other.d, 10 * MIB, SEG1, 1);
+    fx_resident(other.q, b);
+    fx_run_core(&f);
+    assert_ptr_equal(f.ad->move.al, a->al);
+    assert_int_equal(reclaim(f.q, a), VIDMM_RECLAIM_OK);
+    assert_int_equal(vidmm_fence_signal(gate, 1), VIDMM_OK);
+    fx_run(&f);
+    assert_int_equal(fx_place(b).segment, 1);
+    assert_true(fx_place(a).resident);
+    assert_int_equal(f.d->missing, 0);
+    assert_int_equal(fx_gpu_read(&f, va), 0x5a5a5a5a5a5a5a5aull);
+    fx_close(&f);
+}
+
 /* ---- what is dropped ----------------------------------------------------------------------------- */
 
 /* Three classes, offered in an order that is not theirs, all made resident in another; LOW goes first. Before
@@ -538,6 +567,7 @@ int main(int argc, char **argv)
         VT_TEST(an_offer_waits_for_what_was_queued_before, "ALC-41", NULL),
         VT_TEST(an_offer_taken_back_before_its_effect_changes_nothing, "ALC-41 ALC-48", NULL),
         VT_TEST(offered_immediately_does_not_wait, "", NULL),
+        VT_TEST(a_reclaim_overtakes_the_mover, "ALC-46", NULL),
         VT_TEST(the_lowest_class_is_dropped_first, "ALC-42 ALC-44 ALC-48", NULL),
         VT_TEST(auto_follows_the_eviction_priority, "ALC-42", NULL),
         VT_TEST(shared_memory_is_dropped_when_all_have_offered_it, "ALC-44 ALC-48", NULL),
