@@ -161,8 +161,8 @@ enum vidmm_op_code { /* DXGK_BUILDPAGINGBUFFER_OPERATION */
     VIDMM_OP_VIRTUAL_TRANSFER = 8, VIDMM_OP_VIRTUAL_FILL = 9,
     VIDMM_OP_UPDATE_PAGE_TABLE = 11, /* GPU_VIRTUAL and GPU_PHYSICAL modes */
     VIDMM_OP_FLUSH_TLB = 12,
-    VIDMM_OP_MAP_APERTURE_SEGMENT2 = 17,  /* instead of 5, with MAP_APERTURE2: of ACCESSED_PHYSICALLY */
-    VIDMM_OP_COPY_PAGE_TABLE_ENTRIES = 14 /* GPU_VIRTUAL mode: in companion contexts only */
+    VIDMM_OP_COPY_PAGE_TABLE_ENTRIES = 14, /* GPU_VIRTUAL mode: in companion contexts only */
+    VIDMM_OP_MAP_APERTURE_SEGMENT2 = 17   /* instead of 5, with MAP_APERTURE2: of ACCESSED_PHYSICALLY */
 };
 
 enum vidmm_transfer_direction {

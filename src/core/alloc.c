@@ -39,7 +39,7 @@ static vidmm_status check_physical(const struct vidmm_adapter *ad, const struct 
 {
     al->physical = (ka->flags & VIDMM_ALLOCATION_ACCESSED_PHYSICALLY) != 0;
     al->cached = (ka->flags & VIDMM_ALLOCATION_CACHED) != 0;
-    al->cpu_visible = (ka->flags & VIDMM_ALLOCATION_MAP_APERTURE_CPU_VISIBLE) != 0;
+    al->aperture_cpu_visible = (ka->flags & VIDMM_ALLOCATION_MAP_APERTURE_CPU_VISIBLE) != 0;
     if (!al->physical) return VIDMM_OK;
     if (al->mirrored) return VIDMM_NOT_SUPPORTED;
     if (ad->aperture == 0) return VIDMM_NOT_SUPPORTED;

@@ -180,7 +180,8 @@ enum vmm_emit vmm_aperture_emit(struct vidmm_adapter *ad, struct vmm_alloc *al, 
         op.code = VIDMM_OP_MAP_APERTURE_SEGMENT2;
         op.aperture.frame = 0;
         op.aperture.adl = &adl;
-        if (al->cpu_visible) op.aperture.cpu_visible = ad->platform->sys_address(ad->platform->ctx, al->home);
+        if (al->aperture_cpu_visible)
+            op.aperture.cpu_visible = ad->platform->sys_address(ad->platform->ctx, al->home);
     }
     if (vmm_batch_emit(ad, &op, multipass) == EMIT_WAIT) return EMIT_WAIT;
     if (map) ad->counters->aperture_maps++;

@@ -124,8 +124,9 @@ bool vmm_iommu_close(struct vidmm_open *op)
 bool vmm_iommu_may_start(const struct vidmm_device *d)
 {
     uint32_t waiters = 0;
+    if (d->model != VIDMM_MODEL_IOMMU) return true;
     LINK_FOREACH(g, d->proc->ad) waiters += g->lock_waiters;
-    if (d->model != VIDMM_MODEL_IOMMU || waiters == 0) return true;
+    if (waiters == 0) return true;
     LIST_FOREACH(it, &d->required) {
         if (list_entry(it, struct vidmm_open, on_required)->al->segment != VMM_SYSTEM) return false;
     }

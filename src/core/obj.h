@@ -436,7 +436,7 @@ struct vmm_alloc {
     uint64_t creator;          /* id of the process that made it: the only one that may lock it (ALC-39) */
     uint64_t home;             /* first of `pages` frames: its place in system memory, for life */
     uint64_t logical;          /* page under which the GPU finds it there; without remapping, home */
-    bool mapped;               /* the domain shows it there: if vmm_domain_reaches() says so (inv. 27) */
+    bool mapped;               /* the domain shows it there: by the one rule of domain.c (inv. 27) */
     struct vmm_block *block;   /* of an instance: its home is a part of that; else NULL */
     void *kmd_allocation;
     struct extent *ext;        /* pages of the memory segment that holds it */
@@ -450,7 +450,7 @@ struct vmm_alloc {
     uint32_t unique;           /* bindings and queued maps with a unique driver protection (bit 63) */
     uint64_t resident_seq;     /* when it was last made resident: the planner's age */
     uint8_t state, segment;    /* vmm_place_state; segment that has the bytes, 0 = home */
-    bool cpu_visible;          /* MapApertureCpuVisible */
+    bool aperture_cpu_visible; /* MapApertureCpuVisible: not the same as CpuVisible */
     bool physical;             /* AccessedPhysically: contiguous, or mapped in the aperture (inv. 13) */
     bool mirrored;             /* a copy on each gpu: `ext` are pages of all their pools (mirror.c) */
     bool primary;              /* may be displayed; in the aperture while it is */

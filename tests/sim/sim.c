@@ -40,6 +40,19 @@ void sim_say(struct sim *s, const char *format, ...)
     if (s->opt.verbose) printf("%s\n", line);
 }
 
+const char *const sim_update_names[3] = {"cpu", "gpu-virtual", "gpu-physical"};
+
+static void say_replay(const struct sim_options *o)
+{
+    fprintf(stderr, "\nreplay: vidmm-sim --seeds 1 --seed %llu --ops %llu", (unsigned long long)o->seed,
+            (unsigned long long)o->ops);
+    if (o->gpus != 0) fprintf(stderr, " --gpus %u", o->gpus);
+    if (o->format >= 0) fprintf(stderr, " --format %c", o->format == REF_FORMAT_A ? 'A' : 'B');
+    if (o->update >= 0) fprintf(stderr, " --update %s", sim_update_names[o->update]);
+    if (o->break_row != NULL) fprintf(stderr, " --break %s", o->break_row);
+    fprintf(stderr, " -v\n");
+}
+
 void sim_fail(struct sim *s, const char *format, ...)
 {
     va_list ap;
@@ -52,11 +65,7 @@ void sim_fail(struct sim *s, const char *format, ...)
     fprintf(stderr, "  => ");
     vfprintf(stderr, format, ap);
     va_end(ap);
-    fprintf(stderr, "\nreplay: vidmm-sim --seeds 1 --seed %llu --ops %llu --gpus %u%s -v\n",
-            (unsigned long long)s->opt.seed, (unsigned long long)s->opt.ops, s->opt.gpus,
-            s->opt.format < 0               ? ""
-            : s->opt.format == REF_FORMAT_A ? " --format A"
-                                            : " --format B");
+    say_replay(&s->opt);
     longjmp(s->out, 1);
 }
 

@@ -44,6 +44,8 @@ struct sim_options {
     const char *break_row;        /* requirement that the core shall break, or NULL */
 };
 
+extern const char *const sim_update_names[3]; /* by vidmm_update_mode */
+
 enum packet_kind { PACKET_EXEC, PACKET_WAIT, PACKET_SIGNAL };
 
 struct packet {

@@ -18,9 +18,8 @@ static bool number(const char *text, uint64_t *out)
 
 static bool update_mode(const char *text, int *out)
 {
-    static const char *const names[] = {"cpu", "gpu-virtual", "gpu-physical"}; /* of vidmm_update_mode */
     for (int i = 0; i < 3 && text != NULL; i++) {
-        if (strcmp(text, names[i]) != 0) continue;
+        if (strcmp(text, sim_update_names[i]) != 0) continue;
         *out = i;
         return true;
     }

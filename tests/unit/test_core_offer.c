@@ -27,6 +27,15 @@ static struct vidmm_open *resident(struct fx *f, uint64_t bytes)
     return op;
 }
 
+/* What the device submits from now on waits for its value 1. */
+static struct vidmm_fence *gate_before(struct fx *f)
+{
+    struct vidmm_fence *gate;
+    assert_int_equal(vidmm_fence_create(f->d, 0, 0, &gate), VIDMM_OK);
+    fx_wait_packet(f, f->c, vidmm_fence_gpu_address(gate), 1);
+    return gate;
+}
+
 /* Something that can be nowhere else, and is gone again. */
 static void press(struct fx *f, uint64_t bytes)
 {
@@ -56,12 +65,10 @@ static void an_offer_waits_for_what_was_queued_before(void **state)
 {
     struct fx f;
     uint64_t va;
-    struct vidmm_fence *gate;
     (void)state;
     fx_open(&f, REF_FORMAT_A);
     struct vidmm_open *a = written(&f, 10 * MIB, &va);
-    assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
-    fx_wait_packet(&f, f.c, vidmm_fence_gpu_address(gate), 1);
+    struct vidmm_fence *gate = gate_before(&f);
     fx_fill(&f, f.c, va, 0x77777777, 10 * MIB);
     assert_int_equal(offer(a, VIDMM_OFFER_LOW, 0), VIDMM_OK);
     assert_false(a->offered);
@@ -88,12 +95,10 @@ static void an_offer_taken_back_before_its_effect_changes_nothing(void **state)
     struct fx f;
     uint64_t va, value = 77;
     uint32_t result = 77;
-    struct vidmm_fence *gate;
     (void)state;
     fx_open(&f, REF_FORMAT_A);
     struct vidmm_open *a = written(&f, 4 * MIB, &va);
-    assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
-    fx_wait_packet(&f, f.c, vidmm_fence_gpu_address(gate), 1);
+    struct vidmm_fence *gate = gate_before(&f);
     assert_int_equal(offer(a, VIDMM_OFFER_LOW, VIDMM_OFFER_ALLOW_DECOMMIT), VIDMM_OK);
     fx_run(&f);
     assert_int_equal(vidmm_reclaim(f.q, &a, 1, &result, &value), VIDMM_OK);
@@ -110,13 +115,11 @@ static void an_offer_taken_back_before_its_effect_changes_nothing(void **state)
 static void offered_immediately_does_not_wait(void **state)
 {
     struct fx f;
-    struct vidmm_fence *gate;
     (void)state;
     fx_open(&f, REF_FORMAT_A);
     struct vidmm_open *a = resident(&f, MIB);
     fx_run(&f);
-    assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
-    fx_wait_packet(&f, f.c, vidmm_fence_gpu_address(gate), 1);
+    struct vidmm_fence *gate = gate_before(&f);
     fx_run(&f);
     assert_int_equal(offer(a, VIDMM_OFFER_LOW, VIDMM_OFFER_IMMEDIATELY), VIDMM_OK);
     assert_true(a->offered);
@@ -131,12 +134,10 @@ static void a_reclaim_overtakes_the_mover(void **state)
 {
     struct fx f;
     uint64_t va;
-    struct vidmm_fence *gate;
     (void)state;
     fx_open(&f, REF_FORMAT_A);
     struct vidmm_open *a = written(&f, 10 * MIB, &va);
-    assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
-    fx_wait_packet(&f, f.c, vidmm_fence_gpu_address(gate), 1);
+    struct vidmm_fence *gate = gate_before(&f);
     fx_run_core(&f); /* it is on the engine, and holds the device */
     assert_int_equal(offer(a, VIDMM_OFFER_LOW, VIDMM_OFFER_IMMEDIATELY), VIDMM_OK);
     struct peer other = fx_peer(f.p);
@@ -532,13 +533,11 @@ static void offers_are_kept_track_of(void **state)
 {
     struct fx f;
     const char *what;
-    struct vidmm_fence *gate;
     (void)state;
     fx_open(&f, REF_FORMAT_A);
     struct vidmm_open *a = resident(&f, MIB);
     fx_run(&f);
-    assert_int_equal(vidmm_fence_create(f.d, 0, 0, &gate), VIDMM_OK);
-    fx_wait_packet(&f, f.c, vidmm_fence_gpu_address(gate), 1);
+    struct vidmm_fence *gate = gate_before(&f);
     assert_int_equal(offer(a, VIDMM_OFFER_LOW, 0), VIDMM_OK);
     fx_run(&f);
     assert_int_equal(vidmm_verify(f.ad, &what), 0);
